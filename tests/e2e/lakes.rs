@@ -105,6 +105,52 @@ fn with_commas(number: usize) -> String {
     }
 }
 
+/// An archive of two logs, each with an update of one event, by the times of their delivery.
+fn updates(archive: &Path, first: &str, last: &str) {
+    let update = |agent: &str| {
+        let mut record = test_support::read("u", "app", 0, "prod/db");
+        record["userAgent"] = agent.into();
+        record["addendum"] = serde_json::json!({
+            "reason": "UPDATED_DATA", "updatedFields": "userAgent", "originalEventID": "original",
+        });
+        record
+    };
+    let mut zip = zip::ZipWriter::new(std::fs::File::create(archive).unwrap());
+    for (minute, agent) in [("1005", first), ("1010", last)] {
+        let name = format!("111122223333_CloudTrail_eu-west-1_20260302T{minute}Z_aaaa.json");
+        zip.start_file(name, zip::write::SimpleFileOptions::default())
+            .unwrap();
+        let log = serde_json::json!({"Records": [update(agent)]});
+        zip.write_all(log.to_string().as_bytes()).unwrap();
+    }
+    zip.finish().unwrap();
+}
+
+#[test]
+fn the_delivery_of_a_member_of_an_archive_survives_extraction() {
+    let folder = tempfile::tempdir().unwrap();
+    // Whichever has the greater digest: the one that was delivered last is kept.
+    for (first, last) in [("one", "two"), ("two", "one")] {
+        let (archive, extract) = (
+            folder.path().join("logs.zip"),
+            folder.path().join("x.jsonl.gz"),
+        );
+        updates(&archive, first, last);
+        let (from, to) = (archive.to_str().unwrap(), extract.to_str().unwrap());
+        let printed = secretrail(&["extract", from, "-o", to, "-q"]);
+        assert_eq!(printed.code, 0, "{}", printed.stderr);
+        let rows = accesses(&archive);
+        assert_eq!(rows.len(), 1);
+        assert!(
+            rows[0].contains(&format!("\"user_agent\":\"{last}\"")),
+            "{}",
+            rows[0]
+        );
+        assert_eq!(accesses(&extract), rows);
+        std::fs::remove_file(&extract).unwrap();
+    }
+}
+
 #[test]
 fn an_archive_of_logs_is_the_logs() {
     let folder = tempfile::tempdir().unwrap();
@@ -132,4 +178,55 @@ fn an_archive_of_logs_is_the_logs() {
     let printed = secretrail(&["accesses", archive.to_str().unwrap(), "-q"]);
     assert_eq!(printed.code, 3);
     assert!(printed.stderr.contains("logs.zip: "), "{}", printed.stderr);
+}
+
+#[test]
+fn databases_of_places_name_country_and_provider() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (logs, countries, systems) = (file("a.json"), file("c.mmdb"), file("s.mmdb"));
+    let mut records = Vec::new();
+    for (day, ip) in [("02", "198.51.100.7"), ("13", "203.0.113.9")] {
+        let mut record = test_support::read(&format!("r{day}"), "app", 0, "prod/db");
+        record["eventTime"] = format!("2026-03-{day}T10:00:00Z").into();
+        record["sourceIPAddress"] = ip.into();
+        records.push(record);
+    }
+    std::fs::write(&logs, serde_json::json!({"Records": records}).to_string()).unwrap();
+    let of = |code: &str| serde_json::json!({"country": {"iso_code": code}});
+    let nets = [("198.51.100.0/24", of("NL")), ("203.0.113.0/24", of("DE"))];
+    std::fs::write(
+        &countries,
+        test_support::mmdb::mmdb("GeoLite2-Country", &nets),
+    )
+    .unwrap();
+    let org = serde_json::json!({"autonomous_system_number": 64_500,
+        "autonomous_system_organization": "Example Hosting"});
+    let nets = [("203.0.113.0/24", org)];
+    std::fs::write(&systems, test_support::mmdb::mmdb("GeoLite2-ASN", &nets)).unwrap();
+    let geoip = ["--geoip", &countries, "--geoip", &systems];
+    let rows = secretrail(&[&["accesses", &logs, "-f", "jsonl", "-q"], &geoip[..]].concat());
+    let last: Value = serde_json::from_str(rows.stdout.lines().last().unwrap()).unwrap();
+    let source = &last["source"];
+    assert_eq!(source["country"], "DE");
+    assert_eq!(source["asn"], 64_500);
+    assert_eq!(source["as_org"], "Example Hosting");
+    let alerts = secretrail(&[&["replay", &logs, "-f", "jsonl", "-q"], &geoip[..]].concat());
+    let title = "Workload Reads From A New Country Or Provider";
+    assert!(alerts.stdout.contains(title), "{}", alerts.stdout);
+    assert!(
+        alerts
+            .stdout
+            .contains("203.0.113.9 (DE, AS64500 Example Hosting)")
+    );
+    let without = secretrail(&["replay", &logs]);
+    assert!(!without.stdout.contains(title), "{}", without.stdout);
+    assert!(without.stderr.contains("no --geoip"), "{}", without.stderr);
+    let refused = secretrail(&["replay", &logs, "--geoip", &logs]);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("MaxMind format"),
+        "{}",
+        refused.stderr
+    );
 }

@@ -170,6 +170,7 @@ fn same_alerts(
     at_once: bool,
     reported: &str,
 ) {
+    let published = &not_withdrawn(published);
     assert!(
         published.keys().eq(expected.keys()),
         "{reported}: {published:#?}\nand not\n{expected:#?}"
@@ -190,6 +191,21 @@ fn same_alerts(
             );
         }
     }
+}
+
+/// The alerts that were not withdrawn. What was withdrawn may have been raised again.
+fn not_withdrawn(published: &BTreeMap<String, Vec<Value>>) -> BTreeMap<String, Vec<Value>> {
+    let mut left = BTreeMap::new();
+    for (id, bodies) in published {
+        let is_withdrawn = |body: &&Value| body["withdrawn"] == json!(true);
+        let withdrawn = bodies.iter().filter(is_withdrawn).count();
+        let raised = bodies.iter().filter(|body| !is_withdrawn(body));
+        let standing: Vec<Value> = raised.skip(withdrawn).cloned().collect();
+        if withdrawn == 0 || !standing.is_empty() {
+            left.insert(id.clone(), standing);
+        }
+    }
+    left
 }
 
 /// One deployment with the records of a theft in an object, and what the function needs to work on
@@ -346,6 +362,56 @@ fn what_is_bad_comes_back_and_what_is_good_beside_it_goes_through() {
         panic!("an error is told")
     };
     assert!(error.to_string().contains("its fields: what"), "{error}");
+}
+
+#[test]
+fn an_excuse_that_comes_late_withdraws_the_alert() {
+    let shop = Shop::open();
+    let folder = tempfile::tempdir().unwrap();
+    let policy = folder.path().join("policy.json");
+    let grants =
+        json!([{"secrets": ["*"], "principals": ["arn:aws:iam::111122223333:role/owner"]}]);
+    let text = json!({"version": 1, "grants": grants}).to_string();
+    std::fs::write(&policy, text).unwrap();
+    let function = shop.start(&[("SECRETRAIL_POLICY", policy.to_str().unwrap())]);
+    let logs = |records: &[Value]| packed(json!({"Records": records}).to_string().as_bytes());
+    let reads = [
+        read("r1", "deployer", 60, "prod/new"),
+        read("r2", "stranger", 60, "prod/old"),
+    ];
+    let messages = vec![shop.put("reads.json.gz", &logs(&reads))];
+    assert_eq!(back(&answered(&function, &batch(messages))), [""; 0]);
+    let unexpected = |published: &BTreeMap<String, Vec<Value>>| {
+        let bodies = published.values().flatten();
+        let bodies =
+            bodies.filter(|body| body["rule"]["title"] == "Secret Read By An Unexpected Principal");
+        let mut said: Vec<(String, bool)> = bodies
+            .map(|body| {
+                let principal = body["principal"].as_str().unwrap();
+                let name = principal.rsplit('/').next().unwrap();
+                (name.to_owned(), body["withdrawn"].as_bool().unwrap())
+            })
+            .collect();
+        said.sort();
+        said
+    };
+    let raised = |name: &str| (name.to_owned(), false);
+    let at_once = unexpected(&shop.deployment.published());
+    assert_eq!(at_once, [raised("deployer"), raised("stranger")]);
+    // The secret was made a minute before; the record comes in a later file.
+    let mut made = read("c1", "pipeline", 0, "prod/new");
+    made["eventName"] = json!("CreateSecret");
+    made["requestParameters"] = json!({"name": "prod/new"});
+    let arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:prod/new-AbC123";
+    made["responseElements"] = json!({"arn": arn, "name": "prod/new"});
+    let messages = vec![shop.put("made.json.gz", &logs(&[made]))];
+    assert_eq!(back(&answered(&function, &batch(messages))), [""; 0]);
+    sweep(&function);
+    sweep(&function);
+    let all = unexpected(&shop.deployment.published());
+    let withdrawn = ("deployer".to_owned(), true);
+    assert_eq!(all, [raised("deployer"), withdrawn, raised("stranger")]);
+    assert_eq!(metric(&function.log(), "AlertsWithdrawn"), 1.0);
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod bounds; // cost grows with the input and not with its square
 mod cases; // records in tests/cases, with the ledger and alerts they must give
 mod envelopes; // what wraps, compresses or damages records
 mod formats; // what is published and stored, frozen
+mod geo; // where addresses are registered
 mod invariance; // order, repetition, delay and split of the input change nothing
 mod lakes; // rows of Security Lake, Athena, CloudTrail Lake and Sentinel
 mod ledger; // one small situation each: what the ledger says about it

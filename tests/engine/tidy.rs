@@ -150,6 +150,7 @@ fn the_engine_knows_nothing_of_the_world() {
         "hashbrown",
         "ipnet",
         "libdeflater",
+        "maxminddb",
         "memchr",
         "regex-syntax",
         "rsigma-eval",

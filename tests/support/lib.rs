@@ -9,6 +9,7 @@
 
 pub mod cases;
 pub mod lakes;
+pub mod mmdb;
 pub mod steps;
 
 use std::{

@@ -261,6 +261,13 @@ pub async fn look<S: StateStore>(store: &S) -> Vec<String> {
     seen.push(format!("{:?}", store.covered(&marks).await.unwrap()));
     let keys: Vec<SharedStr> = (0..4).map(|i| format!("key{i}").into()).collect();
     seen.push(format!("{:?}", store.seen(&keys).await.unwrap()));
+    seen.extend(alerts_left(store).await);
+    seen
+}
+
+/// The alerts that wait to be confirmed, and those that wait to be published, before some times.
+async fn alerts_left<S: StateStore>(store: &S) -> Vec<String> {
+    let mut seen = Vec::new();
     for before in [10, 100] {
         let mut open = store.provisional_alerts(at(before)).await.unwrap();
         open.sort();

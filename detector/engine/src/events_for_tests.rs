@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::{
+    geo::SourceGeo,
     ids::{RecordHome, SecretRef},
     observation::{
         CallOutcome, CallSource, EventHeader, KeptFields, KmsDecrypt, Observation, ReadRequest,
@@ -44,6 +45,7 @@ pub(crate) fn head(event_id: &str, api: &str, secs: i64) -> EventHeader {
         kind: SourceKind::Unknown,
         user_agent: None,
         vpc_endpoint: None,
+        geo: SourceGeo::default(),
     };
     EventHeader {
         event_id: event_id.into(),

@@ -34,6 +34,7 @@ pub mod split;
 pub mod wire;
 
 pub mod client;
+pub mod geo;
 pub mod principal;
 
 pub mod observation;

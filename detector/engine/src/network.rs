@@ -4,13 +4,16 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv6Addr},
 };
 
 use ipnet::{IpNet, IpSubnets, Ipv4Net, Ipv4Subnets, Ipv6Net, Ipv6Subnets};
 use serde_json::Value;
 
-use crate::observation::{CallSource, SourceKind};
+use crate::{
+    geo::is_private,
+    observation::{CallSource, SourceKind},
+};
 
 /// Class of the network that a call comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -125,21 +128,6 @@ pub fn network_of(source: &CallSource) -> Option<String> {
 fn address(source: &CallSource) -> Option<IpAddr> {
     let address: IpAddr = source.ip.as_deref()?.parse().ok()?;
     Some(address.to_canonical())
-}
-
-/// Whether an address is private, shared, link-local or of the machine itself.
-pub(crate) fn is_private(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => is_private_v4(v4),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-    }
-}
-
-fn is_private_v4(v4: Ipv4Addr) -> bool {
-    // 100.64.0.0/10 is shared by carriers and used within clusters.
-    let [first, second, ..] = v4.octets();
-    let is_shared = first == 100 && (64..128).contains(&second);
-    v4.is_private() || v4.is_loopback() || v4.is_link_local() || is_shared
 }
 
 /// Lists of networks by their labels.
@@ -363,6 +351,7 @@ mod tests {
             kind: SourceKind::of(Some(ip)),
             user_agent: None,
             vpc_endpoint: endpoint.map(Into::into),
+            geo: crate::geo::SourceGeo::default(),
         }
     }
 

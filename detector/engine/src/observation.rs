@@ -7,6 +7,7 @@ use hashbrown::HashTable;
 
 use crate::{
     document::JsonNode,
+    geo::{GeoDatabases, SourceGeo},
     ids::{RecordHome, SecretRef, SecretStore, SharedStr},
     parse_enum::parse_enum,
     principal::Principal,
@@ -110,6 +111,21 @@ pub struct CallSource {
     pub user_agent: Option<SharedStr>,
     /// `vpcEndpointId` of the API call. `None` on KMS Decrypts, where the endpoint is AWS's own.
     pub vpc_endpoint: Option<SharedStr>,
+    /// Where the address is registered.
+    pub geo: SourceGeo,
+}
+
+impl CallSource {
+    /// The address or service, and where the address is registered: `203.0.113.9 (NL, AS64500
+    /// Example Hosting)`. `None` without an address.
+    #[must_use]
+    pub fn described(&self) -> Option<String> {
+        let ip = self.ip.as_deref()?;
+        Some(match self.geo.to_string() {
+            geo if geo.is_empty() => ip.to_owned(),
+            geo => format!("{ip} ({geo})"),
+        })
+    }
 }
 
 /// Raw fields of a record that the loaded rules need.
@@ -298,6 +314,7 @@ pub struct Interner {
     sources: InternerShelf<Arc<CallSource>>,
     secrets: InternerShelf<Arc<SecretMention>>,
     hasher: RandomState,
+    geo: GeoDatabases,
 }
 
 /// A secret as a record refers to it, with the parsed reference.
@@ -353,6 +370,15 @@ impl<T: Clone> InternerShelf<T> {
 }
 
 impl Interner {
+    /// One that looks up where addresses are registered.
+    #[must_use]
+    pub fn with_geo(geo: &GeoDatabases) -> Self {
+        Self {
+            geo: geo.clone(),
+            ..Self::default()
+        }
+    }
+
     /// The shared form of a text.
     pub fn text(&mut self, text: &str) -> SharedStr {
         let hash = self.hasher.hash_one(text);
@@ -417,6 +443,29 @@ impl Interner {
         user_agent: Option<&str>,
         vpc_endpoint: Option<&str>,
     ) -> Arc<CallSource> {
+        self.source_at(ip, user_agent, vpc_endpoint, |geo| {
+            ip.map(|ip| geo.find(ip)).unwrap_or_default()
+        })
+    }
+
+    /// The same of a source whose place was looked up before.
+    pub fn stored_source(
+        &mut self,
+        ip: Option<&str>,
+        user_agent: Option<&str>,
+        vpc_endpoint: Option<&str>,
+        geo: SourceGeo,
+    ) -> Arc<CallSource> {
+        self.source_at(ip, user_agent, vpc_endpoint, |_| geo)
+    }
+
+    fn source_at(
+        &mut self,
+        ip: Option<&str>,
+        user_agent: Option<&str>,
+        vpc_endpoint: Option<&str>,
+        geo: impl FnOnce(&GeoDatabases) -> SourceGeo,
+    ) -> Arc<CallSource> {
         let hash = self.hasher.hash_one((ip, user_agent, vpc_endpoint));
         let known = self.sources.find(hash, |known| {
             known.ip.as_deref() == ip
@@ -431,6 +480,7 @@ impl Interner {
             ip: ip.map(|text| self.text(text)),
             user_agent: user_agent.map(|text| self.text(text)),
             vpc_endpoint: vpc_endpoint.map(|text| self.text(text)),
+            geo: geo(&self.geo),
         };
         self.sources.keep(hash, Arc::new(source))
     }

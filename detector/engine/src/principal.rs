@@ -391,7 +391,7 @@ fn kind_of_role(name: Option<&str>, arn: Option<&str>) -> PrincipalKind {
     // IAM Identity Center names the roles of its permission sets like this, and puts them below
     // this path, whatever their name.
     let is_permission_set = name.is_some_and(|name| name.starts_with("AWSReservedSSO_"))
-        || arn.is_some_and(|arn| arn.contains(":role/aws-reserved/sso.amazonaws.com/"));
+        || arn.is_some_and(is_permission_set);
     if is_permission_set {
         PrincipalKind::Human
     } else if arn.is_some_and(|arn| arn.contains(":role/aws-service-role/")) {
@@ -403,6 +403,12 @@ fn kind_of_role(name: Option<&str>, arn: Option<&str>) -> PrincipalKind {
 
 fn lent<'r>(scalar: &'r wire::LenientScalar<'_>) -> Option<Cow<'r, str>> {
     scalar.get().map(Cow::Borrowed)
+}
+
+/// Whether an ARN is that of a role of IAM Identity Center.
+fn is_permission_set(arn: &str) -> bool {
+    // The short text first: only texts of up to 32 bytes are searched without preparation.
+    arn.contains(":role/aws-reserved/") && arn.contains(":role/aws-reserved/sso.amazonaws.com/")
 }
 
 fn last_segment(text: &str) -> &str {

@@ -29,6 +29,7 @@ use crate::{
     evidence::Evidence,
     extract::{RawFields, WantedFields},
     fact::{Fact, WindowKey},
+    geo::GeoDatabases,
     ids::SharedStr,
     network::NetworkLists,
     rule::{
@@ -57,6 +58,8 @@ pub struct DetectionRule {
     needs_policy: bool,
     /// Labels of the lists of networks that it names.
     networks: BTreeSet<String>,
+    /// Whether it looks at where addresses are registered.
+    needs_geo: bool,
     /// Calls of which a matching record must be one; `None` when it may be any.
     calls: Option<Vec<NeededCalls>>,
     /// Windows that it feeds: index of the window, and which of its rules this is.
@@ -145,6 +148,8 @@ pub struct RuleSet {
     asks_for_seen: bool,
     /// Lists of networks that rules name by label.
     networks: NetworkLists,
+    /// Databases of where addresses are registered.
+    geo: GeoDatabases,
     /// The long lists of values in all rules.
     pub(crate) lists: ValueLists,
 }

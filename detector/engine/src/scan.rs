@@ -163,7 +163,7 @@ impl<'r> ObjectScanner<'r> {
                 selection,
                 prefilter: Prefilter::new(rules),
                 keeps: false,
-                interner: Interner::default(),
+                interner: Interner::with_geo(rules.geo()),
                 last_mark: None,
             },
         }

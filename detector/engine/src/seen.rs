@@ -72,6 +72,10 @@ pub struct SeenVerdicts {
     pub account_source: Novelty,
     /// The principal with a network of this kind: private, VPC endpoint or public.
     pub class: Novelty,
+    /// The principal with the country of this address; `unknown` without `--geoip`.
+    pub country: Novelty,
+    /// The principal with the autonomous system of this address; `unknown` without `--geoip`.
+    pub asn: Novelty,
     /// The principal with this program.
     pub client: Novelty,
     /// The principal with this method.

@@ -37,6 +37,7 @@ impl Selection {
 
     /// Whether accounts, regions or times are selected, and not only by the filter.
     #[must_use]
+    #[inline]
     pub fn is_limited(&self) -> bool {
         let Self {
             from,

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use secretrail_aws::{dynamodb::DynamoStore, s3::S3Source};
 use secretrail_engine::{
+    geo::GeoDatabases,
     network::NetworkLists,
     policy::{AccessPolicy, PolicyError},
     rule::{RuleSet, vars},
@@ -96,6 +97,7 @@ impl RuleSource {
                 let reported = json!({
                     "rules": active.rules.len(),
                     "without_networks": active.rules.needing_networks().count(),
+                    "geoip": !active.rules.geo().is_empty(),
                     "version": active.version,
                 });
                 log(LogSeverity::Info, "rules loaded", reported);
@@ -138,8 +140,10 @@ impl RuleSource {
         if let Some(known) = known.filter(|known| known.version == version) {
             return Ok(RefreshResult::Same(known));
         }
-        let source = self.places.read(listings).await?;
-        let active = load(&source, self.strict)?;
+        let mut source = self.places.read(listings).await?;
+        let geo = geo_of(std::mem::take(&mut source.databases))?;
+        let mut active = load(&source, self.strict)?;
+        active.rules = active.rules.with_geo(geo);
         Ok(RefreshResult::New(Arc::new(active), source))
     }
 
@@ -198,6 +202,15 @@ fn rules_of(source: &FetchedRules) -> Result<RuleSet, RulesError> {
     let pack = RulePack::load(files, &vars.unwrap_or_default())
         .map_err(|error| RulesError::Rules(error.to_string()))?;
     Ok(pack.with_networks(networks_of(source)?)?.set)
+}
+
+fn geo_of(files: Vec<(String, Vec<u8>)>) -> Result<GeoDatabases, RulesError> {
+    let mut databases = GeoDatabases::default();
+    for (place, bytes) in files {
+        let added = databases.add(bytes);
+        added.map_err(|fault| RulesError::Geo { place, fault })?;
+    }
+    Ok(databases)
 }
 
 fn networks_of(source: &FetchedRules) -> Result<NetworkLists, RulesError> {

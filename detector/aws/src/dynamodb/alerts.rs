@@ -413,7 +413,7 @@ mod tests {
             reason("ConditionalCheckFailed", Some(&ours[2].item)),
             none,
         ]);
-        let existing = existing(&error);
+        let existing = existing(&error, 2);
         let mine: Vec<usize> = created_before(&ours, &existing, "mine").collect();
         assert_eq!(mine, [20], "its response was lost");
         let left: Vec<usize> = without(ours, &existing)
@@ -429,10 +429,10 @@ mod tests {
             reason("TransactionConflict", None),
             reason("None", None),
         ]);
-        assert!(existing(&error).is_empty());
+        assert!(existing(&error, 2).is_empty());
         assert!(canceled(&error).is_some());
         let late = SdkError::timeout_error("nothing came");
-        assert!(existing(&late).is_empty() && canceled(&late).is_none());
+        assert!(existing(&late, 2).is_empty() && canceled(&late).is_none());
     }
 
     #[test]

@@ -52,6 +52,10 @@ pub struct RuleFilesArgs {
     /// GitHub; may be repeated.
     #[arg(long, value_name = "LABEL=FILE", value_parser = network_file, help_heading = "Rules")]
     pub networks: Vec<NetworkFile>,
+    /// Database in MaxMind format (GeoLite2-Country.mmdb, GeoLite2-ASN.mmdb and others), for
+    /// `source.country`, `source.asn` and `source.as_org`; may be repeated.
+    #[arg(long, value_name = "FILE", help_heading = "Rules")]
+    pub geoip: Vec<PathBuf>,
 }
 
 /// A list of networks and its label.

@@ -127,6 +127,7 @@ fn replacing(
         vars: args.files.vars.clone(),
         skip_invalid: args.files.skip_invalid,
         networks: args.files.networks.clone(),
+        geoip: args.files.geoip.clone(),
     };
     rules_and_policy::rules_with_warnings(&files, host).map(Some)
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use secretrail_engine::{
+    geo::GeoDatabases,
     network::NetworkLists,
     policy::AccessPolicy,
     report::SkippedObject,
@@ -54,14 +55,17 @@ fn loaded(
     host: &mut ProcessHost,
     with_networks: impl Fn(RulePack, NetworkLists) -> Result<RulePack, MissingNetworks>,
 ) -> Result<RulePack, RunFailure> {
-    let lists = networks(&named.networks)?;
+    let (lists, geo) = (networks(&named.networks)?, geo(&named.geoip)?);
     let (files, vars) = (files(&named.rules)?, vars(named.vars.as_deref())?);
     files.say_skipped(host);
     let mut texts = files.texts;
     loop {
         let (faulty, why) = match RulePack::load(complete(texts.clone()), &vars) {
             Ok(pack) => match with_networks(pack, lists.clone()) {
-                Ok(pack) => return Ok(pack),
+                Ok(mut pack) => {
+                    pack.set = pack.set.with_geo(geo);
+                    return Ok(pack);
+                }
                 Err(missing) => (BTreeSet::from([missing.file.clone()]), remedy(&missing)),
             },
             Err(faults) => {
@@ -97,6 +101,17 @@ fn networks(named: &[NetworkFile]) -> Result<NetworkLists, RunFailure> {
     Ok(lists)
 }
 
+/// The databases that were named.
+fn geo(named: &[PathBuf]) -> Result<GeoDatabases, RunFailure> {
+    let mut databases = GeoDatabases::default();
+    for path in named {
+        let bytes = std::fs::read(path).map_err(|error| unreadable(path, error.to_string()))?;
+        let added = databases.add(bytes);
+        added.map_err(|fault| unreadable(path, format!("--geoip: {fault}")))?;
+    }
+    Ok(databases)
+}
+
 /// Checks that the output is none of the files named here.
 ///
 /// # Errors
@@ -109,7 +124,7 @@ pub fn refuse_as_output(
 ) -> Result<(), RunFailure> {
     let networks = named.networks.iter().map(|list| &list.path);
     let files = named.rules.iter().chain(&named.vars).chain(&policy.policy);
-    let files = files.chain(networks);
+    let files = files.chain(networks).chain(&named.geoip);
     overwrite::refuse(settings.output.as_deref(), files.map(PathBuf::as_path))
 }
 

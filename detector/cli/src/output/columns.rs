@@ -67,6 +67,15 @@ pub const ACCESS: &[Column] = &[
     ("source.vpc_endpoint", |a| {
         CellValue::Text(a.head.source.vpc_endpoint.as_deref())
     }),
+    ("source.country", |a| {
+        CellValue::Text(a.head.source.geo.country.as_deref())
+    }),
+    ("source.asn", |a| {
+        CellValue::Number(a.head.source.geo.asn.map(i64::from))
+    }),
+    ("source.as_org", |a| {
+        CellValue::Text(a.head.source.geo.as_org.as_deref())
+    }),
     ("outcome", |a| text(a.head.outcome.as_str())),
     ("denied_by", |a| {
         CellValue::Text(a.head.denied_by.as_deref())

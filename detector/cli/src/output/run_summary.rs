@@ -124,6 +124,7 @@ pub struct RulesInUse {
     all: usize,
     needing_policy: usize,
     needing_networks: usize,
+    needing_geo: usize,
 }
 
 impl RulesInUse {
@@ -139,6 +140,7 @@ impl RulesInUse {
         Self {
             all: rules.len(),
             needing_networks: networks.count(),
+            needing_geo: rules.needing_geo().count(),
             needing_policy: needing_policy.len(),
         }
     }
@@ -147,15 +149,19 @@ impl RulesInUse {
 impl fmt::Display for RulesInUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rules = plural(self.all as u64, "rule");
-        let idle = self.needing_policy.saturating_add(self.needing_networks);
+        let needing = [
+            (self.needing_policy, "no --policy"),
+            (self.needing_networks, "a list of networks is missing"),
+            (self.needing_geo, "no --geoip"),
+        ];
+        let idle = needing.iter().map(|(count, _)| count).sum();
         let active = self.all.saturating_sub(idle);
-        let absent = match (self.needing_policy, self.needing_networks) {
-            (0, 0) => return f.write_str(&rules),
-            (_, 0) => "no --policy",
-            (0, _) => "a list of networks is missing",
-            (_, _) => "no --policy, and a list of networks is missing",
-        };
-        write!(f, "{active} of {rules} active: {absent}")
+        let absent = needing.iter().filter(|(count, _)| *count > 0);
+        let absent: Vec<&str> = absent.map(|(_, absent)| *absent).collect();
+        if absent.is_empty() {
+            return f.write_str(&rules);
+        }
+        write!(f, "{active} of {rules} active: {}", absent.join(", "))
     }
 }
 
@@ -334,6 +340,7 @@ mod tests {
             all,
             needing_policy,
             needing_networks: 0,
+            needing_geo: 0,
         }
     }
 
@@ -346,7 +353,7 @@ mod tests {
             needing_networks: 1,
             ..in_use(37, 7)
         };
-        let told = "29 of 37 rules active: no --policy, and a list of networks is missing";
+        let told = "29 of 37 rules active: no --policy, a list of networks is missing";
         assert_eq!(both.to_string(), told);
     }
 

@@ -4,7 +4,9 @@ mod spool;
 
 use std::{borrow::Cow, fmt::Write as _, path::Path};
 
-use secretrail_engine::{access::Access, alert::Alert, ids::ArnParts, sanitize};
+use secretrail_engine::{
+    access::Access, alert::Alert, ids::ArnParts, observation::CallSource, sanitize,
+};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 pub(crate) use self::spool::TableSpool;
@@ -167,10 +169,19 @@ pub(crate) fn row(access: &Access) -> [String; 8] {
         principal,
         access.secret.label(),
         format!("{} ({})", head.api, access.method.as_str()),
-        head.source.ip.as_deref().unwrap_or("-").to_owned(),
+        source(&head.source),
         head.region.to_string(),
         access.decrypt.status.as_str().to_owned(),
     ]
+}
+
+/// The address and its country.
+fn source(source: &CallSource) -> String {
+    let ip = source.ip.as_deref().unwrap_or("-");
+    match &source.geo.country {
+        Some(country) => format!("{ip} {country}"),
+        None => ip.to_owned(),
+    }
 }
 
 /// An ARN as `account resource`; anything else unchanged.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Access, AccessDecrypt, AccessMethod, DecryptStatus};
 use crate::{
+    geo::SourceGeo,
     ids::{RecordHome, SecretRef, SecretStore, SharedStr},
     observation::{CallOutcome, CallSource, EventHeader, KeptFields, SourceKind},
     parse_enum::parse_enum,
@@ -80,6 +81,13 @@ struct SourceV1<'a> {
     kind: Cow<'a, str>,
     user_agent: Option<Cow<'a, str>>,
     vpc_endpoint: Option<Cow<'a, str>>,
+    /// ISO 3166-1 alpha-2; `null` without `--geoip`, as the next two.
+    #[serde(default)]
+    country: Option<Cow<'a, str>>,
+    #[serde(default)]
+    asn: Option<u32>,
+    #[serde(default)]
+    as_org: Option<Cow<'a, str>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -149,6 +157,9 @@ impl<'a> From<&'a CallSource> for SourceV1<'a> {
             kind: source.kind.as_str().into(),
             user_agent: lent(&source.user_agent),
             vpc_endpoint: lent(&source.vpc_endpoint),
+            country: lent(&source.geo.country),
+            asn: source.geo.asn,
+            as_org: lent(&source.geo.as_org),
         }
     }
 }
@@ -300,6 +311,11 @@ impl SourceV1<'_> {
             kind: known(&SourceKind::ALL, SourceKind::as_str, &self.kind)?,
             user_agent: some(&self.user_agent),
             vpc_endpoint: some(&self.vpc_endpoint),
+            geo: SourceGeo {
+                country: some(&self.country),
+                asn: self.asn,
+                as_org: some(&self.as_org),
+            },
         })
     }
 }

@@ -196,6 +196,18 @@ mod tests {
     }
 
     #[test]
+    fn a_withdrawal_is_another_message_in_the_thread() {
+        let raised = sent(|_| {});
+        let withdrawn = sent(|alert| alert.withdrawn = true);
+        let text = |message: &serde_json::Value, key: &str| message["content"][key].to_string();
+        assert!(text(&withdrawn, "title").starts_with("\"withdrawn: "));
+        assert!(text(&withdrawn, "description").starts_with("\"Withdrawn: a record"));
+        assert_ne!(withdrawn["id"], raised["id"]);
+        let thread = |message: &serde_json::Value| message["metadata"]["threadId"].clone();
+        assert_eq!(thread(&withdrawn), thread(&raised));
+    }
+
+    #[test]
     fn the_first_secrets_are_named_and_the_others_counted() {
         let sent = sent(|alert| {
             alert.secrets = (0..7).map(|n| format!("arn:s{n}").into()).collect();

@@ -510,6 +510,21 @@ mod tests {
     }
 
     #[test]
+    fn what_was_withdrawn_is_a_closed_finding() {
+        let raised = found(|_| {});
+        let withdrawn = found(|alert| alert.withdrawn = true);
+        let stage = |finding: &serde_json::Value| {
+            let keys = ["activity_name", "type_uid", "status", "status_id"];
+            keys.map(|key| finding[key].clone())
+        };
+        let expected = [json!("Create"), json!(200_401), json!("New"), json!(1)];
+        assert_eq!(stage(&raised), expected);
+        let expected = [json!("Close"), json!(200_403), json!("Resolved"), json!(4)];
+        assert_eq!(stage(&withdrawn), expected);
+        assert_eq!(raised["finding_info"], withdrawn["finding_info"]);
+    }
+
+    #[test]
     fn the_resource_of_a_listed_secret_is_its_arn_or_its_name() {
         let found = found(|alert| {
             alert.secrets = vec!["arn:aws:ssm:eu-west-1:1:parameter/db".into(), "db".into()];

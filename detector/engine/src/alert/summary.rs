@@ -69,15 +69,15 @@ const NAMED_SOURCES: usize = 5;
 /// The source address or service, or the number of sources and their names if they are few.
 fn source(evidence: &[Evidence]) -> String {
     let own = evidence.iter().filter(|e| is_from_caller(e));
-    let mut distinct: BTreeSet<&str> = own.filter_map(|e| e.head.source.ip.as_deref()).collect();
+    let mut distinct: BTreeSet<String> = own.filter_map(|e| e.head.source.described()).collect();
     if distinct.is_empty() {
         let all = evidence.iter();
-        distinct = all.filter_map(|e| e.head.source.ip.as_deref()).collect();
+        distinct = all.filter_map(|e| e.head.source.described()).collect();
     }
-    let names: Vec<&str> = distinct.into_iter().collect();
+    let names: Vec<String> = distinct.into_iter().collect();
     match names.as_slice() {
         [] => "an unknown source".to_owned(),
-        [one] => (*one).to_owned(),
+        [one] => one.clone(),
         few if few.len() <= NAMED_SOURCES => format!("{} sources ({})", few.len(), few.join(", ")),
         many => format!("{} sources", many.len()),
     }

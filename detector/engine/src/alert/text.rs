@@ -159,7 +159,7 @@ fn rest(total: usize, shown: usize, out: &mut String) -> fmt::Result {
 
 fn write_access(access: &Access, out: &mut String) -> fmt::Result {
     let head = &access.head;
-    let from = head.source.ip.as_deref().map(line);
+    let from = head.source.described().map(|from| line(&from));
     let from = from.unwrap_or_else(|| "an unknown source".to_owned());
     let denied = head.denied_by.as_deref();
     let denied = denied.map_or_else(String::new, |by| format!(" by {}", line(by)));
@@ -218,6 +218,19 @@ mod tests {
         assert!(cut.len() == SUBJECT && cut.ends_with("... (111122223333 eu-west-1)"));
         alert.region = Some("r".repeat(200).into());
         assert_eq!(subject(&alert).len(), SUBJECT);
+    }
+
+    #[test]
+    fn what_was_withdrawn_says_so_first() {
+        let mut alert = contract::alert("e1");
+        alert.withdrawn = true;
+        assert!(subject(&alert).starts_with("withdrawn: high: "));
+        let body = body(&alert);
+        let why = body.lines().nth(2).unwrap();
+        assert!(
+            why.starts_with("Withdrawn: a record that came late"),
+            "{body}"
+        );
     }
 
     #[test]

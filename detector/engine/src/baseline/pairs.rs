@@ -8,8 +8,8 @@ use std::{
 use crate::{
     access::{Access, AccessMethod},
     baseline::proposal::OmissionReason,
+    geo::is_private,
     ids::{SecretStore, SharedStr},
-    network::is_private,
     observation::{CallOutcome, CallSource, SourceKind},
     principal::PrincipalKind,
     time::EventTime,
@@ -169,6 +169,7 @@ pub(super) fn read_by(principal: &str, secret: &str, secs: i64) -> Access {
         kind: SourceKind::Ip,
         user_agent: None,
         vpc_endpoint: None,
+        geo: crate::geo::SourceGeo::default(),
     };
     let head = EventHeader {
         event_id: format!("{secret}@{secs}").into(),
@@ -270,6 +271,7 @@ mod tests {
             kind,
             user_agent: None,
             vpc_endpoint: endpoint.map(Into::into),
+            geo: crate::geo::SourceGeo::default(),
         };
         let name = |text: &str| Some(ReadOrigin::Name(text.into()));
         let private = source("10.0.0.1", SourceKind::Ip, None);

@@ -111,7 +111,7 @@ fn unshared_digest(
 fn content_digest(record: &CloudTrailRecord<'_>, kept: &KeptFields) -> u64 {
     // Of the values, not of the text: the same record may be written with other spaces, or another
     // order of keys.
-    let mut values = HashedValues::default();
+    let mut values = HashedValues(Vec::with_capacity(HASHED));
     record.hash(&mut values);
     for (name, value) in &kept.fields {
         (name, value.canonical()).hash(&mut values);
@@ -123,8 +123,10 @@ fn content_digest(record: &CloudTrailRecord<'_>, kept: &KeptFields) -> u64 {
     values.finish()
 }
 
+/// Bytes of the values of most records: room for them is made once.
+const HASHED: usize = 4_096;
+
 /// The bytes of values, hashed at once: the same on every machine, unlike the hashers of maps.
-#[derive(Default)]
 struct HashedValues(Vec<u8>);
 
 impl Hasher for HashedValues {

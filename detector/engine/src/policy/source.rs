@@ -74,6 +74,7 @@ mod tests {
             kind: SourceKind::of(ip),
             user_agent: None,
             vpc_endpoint: vpc_endpoint.map(Into::into),
+            geo: crate::geo::SourceGeo::default(),
         };
         pattern.parse::<SourcePattern>().unwrap().matches(&source)
     }

@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde::Deserialize;
 
 use crate::{
+    geo::{GeoDatabases, GeoFault, SourceGeo},
     network::{NetworkListFault, NetworkLists},
     rule::RuleSet,
     rule_meta::timespan_secs,
@@ -21,6 +22,9 @@ pub(super) struct ExampleFile {
     /// Lists of networks by their labels.
     #[serde(default)]
     networks: BTreeMap<String, Vec<String>>,
+    /// Where networks are registered.
+    #[serde(default)]
+    geoip: BTreeMap<String, SourceGeo>,
     /// How often the events happen; `{n}` in their text is the number, from 0.
     #[serde(default)]
     repeat: Option<u32>,
@@ -46,6 +50,8 @@ pub struct RuleExample {
     pub policy: Option<String>,
     /// Lists of networks of the example, as `--networks` names them.
     pub networks: NetworkLists,
+    /// Where addresses of the example are registered, as `--geoip` tells it.
+    pub geo: GeoDatabases,
     /// Records as JSON, with only the fields that matter.
     pub events: Vec<String>,
 }
@@ -61,6 +67,8 @@ pub(super) enum ExampleError {
     Policy(#[from] yaml_serde::Error),
     #[error("networks: {0}: {1}")]
     Networks(String, NetworkListFault),
+    #[error("geoip: {0}")]
+    Geo(#[from] GeoFault),
 }
 
 impl ExampleFile {
@@ -88,19 +96,28 @@ impl ExampleFile {
             fires: self.fires,
             policy: policy.transpose()?,
             networks,
+            geo: GeoDatabases::of_example(&self.geoip)?,
             events,
         })
     }
 }
 
 impl RuleExample {
-    /// The rules as the example asks for them: with its lists of networks, if it has any.
+    /// The rules as the example asks for them: with its lists of networks and its places, if it has
+    /// any.
     #[must_use]
     pub fn rules<'r>(&self, rules: &'r RuleSet) -> Cow<'r, RuleSet> {
-        if self.networks.is_empty() {
+        if self.networks.is_empty() && self.geo.is_empty() {
             return Cow::Borrowed(rules);
         }
-        Cow::Owned(rules.clone().with_networks(self.networks.clone()))
+        let mut rules = rules.clone();
+        if !self.networks.is_empty() {
+            rules = rules.with_networks(self.networks.clone());
+        }
+        if !self.geo.is_empty() {
+            rules = rules.with_geo(self.geo.clone());
+        }
+        Cow::Owned(rules)
     }
 }
 

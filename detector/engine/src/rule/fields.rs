@@ -1,22 +1,25 @@
 //! The fields that rules may use besides CloudTrail's own: one table for the lookup, the load-time
 //! check and the docs.
 
-use std::{borrow::Cow, collections::BTreeSet};
+mod values;
+
+use std::borrow::Cow;
 
 use rsigma_eval::EventValue;
 
+use self::values::{list, novelty, opt, secret_id, verdict, word, yes};
 use crate::{
     access::Access,
     client::ClientProgram,
     ids::SecretRef,
     network::{NetworkLists, SourceClass, network_of},
     observation::EventHeader,
-    policy::{AccessPolicy, Expectation, PolicyVerdict},
+    policy::{AccessPolicy, Expectation},
     rule::{
         RuleTarget,
         changed::{self, ChangeSubject, ChangedPolicy},
     },
-    seen::{Novelty, SeenVerdicts},
+    seen::SeenVerdicts,
 };
 
 /// What a rule is matched against: an access or a secret change.
@@ -76,33 +79,6 @@ macro_rules! fields {
     };
 }
 
-fn opt(text: Option<&crate::ids::SharedStr>) -> Option<EventValue<'_>> {
-    text.and_then(|text| word(text))
-}
-
-fn word(text: &str) -> Option<EventValue<'_>> {
-    Some(EventValue::Str(Cow::Borrowed(text)))
-}
-
-fn secret_id(secret: &SecretRef) -> Option<EventValue<'static>> {
-    let SecretRef {
-        store,
-        account,
-        region,
-        name,
-        ..
-    } = secret;
-    let name = name.as_ref()?;
-    let id = format!("{}:{account}:{region}:{name}", store.as_str());
-    Some(EventValue::Str(id.into()))
-}
-
-fn list(texts: &BTreeSet<String>) -> Option<EventValue<'static>> {
-    let texts = texts.iter().cloned();
-    let values: Vec<_> = texts.map(|text| EventValue::Str(text.into())).collect();
-    (!values.is_empty()).then_some(EventValue::Array(values))
-}
-
 fn labels(subject: &FieldSubject<'_>) -> Option<EventValue<'static>> {
     let labels = subject.networks.containing(&subject.head.source);
     list(&labels.map(str::to_owned).collect())
@@ -110,24 +86,6 @@ fn labels(subject: &FieldSubject<'_>) -> Option<EventValue<'static>> {
 
 fn client<'a>(subject: &FieldSubject<'a>) -> Option<ClientProgram<'a>> {
     ClientProgram::of(subject.head.source.user_agent.as_deref()?)
-}
-
-fn verdict(
-    expected: Option<Expectation>,
-    of: fn(&Expectation) -> PolicyVerdict,
-) -> Option<EventValue<'static>> {
-    expected.and_then(|e| word(of(&e).as_str()))
-}
-
-fn novelty(
-    seen: Option<SeenVerdicts>,
-    of: fn(&SeenVerdicts) -> Novelty,
-) -> Option<EventValue<'static>> {
-    seen.and_then(|s| word(of(&s).as_str()))
-}
-
-fn yes(value: bool) -> Option<EventValue<'static>> {
-    word(if value { "true" } else { "false" })
 }
 
 fields! {
@@ -209,6 +167,15 @@ fields! {
     "source.network" false
         "the VPC endpoint, or the /24 (IPv6: /48) around the address"
         |s| Some(EventValue::Str(network_of(&s.head.source)?.into()));
+    "source.country" false
+        "country in which the address is registered (ISO 3166-1 alpha-2), with `--geoip`"
+        |s| opt(s.head.source.geo.country.as_ref());
+    "source.asn" false
+        "number of the autonomous system of the address, with `--geoip`"
+        |s| Some(EventValue::Int(s.head.source.geo.asn?.into()));
+    "source.as_org" false
+        "organisation that runs it, with `--geoip`"
+        |s| opt(s.head.source.geo.as_org.as_ref());
     "source.lists" false
         "labels of the lists of networks (`--networks`) that contain the address"
         |s| labels(s);
@@ -295,6 +262,14 @@ fields! {
          known when seen on two days, the first three days ago, or ten days ago; final evaluation \
          only"
         |s| novelty(s.seen, |s| s.class);
+    "seen.country" true
+        "the same for the principal and `source.country`; known when seen on two days, the first \
+         three days ago, or ten days ago; final evaluation only"
+        |s| novelty(s.seen, |s| s.country);
+    "seen.asn" true
+        "the same for the principal and `source.asn`; known when seen on two days, the first \
+         three days ago, or ten days ago; final evaluation only"
+        |s| novelty(s.seen, |s| s.asn);
     "seen.client" true
         "the same for the principal and this program (`client.family`); known when seen on two \
          days, the first three days ago, or ten days ago; final evaluation only"
@@ -424,6 +399,19 @@ pub fn derived<'a>(subject: &FieldSubject<'a>, name: &str) -> Option<Option<Even
 #[must_use]
 pub fn is_late(name: &str) -> bool {
     name.starts_with("decrypt.") || name == "expected.key" || is_seen(name)
+}
+
+/// Whether a field needs databases of where addresses are registered (`--geoip`).
+#[must_use]
+pub fn is_geo(name: &str) -> bool {
+    let of_geo = [
+        "source.country",
+        "source.asn",
+        "source.as_org",
+        "seen.country",
+        "seen.asn",
+    ];
+    of_geo.contains(&name)
 }
 
 /// Whether a field needs the lookback (`seen.*`).

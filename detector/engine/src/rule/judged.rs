@@ -42,15 +42,17 @@ impl JudgedAt {
         }
     }
 
-    /// Where a rule wants to be asked, before its fields are looked at.
-    pub(crate) fn asked(judge: Option<AskedJudgement>, needs: &DetectionNeeds) -> Self {
-        match judge {
+    /// Where a rule with these needs is asked.
+    pub(crate) fn of(judge: Option<AskedJudgement>, needs: &DetectionNeeds) -> Self {
+        let asked = match judge {
             Some(AskedJudgement::Final) => Self::Final,
             Some(AskedJudgement::Early) if needs.fields.iter().any(|f| fields::is_seen(f)) => {
                 Self::Provisional
             }
             _ => Self::Early,
-        }
+        };
+        let fields = needs.fields.iter();
+        fields.fold(asked, |judged, field| judged.needing(field))
     }
 }
 

@@ -9,6 +9,7 @@ use rsigma_parser::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    geo::GeoDatabases,
     glob::GlobPattern,
     network::NetworkLists,
     rule::{DetectionRule, RuleSet},
@@ -167,6 +168,19 @@ impl RuleSet {
         self
     }
 
+    /// The same rules with these databases of where addresses are registered.
+    #[must_use]
+    pub fn with_geo(mut self, geo: GeoDatabases) -> Self {
+        self.geo = geo;
+        self
+    }
+
+    /// Databases of where addresses are registered.
+    #[must_use]
+    pub fn geo(&self) -> &GeoDatabases {
+        &self.geo
+    }
+
     /// The rules that name a list of networks which no file defines, each with its label.
     pub fn without_networks(&self) -> impl Iterator<Item = (&RuleMeta, &str)> {
         let rules = self.detections.iter();
@@ -184,8 +198,22 @@ impl RuleSet {
 
     /// The rules that can raise alerts, but name a list of networks which no file defines.
     pub fn needing_networks(&self) -> impl Iterator<Item = &Arc<RuleMeta>> {
+        self.alerting_of(|rule| self.missing_networks(rule).next().is_some())
+    }
+
+    /// The rules that can raise alerts, but look at where addresses are registered, which no
+    /// database tells.
+    pub fn needing_geo(&self) -> impl Iterator<Item = &Arc<RuleMeta>> {
+        self.alerting_of(|rule| rule.needs_geo && self.geo.is_empty())
+    }
+
+    /// What raises the alerts of some rules about single events: themselves, or a window.
+    fn alerting_of<'s>(
+        &'s self,
+        some: impl Fn(&DetectionRule) -> bool + 's,
+    ) -> impl Iterator<Item = &'s Arc<RuleMeta>> {
         let rules = self.detections.iter();
-        let lacking = rules.filter(|rule| self.missing_networks(rule).next().is_some());
+        let lacking = rules.filter(move |rule| some(rule));
         lacking.filter_map(|rule| {
             let feeds = rule.feeds.iter();
             let mut windows = feeds.filter_map(|(window, _)| self.windows.get(*window));

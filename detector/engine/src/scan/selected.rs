@@ -8,6 +8,7 @@ use crate::{normalize::time_of, shallow::TopLevel};
 
 impl UnitSink<'_, '_> {
     /// Counts a record for the selection, if it is limited: only then the record is looked at.
+    #[inline]
     pub(super) fn select(&mut self, record: &[u8]) {
         if self.scanner.selection.is_limited() {
             self.select_top(&TopLevel::of(record));

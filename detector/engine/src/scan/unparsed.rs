@@ -85,27 +85,32 @@ const RESPONSE: &str = "\"responseElements\"";
 
 /// Searches for the keys of a KMS Decrypt for a secret. Without a searcher, as on unsupported
 /// processors, every candidate is parsed.
-pub(super) struct DecryptMarks(Option<Searcher>);
+pub(super) struct DecryptMarks {
+    marks: Option<Searcher>,
+    parameters: Finder<'static>,
+}
 
 impl DecryptMarks {
     pub(super) fn new() -> Self {
-        Self(Searcher::new(MARKS))
+        Self {
+            marks: Searcher::new(MARKS),
+            parameters: Finder::new("\"requestParameters\""),
+        }
     }
 
     /// Whether one of the keys precedes the response, which follows the parameters.
     pub(super) fn are_asked_for(&self, rest: &[u8]) -> bool {
-        self.0.as_ref().is_none_or(|marks| {
+        self.marks.as_ref().is_none_or(|marks| {
             marks.find(rest).is_some_and(|found| {
                 let before = rest.get(..found.start()).unwrap_or_default();
-                is_mark(rest, found.span())
-                    || memchr::memmem::find(before, b"\"requestParameters\"").is_none()
+                is_mark(rest, found.span()) || self.parameters.find(before).is_none()
             })
         })
     }
 
     /// Whether one of the keys occurs anywhere.
     pub(super) fn are_in(&self, unit: &[u8]) -> bool {
-        self.0.as_ref().is_none_or(|marks| {
+        self.marks.as_ref().is_none_or(|marks| {
             marks
                 .find_iter(unit)
                 .any(|found| is_mark(unit, found.span()))
@@ -141,8 +146,8 @@ impl RepeatedKeys {
         Self(Searcher::new(["\"eventSource\"", "\"eventName\""]))
     }
 
-    /// Whether service and call are names as AWS writes them, and are not written once more at the
-    /// end, where they would count instead.
+    /// Whether service and call are not written once more at the end, where they would count
+    /// instead.
     #[inline]
     pub(super) fn are_sound(&self, front: &FrontFields<'_>) -> bool {
         let end = front.rest.len().saturating_sub(REPEATED);
@@ -150,7 +155,7 @@ impl RepeatedKeys {
         // Nearly all records end as AWS ends them, and then no key was added behind.
         let is_usual = end.ends_with(b"\"Management\"}") || end.ends_with(b"}}");
         let is_repeated = !is_usual && self.0.as_ref().is_some_and(|keys| keys.find(end).is_some());
-        !is_repeated && is_name(front.service) && is_name(front.name)
+        !is_repeated
     }
 }
 
@@ -162,8 +167,8 @@ impl<'u> FrontFields<'u> {
         }
         let rest = after(unit.get(after_first..)?, b",\"eventTime\":\"")?;
         let (time, rest) = rest.split_first_chunk::<TIME>()?;
-        let (service, rest) = up_to_quote(after(rest, b"\",\"eventSource\":\"")?)?;
-        let (name, rest) = up_to_quote(after(rest, b"\",\"eventName\":\"")?)?;
+        let (service, rest) = name(after(rest, b"\",\"eventSource\":\"")?)?;
+        let (name, rest) = name(after(rest, b"\",\"eventName\":\"")?)?;
         Some(Self {
             time,
             service,
@@ -174,20 +179,52 @@ impl<'u> FrontFields<'u> {
 }
 
 /// Whether bytes may be the name of a service or call: others hide what it is.
-#[inline]
 pub(super) fn is_name(text: &[u8]) -> bool {
-    // Without an early exit: nearly all are, and this compares many at once.
-    text.iter()
-        .fold(true, |is_name, byte| is_name & byte.is_ascii_graphic())
+    text.iter().all(u8::is_ascii_graphic)
 }
 
-/// Text before and from the next quote on; `None` for text with escapes, which AWS writes in no
-/// name of a service or call.
+/// The name of a service or call, and the text from the quote behind it on; `None` for any other
+/// text, which is examined more closely.
 #[inline]
-fn up_to_quote(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = memchr::memchr2(b'"', b'\\', text)?;
-    text.split_at_checked(at)
+fn name(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    // Eight bytes at once, since this runs for every record: most names end within four steps.
+    let mut at = 0;
+    while let Some(word) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let odd = odd_bytes(u64::from_le_bytes(*word));
+        // 8 where there is none.
+        at += (odd.trailing_zeros() / 8) as usize;
+        if odd != 0 {
+            break;
+        }
+    }
+    let end = text.get(at..)?.iter().position(|byte| !is_of_name(*byte))?;
+    text.split_at_checked(at + end)
         .filter(|(_, rest)| rest.starts_with(b"\""))
+}
+
+/// Bit 7 of each byte of a word that is no part of a name, and perhaps of bytes behind the first of
+/// them.
+#[inline]
+fn odd_bytes(word: u64) -> u64 {
+    // DEL and bytes beyond ASCII: one more sets bit 7, which the latter have.
+    let above = word.wrapping_add(ONES) | word;
+    let quote = bytes_below(word ^ (ONES * u64::from(b'"')), 1);
+    let backslash = bytes_below(word ^ (ONES * u64::from(b'\\')), 1);
+    (bytes_below(word, 0x21) | quote | backslash | above) & (ONES * 0x80)
+}
+
+/// 1 in each byte.
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
+
+/// Bit 7 of the bytes below a limit, of those below 0x80.
+#[inline]
+fn bytes_below(word: u64, limit: u64) -> u64 {
+    word.wrapping_sub(ONES * limit) & !word
+}
+
+#[inline]
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b'"' && byte != b'\\'
 }
 
 /// The values of a key at any position, if they are strings without escapes.
@@ -240,6 +277,25 @@ mod tests {
         assert!(marks.are_asked_for(asked) && marks.are_in(asked));
         assert!(!marks.are_asked_for(other) && marks.are_in(other));
         assert!(!marks.are_in(br#""requestParameters":null,"responseElements":null"#));
+    }
+
+    #[test]
+    fn a_name_ends_at_its_quote_and_holds_nothing_odd_wherever_that_stands() {
+        let end = br#"","awsRegion":"eu-west-1""#;
+        for length in 0..40 {
+            let plain = vec![b'a'; length];
+            let whole = [&plain, &end[..]].concat();
+            assert_eq!(name(&whole), Some((&plain[..], &end[..])), "{length}");
+            assert_eq!(name(&plain), None, "no quote");
+            for (at, odd) in (0..length).zip((0..=u8::MAX).cycle()) {
+                for odd in [odd, 0, 0x1f, b' ', b'\\', 0x7f, 0x80, 0xff] {
+                    let mut text = whole.clone();
+                    text[at] = odd;
+                    let expected = is_of_name(odd) || odd == b'"';
+                    assert_eq!(name(&text).is_some(), expected, "{odd} at {at}");
+                }
+            }
+        }
     }
 
     #[test]

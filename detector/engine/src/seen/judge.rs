@@ -108,6 +108,8 @@ impl AccessJudgement<'_> {
             },
             account_source: self.habit(keys.account_source.as_ref()),
             class: self.own_habit(profile.class.as_ref()),
+            country: self.own_habit(profile.country.as_ref()),
+            asn: self.own_habit(profile.asn.as_ref()),
             client: self.own_habit(profile.client.as_ref()),
             method: self.own_habit(profile.method.as_ref()),
             person: self.habit(profile.person.as_ref()),

@@ -30,6 +30,9 @@ pub(super) const ROAMING: usize = 5;
 /// Programs that are not known by name are remembered by this many slots.
 const CLIENT_SLOTS: u64 = 32;
 
+/// Autonomous systems are remembered by this many slots: a principal has few.
+const ASN_SLOTS: u64 = 64;
+
 /// Different secrets of a day are counted by this many slots.
 pub(super) const SECRET_SLOTS: u64 = 32;
 
@@ -52,6 +55,8 @@ pub(super) struct AccessKeys {
 #[derive(Debug, Default)]
 pub(super) struct ProfileKeys {
     pub(super) class: Option<SharedStr>,
+    pub(super) country: Option<SharedStr>,
+    pub(super) asn: Option<SharedStr>,
     pub(super) client: Option<SharedStr>,
     pub(super) method: Option<SharedStr>,
     /// The person behind a session, with whatever role.
@@ -80,6 +85,8 @@ impl ProfileKeys {
         let secret = access.secret.name.as_ref().map(|_| access.secret.key());
         Self {
             class: class.map(|class| key(&prefix, &format!("k{class}"))),
+            country: country_token(access).map(|token| key(&prefix, &token)),
+            asn: asn_token(access).map(|token| key(&prefix, &token)),
             classes: CLASSES
                 .map(|class| key(&prefix, &format!("k{}", class.as_str())))
                 .into(),
@@ -137,6 +144,19 @@ fn client_token(access: &Access) -> Option<String> {
     } else {
         format!("c{}", slot(&client.family, CLIENT_SLOTS))
     })
+}
+
+/// The token of the country of the address; `None` without one.
+fn country_token(access: &Access) -> Option<String> {
+    let country = access.head.source.geo.country.as_deref();
+    let own = class_of(access).and(country);
+    own.map(|country| format!("g{country}"))
+}
+
+/// The token of the autonomous system of the address; `None` without one.
+fn asn_token(access: &Access) -> Option<String> {
+    let own = class_of(access).and(access.head.source.geo.asn);
+    own.map(|asn| format!("a{}", slot(&asn.to_string(), ASN_SLOTS)))
 }
 
 /// Classes of addresses, as they show themselves.
@@ -207,6 +227,8 @@ impl AccessKeys {
     fn recorded(self, is_rotation: bool) -> impl Iterator<Item = SharedStr> {
         let ProfileKeys {
             class,
+            country,
+            asn,
             client,
             method,
             person,
@@ -224,6 +246,8 @@ impl AccessKeys {
             self.source,
             self.account_source,
             class,
+            country,
+            asn,
             client,
             method,
             person,
@@ -247,6 +271,8 @@ impl AccessKeys {
             &self.account_source,
             &self.created,
             &profile.class,
+            &profile.country,
+            &profile.asn,
             &profile.client,
             &profile.method,
             &profile.person,

@@ -8,8 +8,18 @@ use crate::envelope::copies::names_a_record;
 
 impl RecordSplitter {
     /// Ends the gap between units. Stray text in it is reported once, however much there is.
+    #[inline]
     pub(super) fn end_gap(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
-        self.look_at_gap(walk.gap_before(at), walk);
+        let gap = walk.gap_before(at);
+        // As between nearly all records.
+        if gap == b"," && self.stray.is_empty() && !self.dirty {
+            return;
+        }
+        self.end_other_gap(gap, walk);
+    }
+
+    fn end_other_gap(&mut self, gap: &[u8], walk: &mut SplitWalk<'_>) {
+        self.look_at_gap(gap, walk);
         let is_cut = !std::mem::take(&mut self.stray).is_empty();
         if std::mem::take(&mut self.dirty) || is_cut {
             walk.bad(MalformedUnit::NotAnObject, &[]);

@@ -18,7 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use self::{read::ItemReader, write::ItemWriter};
 use crate::{
-    alert::Alert, digest::digest, document::JsonNode, fact::Fact, ids::SharedStr,
+    alert::Alert, digest::digest, document::JsonNode, fact::Fact, geo::SourceGeo, ids::SharedStr,
     pending_event::PendingEvent,
 };
 
@@ -124,6 +124,8 @@ struct StoredSourceV1 {
     kind: SharedStr,
     user_agent: Option<SharedStr>,
     vpc_endpoint: Option<SharedStr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    geo: Option<SourceGeo>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use secretrail_aws::s3::FetchError;
 use secretrail_engine::{
+    geo::GeoFault,
     network::NetworkListFault,
     state::{StateError, item_v1::ItemError},
 };
@@ -61,6 +62,14 @@ pub enum RulesError {
         place: String,
         /// The error.
         fault: NetworkListFault,
+    },
+    /// A database of where addresses are registered is none.
+    #[error("{place}: {fault}")]
+    Geo {
+        /// Its place.
+        place: String,
+        /// What is wrong.
+        fault: GeoFault,
     },
     /// A custom rule names a list of networks that the settings do not.
     #[error("{0}; add its file to {setting}", setting = NETWORKS)]

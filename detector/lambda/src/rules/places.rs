@@ -26,6 +26,10 @@ pub(super) struct FetchedRules {
     /// Lists of networks: labels, and one network on each line. Earlier versions stored none.
     #[serde(default)]
     pub(super) networks: Vec<(String, String)>,
+    /// Databases of where addresses are registered, by their places. Too large for the table: they
+    /// are read again at every start.
+    #[serde(skip)]
+    pub(super) databases: Vec<(String, Vec<u8>)>,
 }
 
 /// All locations.
@@ -95,6 +99,7 @@ impl RulePlaces {
             policy: self.text(&self.policy, listings.policy).await?,
             vars: self.text(&self.vars, listings.vars).await?,
             networks: self.network_texts(&listings.networks).await?,
+            databases: self.databases(&listings.networks).await?,
         })
     }
 
@@ -158,22 +163,31 @@ impl RulePlaces {
     async fn texts(&self, bucket: &str, objects: &[ListedObject]) -> Result<FileTexts, RulesError> {
         let mut files = FileTexts::new();
         for object in objects {
-            let name = url(bucket, &object.key);
-            let place = ObjectRef {
-                bucket,
-                key: &object.key,
-                version_id: None,
-                etag: Some(&object.etag),
-                size: Some(object.size),
-            };
-            let bytes = self.s3.fetch(place).await.map_err(|error| RulesError::S3 {
-                place: name.clone(),
-                error,
-            })?;
+            let (name, bytes) = self.bytes(bucket, object).await?;
             let text = String::from_utf8(bytes).map_err(|_| RulesError::NotText(name.clone()))?;
             files.push((name, text));
         }
         Ok(files)
+    }
+
+    /// The place of an object, and its bytes.
+    async fn bytes(
+        &self,
+        bucket: &str,
+        object: &ListedObject,
+    ) -> Result<(String, Vec<u8>), RulesError> {
+        let name = url(bucket, &object.key);
+        let place = ObjectRef {
+            bucket,
+            key: &object.key,
+            version_id: None,
+            etag: Some(&object.etag),
+            size: Some(object.size),
+        };
+        match self.s3.fetch(place).await {
+            Ok(bytes) => Ok((name, bytes)),
+            Err(error) => Err(RulesError::S3 { place: name, error }),
+        }
     }
 }
 

@@ -267,6 +267,7 @@ mod tests {
             fires,
             policy: None,
             networks: NetworkLists::default(),
+            geo: secretrail_engine::geo::GeoDatabases::default(),
             events: Vec::new(),
         };
         let (fires, quiet) = (example(true), example(false));

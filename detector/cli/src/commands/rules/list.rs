@@ -54,12 +54,18 @@ fn feeds_another(meta: &RuleMeta, loaded: &RulePack) -> bool {
     !loaded.set.alerting().any(|known| known.id == meta.id)
 }
 
-/// Which rules never fire without an access policy, and which lack a list of networks.
+/// Which rules never fire without an access policy, a list of networks or a database.
 fn idle_notes(loaded: &RulePack) -> String {
     let set = &loaded.set;
     let policy = set.needing_policy().map(|meta| &*meta.title).collect();
     let networks = set.needing_networks().map(|meta| &*meta.title).collect();
-    idle_note(set.len(), policy, "--policy") + &idle_note(set.len(), networks, "--networks")
+    let geo = set.needing_geo().map(|meta| &*meta.title).collect();
+    [
+        idle_note(set.len(), policy, "--policy"),
+        idle_note(set.len(), networks, "--networks"),
+        idle_note(set.len(), geo, "--geoip"),
+    ]
+    .concat()
 }
 
 /// Which of the rules can fire only with an argument; nothing if all can without it.
@@ -95,6 +101,7 @@ fn rule_value(meta: &RuleMeta, loaded: &RulePack) -> Value {
         "alerts": !feeds_another(meta, loaded),
         "needs_policy": loaded.set.needing_policy().any(|needing| needing.id == meta.id),
         "needs_networks": loaded.set.needing_networks().any(|needing| needing.id == meta.id),
+        "needs_geoip": loaded.set.needing_geo().any(|needing| needing.id == meta.id),
         "tags": meta.tags,
         "references": meta.references,
         "false_positives": meta.false_positives,

@@ -55,6 +55,9 @@ struct StoredSource {
     ip: Option<TextNumber>,
     user_agent: Option<TextNumber>,
     vpc_endpoint: Option<TextNumber>,
+    country: Option<TextNumber>,
+    asn: Option<u32>,
+    as_org: Option<TextNumber>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -68,6 +68,8 @@ struct LedgerColumns {
     key: Vec<i32>,
     ip: Vec<i32>,
     agent: Vec<i32>,
+    country: Vec<i32>,
+    org: Vec<i32>,
     outcome: Vec<u8>,
     denied: Vec<i32>,
     error: Vec<i32>,
@@ -294,6 +296,9 @@ impl LedgerColumns {
         self.key.push(texts.index(head.access_key_id.as_deref()));
         self.ip.push(texts.index(source.ip.as_deref()));
         self.agent.push(texts.index(source.user_agent.as_deref()));
+        let geo = &source.geo;
+        self.country.push(texts.index(geo.country.as_deref()));
+        self.org.push(texts.index(geo.as_org.as_deref()));
     }
 
     fn push_result<'a>(&mut self, access: &'a Access, texts: &mut TextTable<'a>) {

@@ -51,7 +51,7 @@ function apply() {
   const [from, to] = state.range || ALL;
   const words = state.search.toLowerCase();
   const hit = words ? texts.map((t) => t.toLowerCase().includes(words)) : null;
-  const searched = [A.principal, A.secret, A.arn, A.ip, A.agent, A.api, A.key, A.actor, A.account, A.region];
+  const searched = [A.principal, A.secret, A.arn, A.ip, A.country, A.org, A.agent, A.api, A.key, A.actor, A.account, A.region];
   rows = [];
   for (let i = lowerBound(from), end = lowerBound(to + 1); i < end; i++) {
     if (state.outcome >= 0 && A.outcome[i] !== state.outcome) continue;
@@ -323,7 +323,7 @@ function ledgerTable(list) {
 }
 function evidence(i) {
   const pairs = [["event", A.event[i]], ["call", `${text(A.api[i])} (${text(A.method[i])})`], ["principal", text(A.principal[i])], ["session", text(A.actor[i])], ["access key", text(A.key[i])],
-    ["secret", text(A.arn[i])], ["account, region", `${text(A.account[i])} ${text(A.region[i])}`], ["user agent", text(A.agent[i])], ["error", [text(A.error[i]), text(A.denied[i]).replaceAll("_", " ")].filter(Boolean).join(", denied by ")],
+    ["secret", text(A.arn[i])], ["account, region", `${text(A.account[i])} ${text(A.region[i])}`], ["user agent", text(A.agent[i])], ["registered", [text(A.country[i]), text(A.org[i])].filter(Boolean).join(", ")], ["error", [text(A.error[i]), text(A.denied[i]).replaceAll("_", " ")].filter(Boolean).join(", denied by ")],
     ["Decrypt", A.decrypted[i]], ["KMS key", text(A.kms[i])], ["object", text(A.object[i])]];
   return h("dl", {}, pairs.filter(([, value]) => value).map(([name, value]) => [h("dt", {}, name), h("dd", {}, h("code", {}, value))]));
 }

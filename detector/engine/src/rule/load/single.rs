@@ -42,9 +42,6 @@ pub(super) fn add(
     check(&uses, target, &source)?;
     let block = block(&source, &rule)?;
     let suppression = Suppression::read(&block, target, &source)?;
-    let asked = JudgedAt::asked(block.judge, &uses);
-    let fields = uses.fields.iter();
-    let judged = fields.fold(asked, |judged, field| judged.needing(field));
     build.set.ask_for(target, &uses);
     let meta = meta!(rule, source.file);
     let id = meta.id.clone();
@@ -53,12 +50,13 @@ pub(super) fn add(
         target,
         // The window of a suppressed rule raises its alerts, at most one in each bucket.
         alerts: suppression.is_none(),
-        judged,
+        judged: JudgedAt::of(block.judge, &uses),
         regardless_of_seen: regardless_of_seen(&compiled.conditions, &rule),
         compiled,
         calls: needed_calls(&rule),
         needs_policy: needs_policy(&rule),
         networks: networks(&uses, &source)?,
+        needs_geo: uses.fields.iter().any(|field| fields::is_geo(field)),
         feeds: Vec::new(),
     };
     if let Some(suppression) = suppression {

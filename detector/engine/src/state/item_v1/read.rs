@@ -228,6 +228,7 @@ fn source(s: StoredSourceV1) -> Result<Arc<CallSource>, ItemError> {
         kind,
         user_agent: s.user_agent,
         vpc_endpoint: s.vpc_endpoint,
+        geo: s.geo.unwrap_or_default(),
     }))
 }
 

@@ -14,6 +14,7 @@ use crate::{
     alert::{Alert, WindowMatch},
     evidence::Evidence,
     fact::Fact,
+    geo::SourceGeo,
     ids::{SecretRef, SharedStr},
     observation::{CallSource, EventHeader, KeptFields, Observation, ReadRequest},
     principal::Principal,
@@ -68,6 +69,7 @@ impl ItemWriter {
                 kind: source.kind.as_str().into(),
                 user_agent: source.user_agent.clone(),
                 vpc_endpoint: source.vpc_endpoint.clone(),
+                geo: (source.geo != SourceGeo::default()).then(|| source.geo.clone()),
             });
             self.pack.sources.len() - 1
         })

@@ -1,6 +1,6 @@
-//! Lists of networks, in the package or in S3.
+//! Lists of networks, and databases of where addresses are registered, in the package or in S3.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use secretrail_aws::s3::ListedObject;
 use secretrail_engine::network::NetworkLists;
@@ -53,6 +53,26 @@ impl RulePlaces {
             .collect())
     }
 
+    /// The databases at all locations, with their places.
+    pub(super) async fn databases(
+        &self,
+        objects: &[Vec<ListedObject>],
+    ) -> Result<Vec<(String, Vec<u8>)>, RulesError> {
+        let mut databases = Vec::new();
+        for (location, objects) in self.networks.iter().zip(objects) {
+            match &location.place {
+                FileLocation::None => {}
+                FileLocation::Path(path) => databases.extend(databases_of(Path::new(path))?),
+                FileLocation::S3 { bucket, .. } => {
+                    for object in objects.iter().filter(|object| is_database(&object.key)) {
+                        databases.push(self.bytes(bucket, object).await?);
+                    }
+                }
+            }
+        }
+        Ok(databases)
+    }
+
     /// The files at a location, with their names. A location without any is an error: its rules
     /// would never fire, and nobody would know.
     async fn network_files(
@@ -60,15 +80,22 @@ impl RulePlaces {
         location: &NetworkLocation,
         objects: &[ListedObject],
     ) -> Result<FileTexts, RulesError> {
-        let (name, files) = match &location.place {
+        let (name, files, has_databases) = match &location.place {
             FileLocation::None => return Ok(FileTexts::new()),
-            FileLocation::Path(path) => (path.clone(), of_package(Path::new(path))?),
+            FileLocation::Path(path) => {
+                let folder = Path::new(path);
+                let has_databases = !database_paths(folder)?.is_empty();
+                (path.clone(), of_package(folder)?, has_databases)
+            }
             FileLocation::S3 { bucket, key } => {
-                (url(bucket, key), self.texts(bucket, objects).await?)
+                let mut lists = objects.to_vec();
+                lists.retain(|object| !is_database(&object.key));
+                let texts = self.texts(bucket, &lists).await?;
+                (url(bucket, key), texts, lists.len() < objects.len())
             }
         };
         match location.label {
-            _ if !files.is_empty() => Ok(files),
+            _ if !files.is_empty() || has_databases => Ok(files),
             Some(_) => Err(RulesError::Missing(name)),
             None => Err(RulesError::NoNetworks(name)),
         }
@@ -82,19 +109,49 @@ fn label_of(name: &str) -> &str {
     file.split('.').next().unwrap_or(file)
 }
 
+/// Whether a file is a database of where addresses are registered.
+fn is_database(name: &str) -> bool {
+    name.ends_with(".mmdb")
+}
+
 /// The file at a path, or the files in a folder.
-fn of_package(path: &Path) -> Result<FileTexts, RulesError> {
+fn paths(path: &Path) -> Result<Vec<PathBuf>, RulesError> {
     if !path.is_dir() {
-        let text = file(path.to_owned())?;
-        return Ok(vec![(path.to_string_lossy().into_owned(), text)]);
+        return Ok(vec![path.to_owned()]);
     }
+    let mut paths = entries(path)?;
+    paths.retain(|path| path.is_file());
+    paths.sort();
+    Ok(paths)
+}
+
+/// The lists at a path.
+fn of_package(path: &Path) -> Result<FileTexts, RulesError> {
     let mut files = FileTexts::new();
-    for path in entries(path)? {
-        if path.is_file() {
-            files.push((path.to_string_lossy().into_owned(), file(path)?));
+    for path in paths(path)? {
+        let name = path.to_string_lossy().into_owned();
+        if !is_database(&name) {
+            files.push((name, file(path)?));
         }
     }
     Ok(files)
+}
+
+fn database_paths(path: &Path) -> Result<Vec<PathBuf>, RulesError> {
+    let mut paths = paths(path)?;
+    paths.retain(|path| is_database(&path.to_string_lossy()));
+    Ok(paths)
+}
+
+/// The databases at a path.
+fn databases_of(path: &Path) -> Result<Vec<(String, Vec<u8>)>, RulesError> {
+    let mut databases = Vec::new();
+    for path in database_paths(path)? {
+        let name = path.to_string_lossy().into_owned();
+        let bytes = std::fs::read(&path).map_err(|error| RulesError::File { path, error })?;
+        databases.push((name, bytes));
+    }
+    Ok(databases)
 }
 
 #[cfg(test)]

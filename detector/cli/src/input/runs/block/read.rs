@@ -6,6 +6,7 @@ use secretrail_engine::{
     document::JsonNode,
     evidence::Evidence,
     fact::{Fact, WindowKey},
+    geo::SourceGeo,
     ids::{SecretRef, SecretStore, SharedStr},
     observation::{
         CallOutcome, CallSource, EventHeader, Interner, KeptFields, KmsDecrypt, Observation,
@@ -105,10 +106,17 @@ impl BlockTables {
     ) -> Result<Arc<CallSource>, BlockError> {
         let texts = [stored.ip, stored.user_agent, stored.vpc_endpoint];
         let [ip, user_agent, vpc_endpoint] = texts.map(|number| self.some_text(number));
-        Ok(interner.source(
-            ip?.as_deref(),
-            user_agent?.as_deref(),
-            vpc_endpoint?.as_deref(),
+        let geo = SourceGeo {
+            country: self.some_text(stored.country)?,
+            asn: stored.asn,
+            as_org: self.some_text(stored.as_org)?,
+        };
+        let (ip, user_agent, vpc_endpoint) = (ip?, user_agent?, vpc_endpoint?);
+        Ok(interner.stored_source(
+            ip.as_deref(),
+            user_agent.as_deref(),
+            vpc_endpoint.as_deref(),
+            geo,
         ))
     }
 

@@ -95,6 +95,9 @@ impl<'b> BlockWriter<'b> {
             ip: self.some_text(source.ip.as_ref()),
             user_agent: self.some_text(source.user_agent.as_ref()),
             vpc_endpoint: self.some_text(source.vpc_endpoint.as_ref()),
+            country: self.some_text(source.geo.country.as_ref()),
+            asn: source.geo.asn,
+            as_org: self.some_text(source.geo.as_org.as_ref()),
         };
         let number = next(&self.block.sources);
         self.block.sources.push(stored);
