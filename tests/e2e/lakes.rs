@@ -133,7 +133,7 @@ fn the_delivery_of_a_member_of_an_archive_survives_extraction() {
     for (first, last) in [("one", "two"), ("two", "one")] {
         let (archive, extract) = (
             folder.path().join("logs.zip"),
-            folder.path().join("x.jsonl.gz"),
+            folder.path().join("extract"),
         );
         updates(&archive, first, last);
         let (from, to) = (archive.to_str().unwrap(), extract.to_str().unwrap());
@@ -147,7 +147,7 @@ fn the_delivery_of_a_member_of_an_archive_survives_extraction() {
             rows[0]
         );
         assert_eq!(accesses(&extract), rows);
-        std::fs::remove_file(&extract).unwrap();
+        std::fs::remove_dir_all(&extract).unwrap();
     }
 }
 

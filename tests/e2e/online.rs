@@ -182,13 +182,14 @@ fn same_alerts(
         let whole = &expected[id];
         let rule = |alert: &Value| (alert["rule"].clone(), alert["schema"].clone());
         assert_eq!(rule(body), rule(whole), "{reported}: {id}");
-        if body["window"].is_null() || at_once {
-            assert_eq!(
-                evidence(body),
-                evidence(whole),
-                "{reported}: {id} {}",
-                body["summary"]
-            );
+        let (found, all) = (evidence(body), evidence(whole));
+        let why = format!("{reported}: {id} {}", body["summary"]);
+        if body["window"].is_null() {
+            assert_eq!(found, all, "{why}");
+        } else if at_once {
+            // An alert that does not wait for the final evaluation lacks what is known only then.
+            let is_part = found.iter().all(|event| all.contains(event));
+            assert!(is_part && !found.is_empty(), "{why}: {found:?} {all:?}");
         }
     }
 }
@@ -408,9 +409,8 @@ fn an_excuse_that_comes_late_withdraws_the_alert() {
     assert_eq!(back(&answered(&function, &batch(messages))), [""; 0]);
     sweep(&function);
     sweep(&function);
-    let all = unexpected(&shop.deployment.published());
-    let withdrawn = ("deployer".to_owned(), true);
-    assert_eq!(all, [raised("deployer"), withdrawn, raised("stranger")]);
+    let later = unexpected(&shop.deployment.published());
+    assert_eq!(later, [("deployer".to_owned(), true)]);
     assert_eq!(metric(&function.log(), "AlertsWithdrawn"), 1.0);
 }
 

@@ -19,8 +19,8 @@ pub use self::{
     input::{AwsArgs, InputArgs},
     output::{ColorChoice, ListFormat, OutputArgs, OutputDestination, OutputFormat},
     rules::{
-        NetworkFile, PolicyArgs, RuleFilesArgs, RulesCommand, RulesCoverageArgs, RulesExplainArgs,
-        RulesFieldsArgs, RulesLintArgs, RulesListArgs, RulesTestArgs,
+        GeoArgs, NetworkFile, PolicyArgs, RuleFilesArgs, RulesCommand, RulesCoverageArgs,
+        RulesExplainArgs, RulesFieldsArgs, RulesLintArgs, RulesListArgs, RulesTestArgs,
     },
 };
 
@@ -266,4 +266,7 @@ pub struct AccessesArgs {
     /// Format and destination of the output.
     #[command(flatten)]
     pub output: OutputArgs,
+    /// Databases of where addresses are registered.
+    #[command(flatten)]
+    pub geo: GeoArgs,
 }

@@ -63,6 +63,8 @@ pub struct Expectation {
     /// `baseline_per_hour` of the grants that cover secret and principal, the highest; `None` when
     /// none has one.
     pub baseline_per_hour: Option<f64>,
+    /// Whether the secret is a decoy.
+    pub decoy: bool,
 }
 
 #[derive(Debug)]
@@ -92,6 +94,8 @@ struct CoveringGrants {
 pub struct AccessPolicy {
     grants: Vec<PolicyGrant>,
     trusted_accounts: BTreeSet<String>,
+    /// Secrets that nobody has a reason to touch.
+    decoys: Vec<GlobPattern>,
     /// Finds grants by secret; `None` if all of them must be asked.
     index: Option<GrantIndex>,
     /// Cache of the grants that cover a secret: policies are large and secrets are few.
@@ -108,9 +112,11 @@ impl FromStr for AccessPolicy {
         let PolicyContent {
             grants,
             trusted_accounts,
+            decoys,
         } = file::read(text)?;
         Ok(Self {
             trusted_accounts,
+            decoys,
             index: GrantIndex::new(&grants),
             grants,
             covering: Mutex::default(),
@@ -122,19 +128,7 @@ impl FromStr for AccessPolicy {
 
 impl PolicyGrant {
     fn covers(&self, subjects: &[String], secret: &SecretRef) -> bool {
-        let name = secret.name.as_deref().unwrap_or_default();
-        let is_secret = secret.store == SecretStore::SecretsManager;
-        let bare = is_secret.then(|| bare_arn(secret, name));
-        self.secrets.iter().any(|pattern| {
-            let mut subjects = subjects.iter();
-            // AWS's way to write one secret: the marks stand for its random suffix, not for the end
-            // of a longer name.
-            let is_suffix = pattern.as_str().ends_with('?');
-            subjects.any(|subject| {
-                let is_bare = bare.as_ref() == Some(subject);
-                !(is_suffix && is_bare) && pattern.matches(subject)
-            })
-        })
+        any_covers(&self.secrets, subjects, secret)
     }
 
     fn names(&self, access: &Access) -> bool {
@@ -195,6 +189,23 @@ impl PolicyGrant {
     }
 }
 
+/// Whether one of the patterns covers a secret with these ARNs.
+fn any_covers(patterns: &[GlobPattern], subjects: &[String], secret: &SecretRef) -> bool {
+    let name = secret.name.as_deref().unwrap_or_default();
+    let is_secret = secret.store == SecretStore::SecretsManager;
+    let bare = is_secret.then(|| bare_arn(secret, name));
+    patterns.iter().any(|pattern| {
+        let mut subjects = subjects.iter();
+        // AWS's way to write one secret: the marks stand for its random suffix, not for the end of
+        // a longer name.
+        let is_suffix = pattern.as_str().ends_with('?');
+        subjects.any(|subject| {
+            let is_bare = bare.as_ref() == Some(subject);
+            !(is_suffix && is_bare) && pattern.matches(subject)
+        })
+    })
+}
+
 fn any_matches(patterns: &[GlobPattern], subject: &str) -> bool {
     patterns.iter().any(|pattern| pattern.matches(subject))
 }
@@ -204,6 +215,18 @@ impl AccessPolicy {
     #[must_use]
     pub fn trusts(&self, account: &str) -> bool {
         self.trusted_accounts.contains(account)
+    }
+
+    /// Whether a secret is under `decoys`.
+    #[must_use]
+    pub fn is_decoy(&self, secret: &SecretRef) -> bool {
+        // Most policies have none, and this runs for every access.
+        !self.decoys.is_empty() && any_covers(&self.decoys, &subjects(secret), secret)
+    }
+
+    /// The patterns under `decoys`.
+    pub fn decoys(&self) -> impl Iterator<Item = &str> {
+        self.decoys.iter().map(GlobPattern::as_str)
     }
 
     /// The number of grants.
@@ -241,6 +264,7 @@ impl AccessPolicy {
             key: over(&granted, |g| listed(g.keys.as_deref(), key)),
             account_region: self.account_region(access),
             baseline_per_hour: highest_baseline(&granted),
+            decoy: self.is_decoy(&access.secret),
         }
     }
 
@@ -402,6 +426,40 @@ fn bare_arn(secret: &SecretRef, name: &str) -> String {
 mod tests {
     use super::*;
     use crate::{access::sample, ids::RecordHome};
+
+    #[test]
+    fn a_decoy_is_one_by_name_by_arn_and_with_its_suffix() {
+        let policy: AccessPolicy = "version: 1
+decoys:
+  - arn:aws:ssm:*:111122223333:parameter/db
+  - arn:aws:secretsmanager:*:111122223333:secret:prod/bait-??????
+grants: []
+"
+        .parse()
+        .unwrap();
+        let access = sample();
+        assert!(policy.is_decoy(&access.secret));
+        let home = RecordHome {
+            account: "111122223333",
+            region: "eu-west-1",
+            partition: "aws",
+        };
+        let arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:prod/bait-AbC123";
+        for (id, expected) in [
+            ("prod/bait", true),
+            (arn, true),
+            ("prod/bait-other", false),
+            ("prod/db", false),
+        ] {
+            assert_eq!(
+                policy.is_decoy(&SecretRef::secret(id, home)),
+                expected,
+                "{id}"
+            );
+        }
+        let none: AccessPolicy = "version: 1\ngrants: []\n".parse().unwrap();
+        assert!(!none.is_decoy(&access.secret));
+    }
 
     /// The verdicts about a read of `/db` by the role `app` in eu-west-1.
     fn judged(grants: &str, change: impl FnOnce(&mut Access)) -> Expectation {

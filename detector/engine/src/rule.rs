@@ -2,6 +2,7 @@
 //! and matches single events; windows, joins and alerts are ours.
 
 mod changed;
+mod decoys;
 pub mod event;
 pub mod example;
 pub mod fault;

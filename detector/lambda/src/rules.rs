@@ -184,6 +184,7 @@ impl RuleSource {
 fn load(source: &FetchedRules, strict: bool) -> Result<ActiveRules, RulesError> {
     let rules = rules_of(source)?;
     let policy = policy_of(source)?.map(|policy| policy.strict(strict));
+    let rules = rules.with_decoys(policy.as_ref());
     rules
         .warnings
         .iter()

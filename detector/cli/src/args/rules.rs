@@ -52,9 +52,17 @@ pub struct RuleFilesArgs {
     /// GitHub; may be repeated.
     #[arg(long, value_name = "LABEL=FILE", value_parser = network_file, help_heading = "Rules")]
     pub networks: Vec<NetworkFile>,
+    /// Databases of where addresses are registered.
+    #[command(flatten)]
+    pub geo: GeoArgs,
+}
+
+/// Databases of where addresses are registered.
+#[derive(Debug, Clone, Default, Args)]
+pub struct GeoArgs {
     /// Database in MaxMind format (GeoLite2-Country.mmdb, GeoLite2-ASN.mmdb and others), for
-    /// `source.country`, `source.asn` and `source.as_org`; may be repeated.
-    #[arg(long, value_name = "FILE", help_heading = "Rules")]
+    /// country and provider of each address; may be repeated.
+    #[arg(long, value_name = "FILE", help_heading = "Sources")]
     pub geoip: Vec<PathBuf>,
 }
 

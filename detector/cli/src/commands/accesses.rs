@@ -1,13 +1,16 @@
 //! `accesses`: the ledger, one line for each access to a secret.
 
-use std::time::Instant;
+use std::{path::PathBuf, time::Instant};
 
 use secretrail_engine::rule::RuleSet;
 
 use crate::{
     args::{self, OutputFormat, settings::RunSettings},
     host::{ProcessHost, RunFailure},
-    input::session::{self, EvaluationTask, OpenedInput},
+    input::{
+        overwrite, rules_and_policy,
+        session::{self, EvaluationTask, OpenedInput},
+    },
     output::{ending::RunReading, out::OpenOutput, run_summary::close},
 };
 
@@ -19,13 +22,17 @@ use crate::{
 pub fn run(args: &args::AccessesArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
     let settings = RunSettings::new(&args.input, &args.output, host)?;
+    overwrite::refuse(
+        settings.output.as_deref(),
+        args.geo.geoip.iter().map(PathBuf::as_path),
+    )?;
     // The ledger supports Parquet beside the formats of rows.
     if settings.format != OutputFormat::Parquet {
         settings.must_be_rows("accesses")?;
     }
     let mut out = OpenOutput::open(&settings)?;
     // Without rules: they add nothing to the ledger and cost time.
-    let rules = RuleSet::default();
+    let rules = RuleSet::default().with_geo(rules_and_policy::geo(&args.geo)?);
     let task = EvaluationTask::new(&settings, &rules, None);
     let opened = OpenedInput::new(&settings)?;
     let found = session::run(opened, task, host, &mut |outcome, host| {

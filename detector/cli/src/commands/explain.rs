@@ -56,6 +56,7 @@ fn from_logs(
     host: &mut ProcessHost,
 ) -> Result<u8, RunFailure> {
     let policy = rules_and_policy::policy(&args.policy)?;
+    let rules = &rules.clone().with_decoys(policy.as_ref());
     let mut out = OpenOutput::open(settings)?;
     let found = find(settings, rules, policy.as_ref(), host)?;
     let alert = match one(&found.alerts, &args.alert) {

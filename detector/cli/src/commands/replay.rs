@@ -99,10 +99,13 @@ struct LoadedRules {
 
 impl LoadedRules {
     fn of(args: &args::ReplayArgs, host: &mut ProcessHost) -> Result<Self, RunFailure> {
+        let rules = rules_and_policy::rules_with_warnings(&args.files, host)?;
+        let replacing = replacing(args, host)?;
+        let policy = rules_and_policy::policy(&args.policy)?;
         Ok(Self {
-            rules: rules_and_policy::rules_with_warnings(&args.files, host)?,
-            replacing: replacing(args, host)?,
-            policy: rules_and_policy::policy(&args.policy)?,
+            rules: rules.with_decoys(policy.as_ref()),
+            replacing: replacing.map(|rules| rules.with_decoys(policy.as_ref())),
+            policy,
         })
     }
 
@@ -127,7 +130,7 @@ fn replacing(
         vars: args.files.vars.clone(),
         skip_invalid: args.files.skip_invalid,
         networks: args.files.networks.clone(),
-        geoip: args.files.geoip.clone(),
+        geo: args.files.geo.clone(),
     };
     rules_and_policy::rules_with_warnings(&files, host).map(Some)
 }

@@ -46,6 +46,7 @@ pub fn run(args: &args::SummaryArgs, host: &mut ProcessHost) -> Result<u8, RunFa
     rules_and_policy::refuse_as_output(&settings, &args.files, &args.policy)?;
     let rules = rules_and_policy::rules_with_warnings(&args.files, host)?;
     let policy = rules_and_policy::policy(&args.policy)?;
+    let rules = rules.with_decoys(policy.as_ref());
     let mut out = OpenOutput::open(&settings)?;
     let found = find(&settings, &rules, policy.as_ref(), host)?;
     let is_nothing = RunReading::of(&found, &settings.selection).is_nothing();

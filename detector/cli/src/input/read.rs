@@ -125,7 +125,7 @@ impl SharedWork<'_> {
         let mut scanner = ObjectScanner::new(self.task.rules, self.task.selection);
         if self.task.checkpoint.is_some() {
             // Only a checkpoint needs the text of records, and keeping it takes memory.
-            scanner = scanner.keeping(self.task.rules.record_calls());
+            scanner = scanner.keeping(self.task.rules.extracted_calls());
         }
         let mut reader =
             ObjectReader::new(scanner, self.store, self.progress).passing_on_to(self.task.runs);

@@ -21,7 +21,7 @@ use secretrail_pack::{FileTexts, MissingNetworks, RulePack, complete, is_rule};
 use walkdir::{DirEntry, WalkDir};
 
 use crate::{
-    args::{NetworkFile, PolicyArgs, RuleFilesArgs, settings::RunSettings},
+    args::{GeoArgs, NetworkFile, PolicyArgs, RuleFilesArgs, settings::RunSettings},
     host::{ProcessHost, RunFailure, say},
     input::overwrite,
     text::plural,
@@ -55,7 +55,7 @@ fn loaded(
     host: &mut ProcessHost,
     with_networks: impl Fn(RulePack, NetworkLists) -> Result<RulePack, MissingNetworks>,
 ) -> Result<RulePack, RunFailure> {
-    let (lists, geo) = (networks(&named.networks)?, geo(&named.geoip)?);
+    let (lists, geo) = (networks(&named.networks)?, geo(&named.geo)?);
     let (files, vars) = (files(&named.rules)?, vars(named.vars.as_deref())?);
     files.say_skipped(host);
     let mut texts = files.texts;
@@ -102,9 +102,13 @@ fn networks(named: &[NetworkFile]) -> Result<NetworkLists, RunFailure> {
 }
 
 /// The databases that were named.
-fn geo(named: &[PathBuf]) -> Result<GeoDatabases, RunFailure> {
+///
+/// # Errors
+///
+/// [`RunFailure::Rules`]: a file cannot be read, or is none.
+pub fn geo(named: &GeoArgs) -> Result<GeoDatabases, RunFailure> {
     let mut databases = GeoDatabases::default();
-    for path in named {
+    for path in &named.geoip {
         let bytes = std::fs::read(path).map_err(|error| unreadable(path, error.to_string()))?;
         let added = databases.add(bytes);
         added.map_err(|fault| unreadable(path, format!("--geoip: {fault}")))?;
@@ -124,7 +128,7 @@ pub fn refuse_as_output(
 ) -> Result<(), RunFailure> {
     let networks = named.networks.iter().map(|list| &list.path);
     let files = named.rules.iter().chain(&named.vars).chain(&policy.policy);
-    let files = files.chain(networks).chain(&named.geoip);
+    let files = files.chain(networks).chain(&named.geo.geoip);
     overwrite::refuse(settings.output.as_deref(), files.map(PathBuf::as_path))
 }
 

@@ -38,7 +38,7 @@ impl ExtractHeader {
     pub fn new(rules: &RuleSet, selection: &Selection) -> Self {
         Self {
             schema: SCHEMA.to_owned(),
-            calls: rules.record_calls().map(sorted),
+            calls: rules.extracted_calls().map(sorted),
             from: selection.from.map(|time| time.0),
             to: selection.to.map(|time| time.0),
             accounts: selection.accounts.clone(),

@@ -34,6 +34,9 @@ pub enum PolicyFault {
          write twelve digits in quotes, as in \"111122223333\""
     )]
     NotAnAccount(String),
+    /// An entry of `decoys` is invalid.
+    #[error("`decoys`: {0}")]
+    Decoy(GrantFault),
     /// A grant is invalid.
     #[error("grant {number}: {fault}")]
     Grant {
@@ -82,6 +85,8 @@ struct PolicyFile {
     version: u32,
     #[serde(default)]
     trusted_accounts: Vec<yaml_serde::Value>,
+    #[serde(default)]
+    decoys: Vec<String>,
     grants: Vec<GrantFile>,
 }
 
@@ -101,6 +106,7 @@ struct GrantFile {
 pub(super) struct PolicyContent {
     pub(super) grants: Vec<PolicyGrant>,
     pub(super) trusted_accounts: BTreeSet<String>,
+    pub(super) decoys: Vec<GlobPattern>,
 }
 
 /// Parses and validates a policy.
@@ -122,6 +128,14 @@ pub(super) fn read(text: &str) -> Result<PolicyContent, PolicyError> {
         line: line_of(text, "trusted_accounts", 0),
         fault,
     })?;
+    let mut decoys = file.decoys.iter();
+    if let Some(other) = decoys.find(|decoy| !decoy.starts_with("arn:")) {
+        return Err(PolicyError {
+            line: line_of(text, other, 0),
+            fault: PolicyFault::Decoy(GrantFault::NotAnArn(other.clone())),
+        });
+    }
+    let decoys = globs(&file.decoys);
     let grants = file.grants.into_iter().enumerate().map(|(index, grant)| {
         grant.read().map_err(|fault| PolicyError {
             line: line_of(text, &fault.word(), index),
@@ -134,6 +148,7 @@ pub(super) fn read(text: &str) -> Result<PolicyContent, PolicyError> {
     Ok(PolicyContent {
         grants: grants.collect::<Result<_, _>>()?,
         trusted_accounts,
+        decoys,
     })
 }
 
@@ -250,6 +265,10 @@ mod tests {
                 "version: 1\ngrants:\n  - secrets: [\"*\"]\n    principals: [\"*\"]\n\
                 \u{20}   sources: [10.0.0.0/99]\n",
                 "line 5: grant 1: `10.0.0.0/99` is not a source",
+            ),
+            (
+                "version: 1\ndecoys:\n  - prod/db\ngrants: []\n",
+                "line 3: `decoys`: `prod/db` is not the ARN",
             ),
             ("version: 1\ngrants:\n  - secret: [\"*\"]\n", "line 3: "),
             ("version: 1\ngrants: [\n", "line "),

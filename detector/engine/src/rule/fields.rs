@@ -79,6 +79,13 @@ macro_rules! fields {
     };
 }
 
+fn decoy(subject: &FieldSubject<'_>) -> Option<EventValue<'static>> {
+    let of_change = subject.policy.zip(subject.secret);
+    let is_decoy = subject.expected.is_some_and(|expected| expected.decoy)
+        || of_change.is_some_and(|(policy, secret)| policy.is_decoy(secret));
+    is_decoy.then(|| yes(true)).flatten()
+}
+
 fn labels(subject: &FieldSubject<'_>) -> Option<EventValue<'static>> {
     let labels = subject.networks.containing(&subject.head.source);
     list(&labels.map(str::to_owned).collect())
@@ -117,6 +124,10 @@ fields! {
     "secret.version_stage" false
         "requested staging label or parameter label"
         |s| opt(s.secret?.version_stage.as_ref());
+    "secret.decoy" false
+        "`true` when the secret is under `decoys` in the access policy: nobody has a reason to \
+         touch it"
+        |s| decoy(s);
     "principal.arn" false
         "stable identity: ARN of the role or user, or a service; all sessions of a role share it"
         |s| opt(s.head.principal.id.as_ref());

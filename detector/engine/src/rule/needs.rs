@@ -286,7 +286,8 @@ fn selection_needs_policy(selection: &Selection) -> bool {
             let must_be_absent = item.field.has_modifier(Modifier::Exists)
                 && item.values.contains(&SigmaValue::Bool(false));
             let is_asked = !item.values.contains(&SigmaValue::Null) && !must_be_absent;
-            name.starts_with("expected.") && is_asked && !item.field.has_modifier(Modifier::Neq)
+            let of_policy = name.starts_with("expected.") || name == "secret.decoy";
+            of_policy && is_asked && !item.field.has_modifier(Modifier::Neq)
         }),
         Selection::AnyOf(many) => many.iter().all(selection_needs_policy),
         Selection::And(many) => many.iter().any(selection_needs_policy),
