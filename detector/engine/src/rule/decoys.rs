@@ -1,5 +1,5 @@
-//! The rule about decoys: calls that name one and are neither reads nor changes, which have rules of
-//! their own in the pack, with what is known of them.
+//! The rule about decoys: calls that name one and are neither reads nor changes. For those the pack
+//! has rules, with what is known of them.
 
 use std::fmt::{self, Write as _};
 
