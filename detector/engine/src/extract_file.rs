@@ -66,7 +66,10 @@ mod tests {
     };
 
     fn header() -> ExtractHeader {
-        ExtractHeader::new(&RuleSet::default(), &Selection::default())
+        ExtractHeader {
+            calls: Some(Vec::new()),
+            ..ExtractHeader::new(&RuleSet::default(), &Selection::default())
+        }
     }
 
     fn object(name: &str, records: &[(i64, &str)]) -> ExtractedObject {

@@ -15,7 +15,11 @@ use std::{io::Read, sync::Arc};
 
 use ahash::HashSet;
 
-use self::{prefilter::Prefilter, table::PieceReader, unparsed::LastMark};
+use self::{
+    prefilter::Prefilter,
+    table::PieceReader,
+    unparsed::{FrontFields, LastMark},
+};
 pub use self::{
     records::{records, records_with},
     unreadable::UnreadableRecord,
@@ -368,9 +372,9 @@ impl UnitSink<'_, '_> {
 
 impl RecordScanner<'_> {
     /// Whether the last coverage mark also stands for this record.
-    fn is_last_mark_on(&self, unit: &[u8], after_first: usize) -> bool {
+    fn is_last_mark_on(&self, front: &FrontFields<'_>) -> bool {
         let last = self.last_mark.as_ref();
-        last.is_some_and(|mark| mark.is_on(unit, after_first))
+        last.is_some_and(|mark| mark.is_on(front))
     }
 }
 

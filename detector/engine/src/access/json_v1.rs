@@ -344,7 +344,8 @@ mod tests {
         "actor":"arn:aws:sts::111122223333:assumed-role/app/i-1","type":"AssumedRole",
         "kind":"workload","account":"111122223333","via":null,"console":false,
         "access_key_id":"ASIA1"},"source":{"ip":"198.51.100.7","kind":"ip",
-        "user_agent":"aws-cli","vpc_endpoint":null},"outcome":"success","denied_by":null,
+        "user_agent":"aws-cli","vpc_endpoint":null,
+        "country":"NL","asn":64500,"as_org":"Example Hosting"},"outcome":"success","denied_by":null,
         "error_code":null,"cross_account":true,"decrypt":{"status":"paired","event_id":"e2",
         "key_arn":"arn:aws:kms:cn-north-1:999988887777:key/k","delta_secs":0},
         "object":"a.json"}"#;

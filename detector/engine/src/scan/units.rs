@@ -123,7 +123,7 @@ impl UnitSink<'_, '_> {
                 ServiceInterest::None => {}
                 // There may be millions of KMS events, and the first of an hour proves as much as
                 // all of them.
-                ServiceInterest::Kms if self.scanner.is_last_mark_on(unit, after_first) => {}
+                ServiceInterest::Kms if self.scanner.is_last_mark_on(&front) => {}
                 ServiceInterest::Kms => self.presence(&TopLevel::of(unit)),
                 ServiceInterest::Full => self.record(unit, shape),
             }
@@ -316,13 +316,28 @@ fn is_of_kms(event_source: Option<&str>) -> bool {
 fn is_binary(bytes: &[u8]) -> bool {
     const LOOKED_AT: usize = 1_024;
     let start = bytes.get(..LOOKED_AT).unwrap_or(bytes);
-    let is_control = |byte: &&u8| byte.is_ascii_control() && !byte.is_ascii_whitespace();
-    start.iter().filter(is_control).count() * 10 > start.len()
+    // Without branches: this runs for every object, and compares many bytes at once.
+    let controls = start.iter().map(|byte| usize::from(is_control(*byte)));
+    controls.sum::<usize>() * 10 > start.len()
+}
+
+/// Whether a byte is a control character other than white space.
+fn is_control(byte: u8) -> bool {
+    let is_low = (byte < b' ') & (byte != b'\t') & (byte != b'\n');
+    (is_low & (byte != b'\x0c') & (byte != b'\r')) | (byte == 0x7f)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_control_character_is_none_that_is_white_space() {
+        for byte in 0..=u8::MAX {
+            let expected = byte.is_ascii_control() && !byte.is_ascii_whitespace();
+            assert_eq!(is_control(byte), expected, "{byte}");
+        }
+    }
 
     #[test]
     fn binaries_are_recognised_and_text_with_odd_bytes_is_none() {

@@ -52,18 +52,15 @@ impl LastMark {
             })
     }
 
-    /// Whether an unparsed record has the same hour, account and region. `false` when its fields
-    /// are in any other order than that of AWS: then it is parsed.
-    pub(super) fn is_on(&self, unit: &[u8], after_first: usize) -> bool {
-        let Some(front) = FrontFields::of(unit, after_first) else {
-            return false;
-        };
+    /// Whether an unparsed record with these fields has the same hour, account and region.
+    pub(super) fn is_on(&self, front: &FrontFields<'_>) -> bool {
         // The account is near the end: searching the whole record for it would take longer than all
         // the rest.
-        let ending = unit.len().saturating_sub(ENDING);
+        let ending = front.rest.len().saturating_sub(ENDING);
         front.time.starts_with(self.hour.as_bytes())
             && front.rest.starts_with(self.region.as_bytes())
-            && unit
+            && front
+                .rest
                 .get(ending..)
                 .is_some_and(|ending| self.account.find(ending).is_some())
     }
@@ -161,6 +158,7 @@ impl RepeatedKeys {
 
 impl<'u> FrontFields<'u> {
     /// `None` in any other layout.
+    #[inline]
     pub(super) fn of(unit: &'u [u8], after_first: usize) -> Option<Self> {
         if after_first == 0 {
             return None;
