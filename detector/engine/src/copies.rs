@@ -10,7 +10,10 @@ use std::{cmp::Reverse, collections::hash_map::Entry, sync::Arc};
 use ahash::{HashMap, HashSet};
 
 use crate::{
-    evidence::Evidence, ids::SharedStr, observation::EventHeader, pending_event::PendingEvent,
+    evidence::Evidence,
+    ids::SharedStr,
+    observation::{EventHeader, Observation, ReadRequest},
+    pending_event::PendingEvent,
     time::EventTime,
 };
 
@@ -25,13 +28,19 @@ impl CopiedEvent for EventHeader {
     fn rank(&self) -> impl Ord + '_ {
         // Names do not make a copy better; they only make the choice between equal records
         // deterministic.
-        (standing(self), Reverse((&self.event_id, &self.object)))
+        let (known, content) = (fields_of(self), self.content);
+        (
+            (standing(self), known, content),
+            Reverse((&self.event_id, &self.object)),
+        )
     }
 }
 
 impl CopiedEvent for PendingEvent {
     fn rank(&self) -> impl Ord + '_ {
-        self.observation.head().rank()
+        let head = self.observation.head();
+        let known = (standing(head), detail(&self.observation), fields_of(head));
+        (known, head.content, Reverse((&head.event_id, &head.object)))
     }
 }
 
@@ -41,7 +50,11 @@ impl CopiedEvent for Evidence {
         // in between: that copy is finalised in its turn.
         (
             self.is_finalized(),
-            standing(&self.head),
+            (
+                standing(&self.head),
+                fields_of(&self.head),
+                self.head.content,
+            ),
             Reverse(self.order()),
         )
     }
@@ -54,10 +67,47 @@ impl<C: CopiedEvent> CopiedEvent for Arc<C> {
 }
 
 /// Rank of a record among copies: the update that was delivered last replaces the event; otherwise
-/// the richer identity wins, and then the digest of the record, which depends on nothing else.
+/// the richer identity wins, then what tells more, since forms such as query results may lack
+/// fields, and then the digest of the record, which depends on nothing else.
 fn standing(head: &EventHeader) -> impl Ord + use<> {
     let updated = head.updated.then_some(head.delivered);
-    (updated, head.richness(), head.content)
+    (updated, head.richness())
+}
+
+/// How many of the fields that a form may lack a copy has.
+fn fields_of(head: &EventHeader) -> usize {
+    let source = &head.source;
+    let known = [
+        head.error_code.is_some(),
+        head.denied_by.is_some(),
+        source.ip.is_some(),
+        source.user_agent.is_some(),
+        source.vpc_endpoint.is_some(),
+    ];
+    number_of(&known)
+}
+
+/// The same of the fields beside the header: what the call was about.
+fn detail(observation: &Observation) -> usize {
+    match observation {
+        Observation::Read(read) => match &read.request {
+            ReadRequest::Named(secrets) => {
+                usize::from(secrets.iter().any(|secret| secret.name.is_some()))
+            }
+            ReadRequest::Path { path, .. } => usize::from(path.name.is_some()),
+            _ => 1,
+        },
+        Observation::KmsDecrypt(kms_decrypt) => number_of(&[
+            kms_decrypt.secret.is_some(),
+            kms_decrypt.key_arn.is_some(),
+            kms_decrypt.version_id.is_some(),
+        ]),
+        Observation::Change(change) => usize::from(change.secret.is_some()),
+    }
+}
+
+fn number_of(known: &[bool]) -> usize {
+    known.iter().filter(|known| **known).count()
 }
 
 /// Replaces the known copy with another one, if that one ranks higher.
@@ -301,6 +351,27 @@ mod tests {
         let first = end("e", |head| head.object = "b".into());
         assert!(update.rank() > rich.rank() && rich.rank() > poor.rank());
         assert!(first.rank() > rich.rank(), "of equals the first by name");
+    }
+
+    #[test]
+    fn a_copy_that_lacks_a_field_never_replaces_one_that_has_it() {
+        for content in [1, 2] {
+            let whole = end("e", |head| {
+                head.content = content;
+                head.error_code = Some("AccessDenied".into());
+            });
+            let poor = end("e", |head| head.content = 3 - content);
+            assert!(whole.rank() > poor.rank(), "{content}");
+            let mut unnamed = (*poor).clone();
+            let mut read = get_secret("e", 0, "x");
+            let store = crate::ids::SecretStore::SecretsManager;
+            let secret = crate::ids::SecretRef::unnamed(store, crate::events_for_tests::HOME);
+            read.request = ReadRequest::Named(vec![secret]);
+            Arc::make_mut(&mut read.head).content = 3;
+            unnamed.observation = Observation::Read(Arc::new(read));
+            let unnamed = Arc::new(unnamed);
+            assert!(poor.rank() > unnamed.rank());
+        }
     }
 
     #[test]

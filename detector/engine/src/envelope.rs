@@ -12,7 +12,10 @@ use ahash::HashSet;
 
 pub(crate) use self::parts::LISTS;
 use self::{
-    copies::{KnownRecords, event_ids, is_copy, is_explained, names_a_service, services_named},
+    copies::{
+        KnownRecords, event_ids, is_copy, is_explained, names_a_service, services_named,
+        was_a_record,
+    },
     parts::{InnerValue, inner_values},
 };
 use crate::{
@@ -84,7 +87,8 @@ pub(crate) fn unwrapped(unit: &[u8]) -> Result<Unwrapped, NoRecord> {
     if top.is_whole() && (is_column(&top) || is_empty_list(&top)) {
         return Err(NoRecord::Empty);
     }
-    if !names_a_service(unit) || (lost.is_empty() && is_explained(unit, insights)) {
+    let is_lost = !lost.is_empty();
+    if !is_lost && (!names_a_service(unit) || is_explained(unit, insights)) {
         return Err(if is_known {
             NoRecord::Empty
         } else {
@@ -150,12 +154,17 @@ fn is_column(top: &TopLevel<'_>) -> bool {
 ///
 /// The `eventSource` of notifications of S3, SQS and others begins with `aws:`.
 pub(crate) fn is_record(top: &TopLevel<'_>) -> bool {
-    let is_text = |key| top.get(key).is_some_and(|value| value.starts_with(b"\""));
+    // A text that is cut has no second quote: what it would have said is not known.
+    let is_text = |key| top.get(key).is_some_and(is_whole_text);
     let is_number = |value: &[u8]| value.first().is_some_and(u8::is_ascii_digit);
     let source = top.get("eventSource");
     is_text("eventName")
         && (is_text("eventTime") || top.get("eventTime").is_some_and(is_number))
         && source.is_some_and(|source| source.starts_with(b"\"") && !source.starts_with(b"\"aws:"))
+}
+
+fn is_whole_text(value: &[u8]) -> bool {
+    value.len() > 1 && value.starts_with(b"\"") && value.ends_with(b"\"")
 }
 
 /// The shape of a record that has the fields of a row beside its own; `None` if it has none.
@@ -283,14 +292,14 @@ impl RecordSearch {
         }
     }
 
-    /// Notes a value that gave no record although it names a service. `insights` is the number of
-    /// services that Insights events had named before it.
+    /// Notes a value that gave no record although it names a service or was a record. `insights` is
+    /// the number of services that Insights events had named before it.
     fn lose(&mut self, value: &[u8], insights: usize) {
         let text = text_of(value);
         let value = text.as_deref().map_or(value, str::as_bytes);
         let top = TopLevel::of(value);
         // A column beside others is reported with its row.
-        let is_lost = names_a_service(value)
+        let is_lost = (names_a_service(value) || was_a_record(value, &top))
             && !is_explained(value, self.insights - insights)
             && !(top.is_whole() && is_column(&top));
         if is_lost {
@@ -339,6 +348,8 @@ impl RecordSearch {
             if self.lost.is_empty() {
                 self.lose(inner.value, insights);
             }
+        } else if !top.is_whole() {
+            // What a cut row tells is not known.
         } else if let Some(row) = row::record(value, &top) {
             self.row(row);
         } else {
@@ -585,6 +596,53 @@ mod tests {
                 found.iter().all(|(_, of)| *of == Some(shape)),
                 "{found:?} {envelope}"
             );
+        }
+    }
+
+    /// Number of records in a unit, and of parts that are reported as lost.
+    fn counted(unit: &str) -> (usize, usize) {
+        match unwrapped(unit.as_bytes()) {
+            Ok(Unwrapped { records, lost, .. }) => (records.len(), lost.len()),
+            Err(NoRecord::UnknownEnvelope { lost, .. }) => (0, lost.len()),
+            Err(NoRecord::Empty | NoRecord::Other) => (0, 0),
+        }
+    }
+
+    #[test]
+    fn a_record_that_was_cut_or_broken_anywhere_is_reported_as_lost() {
+        let good = record("e1").to_string();
+        let start = good.find("eventSource").unwrap();
+        for cut in start + 11..good.len() - 1 {
+            let Some(broken) = good.get(..cut) else {
+                continue;
+            };
+            for text in [
+                broken.to_owned(),
+                format!("[{good},{broken}"),
+                format!("{good}\n{broken}"),
+            ] {
+                let whole = usize::from(text.len() > broken.len());
+                let unit = json!({"Message": text}).to_string();
+                // With its source, call and time it is one, and is found broken when it is parsed.
+                let (records, lost) = counted(&unit);
+                assert_eq!(records + lost, whole + 1, "{unit}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_without_its_source_is_reported_and_other_documents_are_not() {
+        let good = record("e1").to_string();
+        let bent = json!({"eventVersion": "1.11", "eventTime": "2026-03-02T10:00:00Z",
+            "eventSourc": "ssm.amazonaws.com", "eventName": "GetParameter",
+            "awsRegion": "eu-west-1"});
+        assert_eq!(counted(&format!("{{\"detail\":[{good},{bent}]}}")), (1, 1));
+        let notice = json!({"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "x",
+            "awsRegion": "eu-west-1", "eventTime": "2026-03-02T10:00:00Z", "s3": {}});
+        let message = json!({"message": "{\"eventTime\": no JSON of ours"});
+        for other in [notice, message, json!({"eventTime": "t", "eventName": "x"})] {
+            let unit = format!("{{\"detail\":[{good},{other}]}}");
+            assert_eq!(counted(&unit), (1, 0), "{unit}");
         }
     }
 

@@ -379,7 +379,7 @@ mod tests {
             .iter()
             .filter_map(|put| Some((text_of(put.item(), "pk")?, put.condition_expression())))
             .collect();
-        let once = Some("attribute_not_exists(pk)");
+        let once = Some(IS_NEW_OR_WITHDRAWN);
         let key = |n: &str| format!("alert#{}", alert(n).id.0);
         assert_eq!(
             of,

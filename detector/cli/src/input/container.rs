@@ -157,7 +157,8 @@ fn members(
     for index in 0..archive.len() {
         let read = match archive.by_index(index) {
             Err(error) => Err(format!("member {}: {error}", index + 1)),
-            Ok(file) if !file.is_file() => Ok(()),
+            // A name with a slash at its end makes a folder of it, whatever it holds.
+            Ok(file) if file.is_symlink() || (file.is_dir() && file.size() == 0) => Ok(()),
             Ok(file) => {
                 let name = file.name().unwrap_or_default().into_owned();
                 let mut file = Limited { of: file, left };

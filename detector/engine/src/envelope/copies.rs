@@ -19,6 +19,33 @@ pub(crate) fn names_a_service(bytes: &[u8]) -> bool {
     memmem::find(&bytes, SERVICE).is_some() && memmem::find(&bytes, b".amazonaws.com").is_some()
 }
 
+/// Fields of nearly all records, of which other documents have few.
+const FIELDS: [&str; 8] = [
+    "eventVersion",
+    "userIdentity",
+    "eventTime",
+    "eventSource",
+    "eventName",
+    "awsRegion",
+    "requestParameters",
+    "recipientAccountId",
+];
+
+/// Whether an object that is no record was one before it was damaged: it is cut or broken and has
+/// two of a record's fields, or it is whole and has half of them. Notifications of S3 and others
+/// have some, too, and a source of their own.
+pub(super) fn was_a_record(value: &[u8], top: &TopLevel<'_>) -> bool {
+    if !value.starts_with(b"{") || memmem::find(value, b"\"aws:").is_some() {
+        return false;
+    }
+    let fields = FIELDS.iter();
+    if top.is_whole() {
+        return fields.filter(|field| top.get(field).is_some()).count() * 2 >= FIELDS.len();
+    }
+    let named = fields.filter(|field| memmem::find(value, field.as_bytes()).is_some());
+    named.count() > 1
+}
+
 /// Whether a text may hold a record: it has the key that all of them have.
 pub(crate) fn names_a_record(text: &[u8]) -> bool {
     memmem::find(&unescaped(text), SERVICE).is_some()

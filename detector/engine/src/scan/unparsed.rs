@@ -178,7 +178,7 @@ impl<'u> FrontFields<'u> {
 
 /// Whether bytes may be the name of a service or call: others hide what it is.
 pub(super) fn is_name(text: &[u8]) -> bool {
-    text.iter().all(u8::is_ascii_graphic)
+    text.iter().all(|byte| is_of_name(*byte))
 }
 
 /// The name of a service or call, and the text from the quote behind it on; `None` for any other
