@@ -1,6 +1,7 @@
 //! Rules: what to look for, in standard Sigma files, behind our own types. The Sigma engine parses
 //! and matches single events; windows, joins and alerts are ours.
 
+mod active;
 mod changed;
 mod decoys;
 pub mod event;
@@ -338,7 +339,7 @@ impl RuleSet {
             .iter()
             .enumerate()
             .filter(move |(_, detection)| {
-                let asked = detection.target == scope.target && scope.asks(detection);
+                let asked = detection.target == scope.target && scope.asks(detection.judged);
                 asked && detection.may_match(source.as_deref()) && detection.matches(&event)
             })
     }
@@ -355,7 +356,10 @@ impl RuleSet {
                 matches.singles.push((index, evidence.clone()));
             }
             for (window, slot) in &detection.feeds {
-                let counting = self.windows.get(*window).filter(|w| scope.counts_in(w));
+                let counting = self
+                    .windows
+                    .get(*window)
+                    .filter(|w| scope.counts_in(w.is_filled_by_one()));
                 let fact = counting.and_then(|window| {
                     window.fact(*slot, event, evidence, || {
                         key.get_or_init(|| evidence.fact_key()).clone()

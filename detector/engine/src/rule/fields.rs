@@ -16,8 +16,8 @@ use crate::{
     observation::EventHeader,
     policy::{AccessPolicy, Expectation},
     rule::{
-        RuleTarget,
         changed::{self, ChangeSubject, ChangedPolicy},
+        target::RuleTarget,
     },
     seen::SeenVerdicts,
 };

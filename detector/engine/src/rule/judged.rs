@@ -1,13 +1,12 @@
 //! When a rule is judged: early, finally, or early with what is known of the past so far.
 
-use rsigma_eval::Event;
 use rsigma_parser::{ConditionExpr, SigmaRule};
 use serde::Deserialize;
 
 use crate::rule::{
-    DetectionRule, RuleSet, RuleTarget, WindowRule, fields,
+    fields,
     needs::{DetectionNeeds, is_meant},
-    values::ListedEvent,
+    target::RuleTarget,
 };
 
 /// `secretrail.judge` of a rule.
@@ -80,43 +79,14 @@ impl EvalScope {
 }
 
 impl EvalScope {
-    pub(super) fn asks(self, detection: &DetectionRule) -> bool {
-        self.at == JudgedAt::Final || self.at == detection.judged
+    pub(super) fn asks(self, judged: JudgedAt) -> bool {
+        self.at == JudgedAt::Final || self.at == judged
     }
 
     /// Whether a match counts in a window. A provisional one does only where it is reported at
     /// once: facts are never removed.
-    pub(super) fn counts_in(self, window: &WindowRule) -> bool {
-        self.counts && (self.at != JudgedAt::Provisional || window.is_filled_by_one())
-    }
-}
-
-impl RuleSet {
-    /// Whether alerts of some rule are provisional until the final evaluation.
-    pub(crate) fn has_provisional(&self) -> bool {
-        self.provisional().next().is_some()
-    }
-
-    fn provisional(&self) -> impl Iterator<Item = &DetectionRule> {
-        let all = self.detections.iter();
-        all.filter(|detection| detection.judged == JudgedAt::Provisional)
-    }
-
-    /// Whether a rule that is judged early by what was seen may match an access, whatever that is.
-    pub(crate) fn may_match_by_seen(&self, event: &impl Event) -> bool {
-        let event = ListedEvent {
-            event,
-            lists: &self.lists,
-        };
-        self.provisional()
-            .any(|detection| detection.may_match_by_seen(&event))
-    }
-}
-
-impl DetectionRule {
-    fn may_match_by_seen(&self, event: &impl Event) -> bool {
-        let mut conditions = self.regardless_of_seen.iter();
-        conditions.any(|condition| condition.as_ref().is_none_or(|c| self.holds(c, event)))
+    pub(super) fn counts_in(self, is_filled_by_one: bool) -> bool {
+        self.counts && (self.at != JudgedAt::Provisional || is_filled_by_one)
     }
 }
 

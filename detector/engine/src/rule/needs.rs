@@ -1,6 +1,6 @@
 //! What a rule needs to be asked: the fields it reads, and the services whose records it can match.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use rsigma_parser::{
     ConditionExpr, Detection as Selection, DetectionItem, Modifier, Quantifier, SelectorPattern,
@@ -8,13 +8,7 @@ use rsigma_parser::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    geo::GeoDatabases,
-    glob::GlobPattern,
-    network::NetworkLists,
-    rule::{DetectionRule, RuleSet},
-    rule_meta::RuleMeta,
-};
+use crate::glob::GlobPattern;
 
 /// What a detection asks for.
 #[derive(Debug, Default)]
@@ -157,95 +151,6 @@ pub(crate) fn is_meant(pattern: &SelectorPattern, selection: &str) -> bool {
     match pattern {
         SelectorPattern::Them => !selection.starts_with('_'),
         SelectorPattern::Pattern(pattern) => GlobPattern::new(pattern).matches(selection),
-    }
-}
-
-impl RuleSet {
-    /// The same rules with these lists of networks.
-    #[must_use]
-    pub fn with_networks(mut self, networks: NetworkLists) -> Self {
-        self.networks = networks;
-        self
-    }
-
-    /// The same rules with these databases of where addresses are registered.
-    #[must_use]
-    pub fn with_geo(mut self, geo: GeoDatabases) -> Self {
-        self.geo = geo;
-        self
-    }
-
-    /// Databases of where addresses are registered.
-    #[must_use]
-    pub fn geo(&self) -> &GeoDatabases {
-        &self.geo
-    }
-
-    /// The rules that name a list of networks which no file defines, each with its label.
-    pub fn without_networks(&self) -> impl Iterator<Item = (&RuleMeta, &str)> {
-        let rules = self.detections.iter();
-        rules.flat_map(|rule| {
-            let missing = self.missing_networks(rule);
-            missing.map(|label| (&*rule.meta, label))
-        })
-    }
-
-    /// The labels of lists of networks that a rule names and no file defines.
-    fn missing_networks<'s>(&'s self, rule: &'s DetectionRule) -> impl Iterator<Item = &'s str> {
-        let labels = rule.networks.iter().map(String::as_str);
-        labels.filter(|label| !self.networks.has(label))
-    }
-
-    /// The rules that can raise alerts, but name a list of networks which no file defines.
-    pub fn needing_networks(&self) -> impl Iterator<Item = &Arc<RuleMeta>> {
-        self.alerting_of(|rule| self.missing_networks(rule).next().is_some())
-    }
-
-    /// The rules that can raise alerts, but look at where addresses are registered, which no
-    /// database tells.
-    pub fn needing_geo(&self) -> impl Iterator<Item = &Arc<RuleMeta>> {
-        self.alerting_of(|rule| rule.needs_geo && self.geo.is_empty())
-    }
-
-    /// What raises the alerts of some rules about single events: themselves, or a window.
-    fn alerting_of<'s>(
-        &'s self,
-        some: impl Fn(&DetectionRule) -> bool + 's,
-    ) -> impl Iterator<Item = &'s Arc<RuleMeta>> {
-        let rules = self.detections.iter();
-        let lacking = rules.filter(move |rule| some(rule));
-        lacking.filter_map(|rule| {
-            let feeds = rule.feeds.iter();
-            let mut windows = feeds.filter_map(|(window, _)| self.windows.get(*window));
-            let window = windows
-                .find(|window| window.alerts)
-                .map(|window| &window.meta);
-            if rule.alerts {
-                Some(&rule.meta)
-            } else {
-                window
-            }
-        })
-    }
-
-    /// Lists of networks that the rules name by label.
-    #[must_use]
-    pub fn networks(&self) -> &NetworkLists {
-        &self.networks
-    }
-
-    /// The rules that can raise alerts, but only with an access policy.
-    pub fn needing_policy(&self) -> impl Iterator<Item = &Arc<RuleMeta>> {
-        let single = self.detections.iter();
-        let single = single
-            .filter(|d| d.alerts && d.needs_policy)
-            .map(|d| &d.meta);
-        let windows = self.windows.iter();
-        single.chain(
-            windows
-                .filter(|w| w.alerts && w.needs_policy)
-                .map(|w| &w.meta),
-        )
     }
 }
 
