@@ -4,13 +4,13 @@
 use std::fmt::{self, Write as _};
 
 use super::{RuleSet, load::load, needs::NeededCalls};
-use crate::{glob::GlobPattern, ids::ArnParts, policy::AccessPolicy};
+use crate::{digest::digest, glob::GlobPattern, ids::ArnParts, policy::AccessPolicy};
 
 impl RuleSet {
     /// The same rules, and one about calls that name a decoy of the access policy, if it has any.
     #[must_use]
     pub fn with_decoys(self, policy: Option<&AccessPolicy>) -> Self {
-        let Some(text) = policy.and_then(rule) else {
+        let Some(text) = policy.and_then(rules) else {
             return self;
         };
         // It is made of checked patterns, and loads.
@@ -53,17 +53,24 @@ impl RuleSet {
     }
 }
 
-/// The rule as a Sigma file; `None` without decoys.
-fn rule(policy: &AccessPolicy) -> Option<String> {
+/// The rules as a Sigma file, one for each decoy, so that its alerts name it; `None` without
+/// decoys.
+fn rules(policy: &AccessPolicy) -> Option<String> {
+    let rules: Vec<String> = policy.decoys().map(rule).collect();
+    (!rules.is_empty()).then(|| rules.join("---\n"))
+}
+
+fn rule(decoy: &str) -> String {
     let mut selections = String::new();
-    for (number, decoy) in policy.decoys().enumerate() {
-        // Writing to a string cannot fail.
-        selection(number, decoy, &mut selections).ok();
-    }
-    (!selections.is_empty()).then(|| {
-        format!(
-            "title: Decoy Secret Named In A Call
-id: 8d0c1f5e-4f0f-5b7e-9a57-3f1f0f2f7c21
+    // Writing to a string cannot fail.
+    selection(decoy, &mut selections).ok();
+    let resource = ArnParts::parse(decoy).map_or(decoy, |arn| arn.resource);
+    let title = json(&[format!("Decoy {resource} Named In A Call")]);
+    let title = title.trim_start_matches('[').trim_end_matches(']');
+    let id = digest(&["decoy", decoy]);
+    format!(
+        "title: {title}
+id: {id}
 status: experimental
 description: A call names a secret or parameter that the access policy lists under decoys.
 level: critical
@@ -75,8 +82,7 @@ detection:
 {selections}  condition: 1 of decoy_*
 secretrail: {{suppress: 1d, group-by: [userIdentity.arn]}}
 "
-        )
-    })
+    )
 }
 
 /// Calls that name a secret or parameter and are neither reads nor changes, by service.
@@ -105,7 +111,7 @@ const CALLS: [(&str, &[&str]); 2] = [
 const FIELDS: [&str; 4] = ["secretId", "name", "names", "resourceId"];
 
 /// The selections of a decoy: its names and ARNs where a call may name it.
-fn selection(number: usize, decoy: &str, out: &mut String) -> fmt::Result {
+fn selection(decoy: &str, out: &mut String) -> fmt::Result {
     let arn = ArnParts::parse(decoy);
     let (service, account) = arn.map_or(("*", "*"), |arn| (arn.service, arn.account));
     let names = names_of(decoy);
@@ -113,10 +119,7 @@ fn selection(number: usize, decoy: &str, out: &mut String) -> fmt::Result {
         if !GlobPattern::new(&format!("{service}.*")).matches(source) {
             continue;
         }
-        let id = format!(
-            "decoy_{number}_{}",
-            source.split('.').next().unwrap_or_default()
-        );
+        let id = format!("decoy_{}", source.split('.').next().unwrap_or_default());
         let of_calls = format!(
             "    eventSource: {source}\n    eventName: {}\n    recipientAccountId: '{account}'",
             json(calls)
@@ -169,7 +172,7 @@ mod tests {
         let policy = format!("version: 1\ndecoys: {decoys}\ngrants: []\n");
         let policy: AccessPolicy = policy.parse().unwrap();
         let rules = RuleSet::default().with_decoys(Some(&policy));
-        assert_eq!(rules.len(), 1);
+        assert_eq!(rules.len(), policy.decoys().count());
         let scope = EvalScope::finalized(RuleTarget::Record);
         rules.any_match(scope, &RecordEvent(&LazyDocument::new(record)))
     }
