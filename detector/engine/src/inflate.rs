@@ -132,8 +132,9 @@ const FOREIGN: [(&[u8], &str); 6] = [
     (b"PK\x03\x04", "a zip archive"),
     (b"Rar!\x1a\x07", "a rar archive"),
 ];
-/// What a header of a tar archive has at this place (POSIX ustar, GNU tar).
-const TAR: &[u8] = b"ustar";
+/// What a header of a tar archive has at this place (POSIX ustar, GNU tar). The word alone may stand
+/// in any text; a zero byte does not.
+const TAR: [&[u8]; 2] = [b"ustar\0", b"ustar  \0"];
 const TAR_AT: usize = 257;
 
 /// Buffer that objects are inflated into.
@@ -389,7 +390,8 @@ fn readable(text: &[u8]) -> Result<&[u8], InflateError> {
         return Err(InflateError::Utf16);
     }
     let foreign = FOREIGN.iter().find(|(magic, _)| text.starts_with(magic));
-    let is_tar = text.get(TAR_AT..).is_some_and(|at| at.starts_with(TAR));
+    let header = text.get(TAR_AT..).unwrap_or_default();
+    let is_tar = TAR.iter().any(|magic| header.starts_with(magic));
     match foreign {
         Some((_, name)) => Err(InflateError::Foreign(name)),
         None if is_tar => Err(InflateError::Foreign("a tar archive")),
@@ -584,6 +586,14 @@ mod tests {
     }
 
     #[test]
+    fn the_word_of_tar_archives_in_a_text_makes_it_none() {
+        let mut text = br#"{"eventSource":"ssm.amazonaws.com","userAgent":""#.to_vec();
+        text.resize(TAR_AT, b'x');
+        text.extend(br#"ustar  00"}"#);
+        assert!(readable(&text).is_ok());
+    }
+
+    #[test]
     fn refuses_a_bomb_and_utf_16() {
         let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
         let mut spaces = io::repeat(b' ').take(MAX_INFLATED_BYTES + (4 << 20));
@@ -606,7 +616,8 @@ mod tests {
             assert!(matches!(read(&gzip(utf_16)).1, Err(InflateError::Utf16)));
         }
         let mut tar = vec![0; 512];
-        tar.splice(TAR_AT..TAR_AT + TAR.len(), TAR.iter().copied());
+        let magic = TAR[0];
+        tar.splice(TAR_AT..TAR_AT + magic.len(), magic.iter().copied());
         let forms = FOREIGN.iter().map(|(magic, _)| magic.to_vec());
         for foreign in forms.chain([tar]) {
             let is_foreign = |bytes: &[u8]| matches!(read(bytes).1, Err(InflateError::Foreign(_)));
