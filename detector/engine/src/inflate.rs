@@ -132,8 +132,8 @@ const FOREIGN: [(&[u8], &str); 6] = [
     (b"PK\x03\x04", "a zip archive"),
     (b"Rar!\x1a\x07", "a rar archive"),
 ];
-/// What a header of a tar archive has at this place (POSIX ustar, GNU tar). The word alone may stand
-/// in any text; a zero byte does not.
+/// What a header of a tar archive has at this place (POSIX ustar, GNU tar). The word alone may
+/// stand in any text; a zero byte does not.
 const TAR: [&[u8]; 2] = [b"ustar\0", b"ustar  \0"];
 const TAR_AT: usize = 257;
 
