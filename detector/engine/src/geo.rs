@@ -76,7 +76,13 @@ impl From<MaxMindDbError> for GeoFault {
     }
 }
 
-/// A record of a database, with the fields of those that are known.
+/// A record of a database, with the fields of those that are known:
+///
+/// - GeoIP2 and GeoLite2 Country, City, Enterprise: `country.iso_code`, else that of the country in
+///   which the network is registered, `registered_country.iso_code`.
+/// - GeoLite2 ASN, GeoIP2 ISP: `autonomous_system_number`, `autonomous_system_organization`; in
+///   Enterprise below `traits`.
+/// - Others: `country` or `country_code` as two letters, `asn` as `AS64500`, `as_name`.
 #[derive(Deserialize)]
 struct GeoRecord {
     country: Option<GeoCountry>,

@@ -1,6 +1,20 @@
 //! Provisional alerts: raised early by what was seen so far, so that nobody waits for them, and
 //! withdrawn when the final evaluation does not confirm them, because a record that came late shows
 //! that it was no news.
+//!
+//! An alert goes through these steps:
+//!
+//! 1. Its event arrives. The rule matches by the sightings that the store has by then: the alert
+//!    is created as a provisional one, and published like any other.
+//! 2. The allowed lateness passes, and the event is finalised. If the rule matches again, or
+//!    another event of the same group and bucket does, the alert is confirmed, and nothing is
+//!    published.
+//! 3. If nothing is due any more and the alert is not confirmed, it is withdrawn, and published
+//!    once more.
+//! 4. If a later event of the group and bucket matches finally, the withdrawn alert is raised
+//!    again.
+//!
+//! What is left are the alerts of a replay, which knows all events from the beginning.
 
 use std::sync::Arc;
 

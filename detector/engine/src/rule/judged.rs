@@ -92,6 +92,10 @@ impl EvalScope {
 
 /// What must hold of an event whatever was seen before it, one for each condition of a rule; `None`
 /// where that depends on what was seen.
+///
+/// Of `read and new` it is `read`, if only `new` looks at `seen.*`. The store is asked about an
+/// event only where this holds, so that a rule costs nothing for the events it is not about. It may
+/// let an event through that the rule does not match, and never stops one that it may match.
 pub(crate) fn regardless_of_seen(
     conditions: &[ConditionExpr],
     rule: &SigmaRule,

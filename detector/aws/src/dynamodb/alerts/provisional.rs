@@ -1,5 +1,9 @@
 //! Provisional alerts: created with a second note, which is deleted when the alert is confirmed or
 //! withdrawn. Whoever deletes the note decides.
+//!
+//! A final alert of the same id deletes the note alone. A withdrawal deletes it, writes the alert
+//! again with `withdrawn`, and puts a note into the outbox, all in one transaction: of two calls
+//! that want to decide, the second finds no note and does nothing.
 
 use std::collections::HashMap;
 
