@@ -348,12 +348,13 @@ impl RecordSearch {
             if self.lost.is_empty() {
                 self.lose(inner.value, insights);
             }
-        } else if !top.is_whole() {
-            // What a cut row tells is not known.
-        } else if let Some(row) = row::record(value, &top) {
-            self.row(row);
-        } else {
-            self.table(&top);
+            return;
+        }
+        // What a cut row would have said is not known; a cut table has the rows before the cut.
+        let row = top.is_whole().then(|| row::record(value, &top)).flatten();
+        match row {
+            Some(row) => self.row(row),
+            None => self.table(&top),
         }
     }
 
@@ -443,8 +444,9 @@ impl RecordSearch {
             .collect();
         for row in values(rows) {
             let cells = values(row);
-            // Which cell is missing is not known.
-            if cells.len() < names.len() {
+            // Which cell is missing is not known, nor what one would have said that is cut.
+            let is_cut = row.starts_with(b"[") && !row.ends_with(b"]");
+            if is_cut || cells.len() < names.len() {
                 self.cut_rows += 1;
                 continue;
             }
@@ -859,6 +861,25 @@ mod tests {
         });
         let found = unwrapped(table.to_string().as_bytes()).unwrap();
         assert_eq!((found.records.len(), found.cut_rows), (1, 1));
+    }
+
+    #[test]
+    fn a_cut_table_gives_the_rows_before_the_cut() {
+        let table = json!({
+            "columns": [{"name": "eventTime"}, {"name": "eventSource"}, {"name": "eventName"}],
+            "rows": [
+                ["2026-03-02T10:00:00Z", "secretsmanager.amazonaws.com", "GetSecretValue"],
+                ["2026-03-02T10:00:01Z", "secretsmanager.amazonaws.com", "GetSecretValue"],
+            ],
+        });
+        let table = table.to_string();
+        for cut in 1..=20 {
+            let found = unwrapped(&table.as_bytes()[..table.len() - cut]).unwrap();
+            // The last bracket is taken for that of the list.
+            let whole = 1 + usize::from(cut == 1);
+            let counted = (found.records.len(), found.cut_rows);
+            assert_eq!(counted, (whole, 2 - whole as u64), "{cut}");
+        }
     }
 
     #[test]

@@ -1,14 +1,21 @@
 //! The run summary on standard error: what was read, what was not and why, and the results.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fmt::{self, Write as _},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use secretrail_engine::{
-    access::DecryptStatus, policy::AccessPolicy, record_shape::RecordShape, report::ReadReport,
-    rule::RuleSet, rule_meta::RuleLevel, sanitize, selection::SelectionTally,
+    access::DecryptStatus,
+    policy::AccessPolicy,
+    record_shape::RecordShape,
+    report::ReadReport,
+    rule::RuleSet,
+    rule_meta::{RuleLevel, RuleMeta},
+    sanitize,
+    selection::SelectionTally,
 };
 
 use crate::{
@@ -130,18 +137,23 @@ pub struct RulesInUse {
 impl RulesInUse {
     /// The rules of a run, with an access policy or without one.
     pub(crate) fn of(rules: &RuleSet, policy: Option<&AccessPolicy>) -> Self {
-        let needing_policy: Vec<_> = match policy {
-            Some(_) => Vec::new(),
-            None => rules.needing_policy().collect(),
+        // A rule that needs several things is counted once.
+        let mut counted = HashSet::new();
+        let mut count = |needing: Vec<&Arc<RuleMeta>>| {
+            let needing = needing.into_iter();
+            needing
+                .filter(|rule| counted.insert(rule.id.clone()))
+                .count()
         };
-        // A rule that needs both is counted once.
-        let networks = rules.needing_networks();
-        let networks = networks.filter(|rule| !needing_policy.contains(rule));
+        let needing_policy = match policy {
+            Some(_) => 0,
+            None => count(rules.needing_policy().collect()),
+        };
         Self {
             all: rules.len(),
-            needing_networks: networks.count(),
-            needing_geo: rules.needing_geo().count(),
-            needing_policy: needing_policy.len(),
+            needing_policy,
+            needing_networks: count(rules.needing_networks().collect()),
+            needing_geo: count(rules.needing_geo().collect()),
         }
     }
 }
@@ -331,7 +343,7 @@ pub(crate) fn input_code(problems: &[InputProblem], host: &mut ProcessHost) -> u
 
 #[cfg(test)]
 mod tests {
-    use secretrail_engine::report::SkippedObject;
+    use secretrail_engine::{report::SkippedObject, rule::load::load};
 
     use super::*;
 
@@ -355,6 +367,23 @@ mod tests {
         };
         let told = "29 of 37 rules active: no --policy, a list of networks is missing";
         assert_eq!(both.to_string(), told);
+    }
+
+    #[test]
+    fn a_rule_that_lacks_several_things_is_counted_once() {
+        let text = "title: T
+id: r
+logsource: {product: aws, category: secret_access}
+detection:
+  sel: {expected.principal: false, source.country: NL, source.lists: own}
+  condition: sel
+";
+        let (rules, _) = load([("r.yml", text)]).unwrap();
+        let lacking = RulesInUse::of(&rules, None).to_string();
+        assert_eq!(lacking, "0 of 1 rule active: no --policy");
+        let policy = "version: 1\ngrants: []\n".parse().unwrap();
+        let lacking = RulesInUse::of(&rules, Some(&policy)).to_string();
+        assert_eq!(lacking, "0 of 1 rule active: a list of networks is missing");
     }
 
     fn lines(report: &ReadReport, rules: Option<RulesInUse>) -> Vec<String> {
