@@ -95,6 +95,24 @@ impl Alert {
         AlertId(digest(&parts).into())
     }
 
+    /// Identity of the message that publishes it: its id; of a withdrawal, which is no repetition
+    /// of the alert, `{id}-withdrawn`.
+    #[must_use]
+    pub fn message_id(&self) -> String {
+        let id = &self.id.0;
+        if self.withdrawn {
+            format!("{id}-withdrawn")
+        } else {
+            id.to_string()
+        }
+    }
+
+    /// How its title begins: `high: `; of a withdrawal, `withdrawn: high: `.
+    fn prefix(&self) -> String {
+        let withdrawn = if self.withdrawn { "withdrawn: " } else { "" };
+        format!("{withdrawn}{}: ", self.rule.level)
+    }
+
     /// A copy with at most so many accesses and secrets, and no text longer than `chars`
     /// characters. The totals are unchanged.
     #[must_use]

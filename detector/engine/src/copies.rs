@@ -28,19 +28,17 @@ impl CopiedEvent for EventHeader {
     fn rank(&self) -> impl Ord + '_ {
         // Names do not make a copy better; they only make the choice between equal records
         // deterministic.
-        let (known, content) = (fields_of(self), self.content);
-        (
-            (standing(self), known, content),
-            Reverse((&self.event_id, &self.object)),
-        )
+        (standing(self, 0), Reverse((&self.event_id, &self.object)))
     }
 }
 
 impl CopiedEvent for PendingEvent {
     fn rank(&self) -> impl Ord + '_ {
         let head = self.observation.head();
-        let known = (standing(head), detail(&self.observation), fields_of(head));
-        (known, head.content, Reverse((&head.event_id, &head.object)))
+        (
+            standing(head, detail(&self.observation)),
+            Reverse((&head.event_id, &head.object)),
+        )
     }
 }
 
@@ -50,11 +48,7 @@ impl CopiedEvent for Evidence {
         // in between: that copy is finalised in its turn.
         (
             self.is_finalized(),
-            (
-                standing(&self.head),
-                fields_of(&self.head),
-                self.head.content,
-            ),
+            standing(&self.head, 0),
             Reverse(self.order()),
         )
     }
@@ -68,10 +62,17 @@ impl<C: CopiedEvent> CopiedEvent for Arc<C> {
 
 /// Rank of a record among copies: the update that was delivered last replaces the event; otherwise
 /// the richer identity wins, then what tells more, since forms such as query results may lack
-/// fields, and then the digest of the record, which depends on nothing else.
-fn standing(head: &EventHeader) -> impl Ord + use<> {
+/// fields, and then the digest of the record, which depends on nothing else. `known` is how many of
+/// the fields beside the header the record has.
+fn standing(head: &EventHeader, known: usize) -> impl Ord + use<> {
     let updated = head.updated.then_some(head.delivered);
-    (updated, head.richness())
+    (
+        updated,
+        head.richness(),
+        known,
+        fields_of(head),
+        head.content,
+    )
 }
 
 /// How many of the fields that a form may lack a copy has.
@@ -136,22 +137,18 @@ pub fn distinct(ends: Vec<Arc<PendingEvent>>) -> Vec<Arc<PendingEvent>> {
     ends.dedup_by(|(later_event, later), (kept_event, kept)| {
         later_event == kept_event && later.id == kept.id
     });
-    let shared: HashSet<u64> = unshared_events(ends.iter().map(|(_, end)| end)).collect();
+    let unshared = ends
+        .iter()
+        .filter_map(|(_, end)| end.observation.head().unshared_event);
+    let unshared: HashSet<u64> = unshared.collect();
     for copies in ends.chunk_by_mut(|(a, _), (b, _)| a == b) {
-        if copies.len() > 1 || copies.iter().any(|(event, _)| shared.contains(event)) {
+        if copies.len() > 1 || copies.iter().any(|(event, _)| unshared.contains(event)) {
             for (_, end) in copies {
                 Arc::make_mut(end).may_have_copies = true;
             }
         }
     }
     ends.into_iter().map(|(_, end)| end).collect()
-}
-
-/// [`EventHeader::unshared_event`] of those that have one.
-fn unshared_events<'e>(
-    ends: impl Iterator<Item = &'e Arc<PendingEvent>>,
-) -> impl Iterator<Item = u64> {
-    ends.filter_map(|end| end.observation.head().unshared_event)
 }
 
 /// What records of one event have in common that stand under its own id, for [`conflicting`].

@@ -130,7 +130,7 @@ impl AsNumber {
 }
 
 /// Of databases that tell everything at once.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct GeoTraits {
     autonomous_system_number: Option<AsNumber>,
     autonomous_system_organization: Option<String>,
@@ -140,18 +140,14 @@ impl GeoRecord {
     fn into_geo(self) -> SourceGeo {
         let country = self.country_code.or_else(|| self.country?.code());
         let country = country.or_else(|| self.registered_country?.code());
-        let (asn, as_org) = self.traits.map_or((None, None), |traits| {
-            let GeoTraits {
-                autonomous_system_number,
-                autonomous_system_organization,
-            } = traits;
-            (autonomous_system_number, autonomous_system_organization)
-        });
-        let asn = self.autonomous_system_number.or(asn);
-        let as_org = self.autonomous_system_organization.or(as_org);
+        let traits = self.traits.unwrap_or_default();
+        let asn = self.autonomous_system_number;
+        let asn = asn.or(traits.autonomous_system_number).or(self.asn);
+        let as_org = self.autonomous_system_organization;
+        let as_org = as_org.or(traits.autonomous_system_organization);
         SourceGeo {
             country: country.map(|code| code.to_uppercase().into()),
-            asn: asn.or(self.asn).and_then(AsNumber::number),
+            asn: asn.and_then(AsNumber::number),
             as_org: as_org.or(self.as_name).map(SharedStr::from),
         }
     }

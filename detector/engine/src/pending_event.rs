@@ -5,7 +5,6 @@ use std::hash::{Hash, Hasher};
 
 use crate::{
     ids::SharedStr,
-    limits::DAY_SECS,
     observation::{EventHeader, Observation},
     time::EventTime,
 };
@@ -115,7 +114,7 @@ impl PendingEvent {
     #[must_use]
     pub fn is_ahead_of(&self, arrived: EventTime) -> bool {
         // What did not arrive at a time of its own is part of a history.
-        arrived.0 != i64::MIN && self.delivered > arrived.plus(DAY_SECS)
+        arrived.0 != i64::MIN && self.delivered.is_ahead_of(arrived)
     }
 
     /// The same with fingerprints that others share, as happens once in 2⁶⁴ times.
@@ -205,6 +204,7 @@ impl Hash for PendingEventId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::DAY_SECS;
 
     #[test]
     fn an_identity_is_what_it_is_made_of() {

@@ -20,7 +20,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ahash::{HashMap, HashSet};
 
-use self::{alerts::AlertsById, early::early_remembered, pending_alerts::PendingAlerts};
+use self::{early::early_remembered, pending_alerts::PendingAlerts};
 use crate::{
     access::{Access, AccessMethod},
     alert::Alert,
@@ -389,6 +389,13 @@ impl BatchOutcome {
         self.withdrawn.append(&mut other.withdrawn);
         self.accesses.append(&mut other.accesses);
         self.report.add(&other.report);
+    }
+
+    /// Lists those alerts that were created here: one that another writer created first is
+    /// reported by that writer.
+    fn list_created(&mut self, alerts: Vec<Alert>, created: &[bool]) {
+        let created = alerts.into_iter().zip(created).filter(|(_, new)| **new);
+        self.list_alerts(created.map(|(alert, _)| alert).collect());
     }
 
     fn list_alerts(&mut self, alerts: Vec<Alert>) {

@@ -286,11 +286,8 @@ impl RuleSet {
         for detection in self.about_records() {
             // One rule that may match any call makes the prefilter useless: every record must be
             // parsed.
-            for calls in detection.calls.as_ref()? {
-                match all.iter_mut().find(|known| known.is_of_source(calls)) {
-                    None => all.push(calls.clone()),
-                    Some(known) => known.add_names_of(calls),
-                }
+            for calls in detection.calls.clone()? {
+                calls.add_to(&mut all);
             }
         }
         Some(all)

@@ -30,7 +30,6 @@ use crate::{
     evidence::Evidence,
     extract::{self, NotRelevant, RawFields},
     inflate::{self, InflateBuffer, InflateError, InflateScratch},
-    limits::DAY_SECS,
     object::RecordOrigin,
     observation::Interner,
     pending_event::PendingEvent,
@@ -286,9 +285,9 @@ impl UnitSink<'_, '_> {
         match extract::extract(record, document, self.origin, wanted, &mut scanner.interner) {
             // An event just outside the selection may be the other half of one inside.
             Ok(observation) if scanner.selection.is_near(observation.head().time) => {
+                let time = observation.head().time;
                 let delivered = self.origin.delivered;
-                let latest = delivered.map_or(EventTime(i64::MAX), |time| time.plus(DAY_SECS));
-                let is_ahead = observation.head().time > latest;
+                let is_ahead = delivered.is_some_and(|delivered| time.is_ahead_of(delivered));
                 self.scan_result.report.times_ahead += u64::from(is_ahead);
                 let observation = Arc::new(PendingEvent::new(observation));
                 self.scan_result.observations.push(observation);

@@ -4,6 +4,8 @@ use std::fmt;
 
 use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
 
+use crate::limits::DAY_SECS;
+
 /// Seconds since 1970-01-01T00:00:00Z. CloudTrail writes whole seconds (`eventTime`, when the
 /// request completed).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +49,12 @@ impl EventTime {
     #[must_use]
     pub fn start_of(self, secs: i64) -> Self {
         Self(self.0.div_euclid(secs).saturating_mul(secs))
+    }
+
+    /// Whether this time is more than a day after another, at which its event was known.
+    #[must_use]
+    pub fn is_ahead_of(self, known: Self) -> bool {
+        self > known.plus(DAY_SECS)
     }
 
     /// Absolute difference to another time in seconds.

@@ -172,11 +172,8 @@ impl StoredAlerts {
             let each = new.first().map_or(1, |new| 1 + new.notes.len());
             let existing = existing(&error, each);
             if existing.is_empty() {
-                // A conflict with another transaction is temporary; so is every error marked as
-                // such.
-                let why = FailedCall::of(&error);
-                let retry = why.retry || canceled(&error).is_some();
-                if !retry || is_last {
+                let why = failed(&error);
+                if !why.retry || is_last {
                     return Err(self.table.failed("TransactWriteItems", &why));
                 }
                 tries.wait().await;
@@ -289,6 +286,16 @@ fn canceled(error: &SdkError<TransactWriteItemsError>) -> Option<&TransactionCan
     match error.as_service_error()? {
         TransactWriteItemsError::TransactionCanceledException(canceled) => Some(canceled),
         _ => None,
+    }
+}
+
+/// A failed transaction. A conflict with another one is temporary; so is every error marked as
+/// such.
+fn failed(error: &SdkError<TransactWriteItemsError>) -> FailedCall {
+    let failed = FailedCall::of(error);
+    FailedCall {
+        retry: failed.retry || canceled(error).is_some(),
+        ..failed
     }
 }
 

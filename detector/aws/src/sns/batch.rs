@@ -194,18 +194,8 @@ fn entry(
         // In groups by rule: a FIFO topic keeps the order within a group, and one group waits for
         // no other.
         .set_message_group_id(is_fifo.then(|| plain(&alert.rule.id)))
-        .set_message_deduplication_id(is_fifo.then(|| deduplication_id(alert)))
+        .set_message_deduplication_id(is_fifo.then(|| alert.message_id()))
         .build()
-}
-
-/// The withdrawal of an alert is not a repetition of it.
-fn deduplication_id(alert: &Alert) -> String {
-    let id = &alert.id.0;
-    if alert.withdrawn {
-        format!("{id}-withdrawn")
-    } else {
-        id.to_string()
-    }
 }
 
 fn attribute(value: &str) -> Result<MessageAttributeValue, BuildError> {

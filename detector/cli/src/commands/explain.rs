@@ -43,7 +43,7 @@ pub fn run(args: &args::ExplainArgs, host: &mut ProcessHost) -> Result<u8, RunFa
     settings.paths = paths.logs;
     match paths.alerts {
         Some(alerts) => from_file(&alerts, args, settings, &rules, host),
-        None => from_logs(args, &settings, &rules, started, host),
+        None => from_logs(args, &settings, rules, started, host),
     }
 }
 
@@ -51,12 +51,12 @@ pub fn run(args: &args::ExplainArgs, host: &mut ProcessHost) -> Result<u8, RunFa
 fn from_logs(
     args: &args::ExplainArgs,
     settings: &RunSettings,
-    rules: &RuleSet,
+    rules: RuleSet,
     started: Instant,
     host: &mut ProcessHost,
 ) -> Result<u8, RunFailure> {
     let policy = rules_and_policy::policy(&args.policy)?;
-    let rules = &rules.clone().with_decoys(policy.as_ref());
+    let rules = &rules.with_decoys(policy.as_ref());
     let mut out = OpenOutput::open(settings)?;
     let found = find(settings, rules, policy.as_ref(), host)?;
     let alert = match one(&found.alerts, &args.alert) {

@@ -56,11 +56,7 @@ pub fn notification(alert: &Alert) -> String {
     let notification = Notification {
         version: "1.0",
         source: "custom",
-        id: if alert.withdrawn {
-            format!("{}-withdrawn", alert.id.0)
-        } else {
-            alert.id.0.to_string()
-        },
+        id: alert.message_id(),
         content: ChatContent::of(alert),
         metadata: ChatMetadata::of(alert),
     };
@@ -73,11 +69,7 @@ impl ChatContent {
         let rule = &*alert.rule;
         Self {
             text_type: "client-markdown",
-            title: if alert.withdrawn {
-                format!("withdrawn: {}: {}", rule.level, plain(&rule.title))
-            } else {
-                format!("{}: {}", rule.level, plain(&rule.title))
-            },
+            title: alert.prefix() + &plain(&rule.title),
             description: description(alert),
             next_steps: rule
                 .false_positives

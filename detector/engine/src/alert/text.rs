@@ -28,9 +28,7 @@ pub const SUBJECT: usize = 99;
 /// e-mail.
 #[must_use]
 pub fn subject(alert: &Alert) -> String {
-    let withdrawn = if alert.withdrawn { "withdrawn: " } else { "" };
-    let rule = &alert.rule;
-    let start = ascii(&format!("{withdrawn}{}: {}", rule.level, rule.title));
+    let start = ascii(&(alert.prefix() + &alert.rule.title));
     let place = [alert.account.as_deref(), alert.region.as_deref()];
     let place = match place.into_iter().flatten().collect::<Vec<_>>().join(" ") {
         place if place.is_empty() => place,

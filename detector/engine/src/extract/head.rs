@@ -36,8 +36,7 @@ pub fn head(
     let event_id = event_id(updated.or(record.event_id.get()), document);
     let principal = interner.principal(record);
     let kept = kept(document, wanted);
-    let unshared = unshared_digest(record, &event_id, time, &principal);
-    let shared = shared_digest(record, time);
+    let (shared, unshared) = event_digests(record, &event_id, time, &principal);
     Some(EventHeader {
         event: shared.unwrap_or(unshared),
         unshared_event: shared.map(|_| unshared),
@@ -82,29 +81,25 @@ fn event_id(id: Option<&str>, document: &LazyDocument<'_>) -> SharedStr {
     )
 }
 
-/// See [`EventHeader::event`]; `None` without `sharedEventID`.
-fn shared_digest(record: &CloudTrailRecord<'_>, time: EventTime) -> Option<u64> {
-    // The owner of a secret logs another caller than the caller's own account does.
-    let shared = record.shared_event_id.get()?;
-    let source = record.event_source.get().unwrap_or_default();
-    let api = record.event_name.get().unwrap_or_default();
-    Some(short_digest(&[shared, source, api, &time.0.to_string()]))
-}
-
-/// See [`EventHeader::unshared_event`].
-fn unshared_digest(
+/// The event by its `sharedEventID`, `None` without one; and by its own id. See
+/// [`EventHeader::event`] and [`EventHeader::unshared_event`].
+fn event_digests(
     record: &CloudTrailRecord<'_>,
     event_id: &str,
     time: EventTime,
     principal: &Principal,
-) -> u64 {
+) -> (Option<u64>, u64) {
     let source = record.event_source.get().unwrap_or_default();
     let api = record.event_name.get().unwrap_or_default();
     let time = time.0.to_string();
+    // Without the caller: the owner of a secret logs another one than the caller's own account.
+    let shared = record.shared_event_id.get();
+    let shared = shared.map(|id| short_digest(&[id, source, api, &time]));
     // The caller and the region are the correlation group: copies are always found in it.
     let actor = principal.actor_key().unwrap_or_else(|| "".into());
     let region = record.aws_region.get().unwrap_or_default();
-    short_digest(&[event_id, source, api, &time, &actor, region])
+    let unshared = short_digest(&[event_id, source, api, &time, &actor, region]);
+    (shared, unshared)
 }
 
 /// See [`EventHeader::content`].

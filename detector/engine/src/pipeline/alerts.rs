@@ -31,30 +31,30 @@ impl Pipeline<'_> {
         now: EventTime,
         outcome: &mut BatchOutcome,
     ) -> Result<(), StateError> {
-        let mut alerts = AlertsById::new();
-        self.alerts_of(store, pending_alerts, &mut alerts).await?;
-        let alerts = in_order(alerts);
+        let alerts = self.alerts_of(store, pending_alerts).await?;
         let created = store.create_alerts(alerts.clone(), now).await?;
-        // An alert that another writer created first is reported by that writer.
-        let created = alerts.into_iter().zip(created).filter(|(_, new)| *new);
-        outcome.list_alerts(created.map(|(alert, _)| alert).collect());
+        outcome.list_created(alerts, &created);
         Ok(())
     }
 
-    /// Writes the remaining facts, reads the windows that facts have touched, and adds the alerts.
+    /// Writes the remaining facts, reads the windows that facts have touched, and returns the
+    /// alerts by time and id.
     pub(super) async fn alerts_of<S: StateStore>(
         &self,
         store: &S,
         mut pending_alerts: PendingAlerts,
-        alerts: &mut AlertsById,
-    ) -> Result<(), StateError> {
+    ) -> Result<Vec<Alert>, StateError> {
+        let mut alerts = AlertsById::new();
         // Before any window is read: of several writers that complete a window together, the last
         // to write reads all of it.
         pending_alerts.write(store, 0).await?;
-        self.single_alerts(pending_alerts.singles, alerts);
+        self.single_alerts(pending_alerts.singles, &mut alerts);
         let touched = touched(pending_alerts.touched, self.rules);
-        self.window_alerts(store, &pending_alerts.lone, touched, alerts)
-            .await
+        self.window_alerts(store, &pending_alerts.lone, touched, &mut alerts)
+            .await?;
+        let mut alerts: Vec<Alert> = alerts.into_values().collect();
+        alerts.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
+        Ok(alerts)
     }
 
     /// Adds the alerts about single events.
@@ -150,13 +150,6 @@ impl Pipeline<'_> {
         }
         Ok(())
     }
-}
-
-/// Alerts by time and id.
-fn in_order(alerts: AlertsById) -> Vec<Alert> {
-    let mut alerts: Vec<Alert> = alerts.into_values().collect();
-    alerts.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
-    alerts
 }
 
 fn window_alert(window: &WindowRule, window_match: WindowMatch, facts: Vec<&Fact>) -> Alert {

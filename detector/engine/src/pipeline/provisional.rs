@@ -19,7 +19,7 @@
 use std::sync::Arc;
 
 use super::{
-    AlertsById, BatchOutcome, Pipeline,
+    BatchOutcome, Pipeline,
     early::{early_accesses, is_final_copy},
     pending_alerts::PendingAlerts,
 };
@@ -88,21 +88,17 @@ impl Pipeline<'_> {
         now: EventTime,
         outcome: &mut BatchOutcome,
     ) -> Result<(), StateError> {
-        let mut alerts = AlertsById::new();
-        self.alerts_of(store, pending_alerts, &mut alerts).await?;
-        let alerts: Vec<(Alert, EventTime)> = alerts
-            .into_values()
-            .map(|alert| {
-                let since = waiting_since(&alert, now);
-                (alert, since)
-            })
-            .collect();
+        let alerts = self.alerts_of(store, pending_alerts).await?;
         if alerts.is_empty() {
             return Ok(());
         }
-        let created = store.create_provisional_alerts(alerts.clone(), now).await?;
-        let created = alerts.into_iter().zip(created).filter(|(_, new)| *new);
-        outcome.list_alerts(created.map(|((alert, _), _)| alert).collect());
+        let waiting = alerts
+            .iter()
+            .map(|alert| (alert.clone(), waiting_since(alert, now)));
+        let created = store
+            .create_provisional_alerts(waiting.collect(), now)
+            .await?;
+        outcome.list_created(alerts, &created);
         Ok(())
     }
 

@@ -3,6 +3,8 @@
 
 use std::fmt::{self, Write as _};
 
+use serde::Serialize;
+
 use super::{RuleSet, load::load, needs::NeededCalls};
 use crate::{digest::digest, glob::GlobPattern, ids::ArnParts, policy::AccessPolicy};
 
@@ -31,10 +33,7 @@ impl RuleSet {
                 source: source.to_owned(),
                 names: Some(names),
             };
-            match all.iter_mut().find(|known| known.is_of_source(&calls)) {
-                None => all.push(calls),
-                Some(known) => known.add_names_of(&calls),
-            }
+            calls.add_to(&mut all);
         }
         Some(all)
     }
@@ -65,8 +64,7 @@ fn rule(decoy: &str) -> String {
     // Writing to a string cannot fail.
     selection(decoy, &mut selections).ok();
     let resource = ArnParts::parse(decoy).map_or(decoy, |arn| arn.resource);
-    let title = json(&[format!("Decoy {resource} Named In A Call")]);
-    let title = title.trim_start_matches('[').trim_end_matches(']');
+    let title = json(&format!("Decoy {resource} Named In A Call"));
     let id = digest(&["decoy", decoy]);
     format!(
         "title: {title}
@@ -156,8 +154,9 @@ fn names_of(decoy: &str) -> Vec<String> {
     names
 }
 
-fn json(values: &[impl serde::Serialize]) -> String {
-    serde_json::to_string(values).unwrap_or_default()
+/// A value as JSON, which is YAML too.
+fn json(value: &(impl Serialize + ?Sized)) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -92,13 +92,21 @@ impl NeededCalls {
         })
     }
 
+    /// Adds these calls to others, which have one entry for each service.
+    pub(super) fn add_to(self, all: &mut Vec<Self>) {
+        match all.iter_mut().find(|known| known.is_of_source(&self)) {
+            None => all.push(self),
+            Some(known) => known.add_names_of(&self),
+        }
+    }
+
     /// Whether others are calls of the same service.
-    pub(super) fn is_of_source(&self, other: &Self) -> bool {
+    fn is_of_source(&self, other: &Self) -> bool {
         self.source.eq_ignore_ascii_case(&other.source)
     }
 
     /// Adds other calls of the same service.
-    pub(super) fn add_names_of(&mut self, other: &Self) {
+    fn add_names_of(&mut self, other: &Self) {
         match (&mut self.names, &other.names) {
             (Some(known), Some(more)) => {
                 let listed: BTreeSet<&String> = known.iter().collect();

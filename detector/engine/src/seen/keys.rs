@@ -80,13 +80,18 @@ impl ProfileKeys {
     fn of(access: &Access, principal: &str, network: Option<&str>) -> Self {
         let prefix = format!("{PROFILE}{principal}\t");
         let class = class_of(access).map(SourceClass::as_str);
+        let geo = class.map(|_| &access.head.source.geo);
         let roam = class.map(|class| format!("{prefix}n{class}"));
         let secrets = format!("{prefix}s");
         let secret = access.secret.name.as_ref().map(|_| access.secret.key());
         Self {
             class: class.map(|class| key(&prefix, &format!("k{class}"))),
-            country: country_token(access).map(|token| key(&prefix, &token)),
-            asn: asn_token(access).map(|token| key(&prefix, &token)),
+            country: geo
+                .and_then(|geo| geo.country.as_ref())
+                .map(|country| key(&prefix, &format!("g{country}"))),
+            asn: geo
+                .and_then(|geo| geo.asn)
+                .map(|asn| key(&prefix, &format!("a{}", slot(&asn.to_string(), ASN_SLOTS)))),
             classes: CLASSES
                 .map(|class| key(&prefix, &format!("k{}", class.as_str())))
                 .into(),
@@ -144,19 +149,6 @@ fn client_token(access: &Access) -> Option<String> {
     } else {
         format!("c{}", slot(&client.family, CLIENT_SLOTS))
     })
-}
-
-/// The token of the country of the address; `None` without one.
-fn country_token(access: &Access) -> Option<String> {
-    let country = access.head.source.geo.country.as_deref();
-    let own = class_of(access).and(country);
-    own.map(|country| format!("g{country}"))
-}
-
-/// The token of the autonomous system of the address; `None` without one.
-fn asn_token(access: &Access) -> Option<String> {
-    let own = class_of(access).and(access.head.source.geo.asn);
-    own.map(|asn| format!("a{}", slot(&asn.to_string(), ASN_SLOTS)))
 }
 
 /// Classes of addresses, as they show themselves.

@@ -15,15 +15,12 @@ use secretrail_engine::{
 };
 
 use super::{
-    AlertStanding, IS_NEW, NewAlert, PROVISIONAL, StoredAlerts, WITHDRAWN, attempt, canceled,
-    first_of_each,
+    AlertStanding, IS_NEW, NewAlert, PROVISIONAL, StoredAlerts, WITHDRAWN, attempt, existing,
+    failed, first_of_each,
 };
-use crate::{
-    dynamodb::{
-        item::{Attributes, SK, number, number_of, text_of, truth},
-        keys,
-    },
-    retry::FailedCall,
+use crate::dynamodb::{
+    item::{Attributes, SK, number, number_of, text_of, truth},
+    keys,
 };
 
 /// Since when the event of the alert waits to be finalised.
@@ -154,12 +151,11 @@ impl StoredAlerts {
             let Err(error) = self.table.transact(writes.clone()).await else {
                 return Ok(true);
             };
-            if !super::existing(&error, writes.len()).is_empty() {
+            if !existing(&error, writes.len()).is_empty() {
                 return Ok(false);
             }
-            let why = FailedCall::of(&error);
-            let retry = why.retry || canceled(&error).is_some();
-            if !retry || !tries.again() {
+            let why = failed(&error);
+            if !why.retry || !tries.again() {
                 return Err(self.table.failed("TransactWriteItems", &why));
             }
             tries.wait().await;

@@ -62,7 +62,9 @@ impl RulePlaces {
         for (location, objects) in self.networks.iter().zip(objects) {
             match &location.place {
                 FileLocation::None => {}
-                FileLocation::Path(path) => databases.extend(databases_of(Path::new(path))?),
+                FileLocation::Path(path) => {
+                    databases.extend(databases_of(PackageFiles::at(path)?)?)
+                }
                 FileLocation::S3 { bucket, .. } => {
                     for object in objects.iter().filter(|object| is_database(&object.key)) {
                         databases.push(self.bytes(bucket, object).await?);
@@ -83,9 +85,8 @@ impl RulePlaces {
         let (name, files, has_databases) = match &location.place {
             FileLocation::None => return Ok(FileTexts::new()),
             FileLocation::Path(path) => {
-                let folder = Path::new(path);
-                let has_databases = !database_paths(folder)?.is_empty();
-                (path.clone(), of_package(folder)?, has_databases)
+                let PackageFiles { lists, databases } = PackageFiles::at(path)?;
+                (path.clone(), texts_of(lists)?, !databases.is_empty())
             }
             FileLocation::S3 { bucket, key } => {
                 let mut lists = objects.to_vec();
@@ -114,39 +115,38 @@ fn is_database(name: &str) -> bool {
     name.ends_with(".mmdb")
 }
 
-/// The file at a path, or the files in a folder.
-fn paths(path: &Path) -> Result<Vec<PathBuf>, RulesError> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut paths = entries(path)?;
-    paths.retain(|path| path.is_file());
-    paths.sort();
-    Ok(paths)
+/// The file at a path in the package, or the files in a folder there, by kind.
+struct PackageFiles {
+    lists: Vec<PathBuf>,
+    databases: Vec<PathBuf>,
 }
 
-/// The lists at a path.
-fn of_package(path: &Path) -> Result<FileTexts, RulesError> {
-    let mut files = FileTexts::new();
-    for path in paths(path)? {
-        let name = path.to_string_lossy().into_owned();
-        if !is_database(&name) {
-            files.push((name, file(path)?));
+impl PackageFiles {
+    fn at(path: &str) -> Result<Self, RulesError> {
+        let place = Path::new(path);
+        let mut paths = vec![place.to_owned()];
+        if place.is_dir() {
+            paths = entries(place)?;
+            paths.retain(|path| path.is_file());
+            paths.sort();
         }
+        let of_databases = |path: &PathBuf| is_database(&path.to_string_lossy());
+        let (databases, lists) = paths.into_iter().partition(of_databases);
+        Ok(Self { lists, databases })
     }
-    Ok(files)
 }
 
-fn database_paths(path: &Path) -> Result<Vec<PathBuf>, RulesError> {
-    let mut paths = paths(path)?;
-    paths.retain(|path| is_database(&path.to_string_lossy()));
-    Ok(paths)
+fn texts_of(lists: Vec<PathBuf>) -> Result<FileTexts, RulesError> {
+    let mut texts = FileTexts::new();
+    for path in lists {
+        texts.push((path.to_string_lossy().into_owned(), file(path)?));
+    }
+    Ok(texts)
 }
 
-/// The databases at a path.
-fn databases_of(path: &Path) -> Result<Vec<(String, Vec<u8>)>, RulesError> {
+fn databases_of(files: PackageFiles) -> Result<Vec<(String, Vec<u8>)>, RulesError> {
     let mut databases = Vec::new();
-    for path in database_paths(path)? {
+    for path in files.databases {
         let name = path.to_string_lossy().into_owned();
         let bytes = std::fs::read(&path).map_err(|error| RulesError::File { path, error })?;
         databases.push((name, bytes));
