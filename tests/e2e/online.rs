@@ -14,7 +14,7 @@ use e2e::{
     LOGS, POLICY, cases, decrypt_secret, denied,
     deployment::{Cloud, Deployment},
     direct_decrypt,
-    function::{Ended, Function},
+    function::{Ended, Function, MEMORY_MIB},
     packed,
     proxy::{Fault, Proxy},
     read, secretrail, theft,
@@ -628,9 +628,6 @@ fn every_fault_of_the_settings_is_told_at_the_start() {
     }
 }
 
-/// The memory of the function as `infra/template.yaml` sets it, in bytes.
-const MEMORY: u64 = 512 * 1024 * 1024;
-
 #[test]
 fn one_busy_actor_is_swept_in_parts_within_the_memory_of_the_function() {
     let shop = Shop::open();
@@ -663,6 +660,6 @@ fn one_busy_actor_is_swept_in_parts_within_the_memory_of_the_function() {
         }
     }
     assert_eq!(finalised, 18_000.0);
-    let peak = function.peak_bytes();
-    assert!(peak < MEMORY, "{} MB", peak / 1024 / 1024);
+    let peak = function.peak_bytes() / 1024 / 1024;
+    assert!(peak < MEMORY_MIB, "{peak} MiB");
 }

@@ -202,7 +202,7 @@ fn any_damage() -> impl Strategy<Value = Damage> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(crate::worlds(64))]
 
     #[test]
     fn every_envelope_and_compression_gives_the_ledger_of_the_plain_form(
@@ -233,7 +233,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(crate::worlds(2_000))]
 
     #[test]
     fn damage_to_one_document_changes_nothing_in_the_others(

@@ -317,7 +317,7 @@ fn early(records: &[Value]) -> BTreeSet<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(crate::worlds(200))]
 
     #[test]
     fn order_repetition_and_split_change_nothing(

@@ -12,6 +12,8 @@
     reason = "a test that panics is a test that fails"
 )]
 
+use proptest::prelude::ProptestConfig;
+
 mod baseline; // history to a proposed access policy
 mod bounds; // cost grows with the input and not with its square
 mod cases; // records in tests/cases, with the ledger and alerts they must give
@@ -27,3 +29,12 @@ mod pairing; // the pairing against one that is too simple to be wrong
 mod rules; // rule files: what is refused, how groups and windows behave
 mod state; // the store in memory: repetition and order change nothing
 mod tidy; // the house rules that a compiler does not check
+
+/// In how many random worlds a property is tried: in so many, or in as many as `PROPTEST_CASES` says,
+/// for a longer search.
+fn worlds(usual: u32) -> ProptestConfig {
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => ProptestConfig::default(),
+        None => ProptestConfig::with_cases(usual),
+    }
+}

@@ -110,7 +110,7 @@ fn may_be_one((a_parameter, a_key, a_secs): DeniedHalf, b: DeniedHalf) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(crate::worlds(300))]
 
     #[test]
     fn denied_halves_that_can_join_do_each_once(

@@ -16,7 +16,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::http::Exchange;
+use crate::{http::Exchange, memory::MemoryLimit};
+
+/// The memory of the function as `infra/template.yaml` sets it, in MiB.
+pub const MEMORY_MIB: u64 = 512;
 
 /// How an invocation ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +41,9 @@ pub struct Function {
     events: Sender<Event>,
     answers: Mutex<Receiver<Ended>>,
     printed: Arc<Mutex<String>>,
+    /// What kills it when it takes more memory than the template gives it. None where this machine
+    /// lets the test make none: then only [`peak_bytes`](Self::peak_bytes) tells.
+    _limit: Option<MemoryLimit>,
     /// From the start of the process to its first question for an event.
     pub init: Duration,
 }
@@ -62,19 +68,11 @@ impl Function {
             }
         });
         let started = Instant::now();
-        let mut command = Command::new(binary);
+        let limit = MemoryLimit::of(MEMORY_MIB * 1024 * 1024);
+        let mut command = command(binary, limit.as_ref());
         command
-            .env_clear()
             .envs(settings.iter().map(|(name, value)| (*name, value.as_str())))
-            .envs([
-                ("AWS_LAMBDA_RUNTIME_API", api.to_string().as_str()),
-                ("AWS_LAMBDA_FUNCTION_NAME", "secretrail-under-test"),
-                ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
-                ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
-                ("AWS_ACCESS_KEY_ID", "test"),
-                ("AWS_SECRET_ACCESS_KEY", "test"),
-                ("AWS_REGION", crate::cloud::LOCAL_REGION),
-            ]);
+            .env("AWS_LAMBDA_RUNTIME_API", api.to_string());
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -107,6 +105,7 @@ impl Function {
                         events,
                         answers,
                         printed,
+                        _limit: limit,
                         init,
                     });
                 }
@@ -188,6 +187,23 @@ impl Function {
             .unwrap_or(0)
             * 1024
     }
+}
+
+/// The binary within its limit, with what Lambda sets.
+fn command(binary: &str, limit: Option<&MemoryLimit>) -> Command {
+    let mut command = limit.map_or_else(|| Command::new(binary), |limit| limit.command(binary));
+    command.env_clear().envs([
+        ("AWS_LAMBDA_FUNCTION_NAME", "secretrail-under-test"),
+        (
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+            MEMORY_MIB.to_string().as_str(),
+        ),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_REGION", crate::cloud::LOCAL_REGION),
+    ]);
+    command
 }
 
 impl Drop for Function {

@@ -14,6 +14,7 @@ pub mod function;
 pub mod http;
 pub mod install;
 pub mod local;
+pub mod memory;
 pub mod proxy;
 
 use std::{io::Write, sync::Arc};
