@@ -3,6 +3,7 @@
 
 use aho_corasick::{Span, packed::Searcher};
 use memchr::memmem::Finder;
+use wide::i8x16;
 
 use crate::{coverage::CoverageMark, time::EventTime};
 
@@ -182,42 +183,34 @@ pub(super) fn is_name(text: &[u8]) -> bool {
 }
 
 /// The name of a service or call, and the text from the quote behind it on; `None` for any other
-/// text, which is examined more closely.
+/// text, which is examined more closely, and for the last bytes of a record.
 #[inline]
 fn name(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    // Eight bytes at once, since this runs for every record: most names end within four steps.
+    // Sixteen bytes at once, since this runs for every record: most names end within two steps.
     let mut at = 0;
-    while let Some(word) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
-        let odd = odd_bytes(u64::from_le_bytes(*word));
-        // 8 where there is none.
-        at += (odd.trailing_zeros() / 8) as usize;
+    loop {
+        let odd = odd_bytes(text.get(at..)?.first_chunk()?);
         if odd != 0 {
+            at += odd.trailing_zeros() as usize;
             break;
         }
+        at += LANE;
     }
-    let end = text.get(at..)?.iter().position(|byte| !is_of_name(*byte))?;
-    text.split_at_checked(at + end)
+    text.split_at_checked(at)
         .filter(|(_, rest)| rest.starts_with(b"\""))
 }
 
-/// Bit 7 of each byte of a word that is no part of a name, and perhaps of bytes behind the first of
-/// them.
-#[inline]
-fn odd_bytes(word: u64) -> u64 {
-    // DEL and bytes beyond ASCII: one more sets bit 7, which the latter have.
-    let above = word.wrapping_add(ONES) | word;
-    let quote = bytes_below(word ^ (ONES * u64::from(b'"')), 1);
-    let backslash = bytes_below(word ^ (ONES * u64::from(b'\\')), 1);
-    (bytes_below(word, 0x21) | quote | backslash | above) & (ONES * 0x80)
-}
+/// Number of bytes that are examined at once.
+const LANE: usize = 16;
 
-/// 1 in each byte.
-const ONES: u64 = u64::from_ne_bytes([1; 8]);
-
-/// Bit 7 of the bytes below a limit, of those below 0x80.
+/// Which bytes are no part of a name; one bit for each.
 #[inline]
-fn bytes_below(word: u64, limit: u64) -> u64 {
-    word.wrapping_sub(ONES * limit) & !word
+fn odd_bytes(bytes: &[u8; LANE]) -> u32 {
+    let bytes = i8x16::new(bytes.map(u8::cast_signed));
+    let is = |byte: u8| bytes.simd_eq(i8x16::splat(byte.cast_signed()));
+    // Bytes beyond ASCII are negative.
+    let below = bytes.simd_lt(i8x16::splat(b'!'.cast_signed()));
+    (below | is(b'"') | is(b'\\') | is(0x7f)).to_bitmask()
 }
 
 #[inline]

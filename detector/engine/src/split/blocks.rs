@@ -81,7 +81,7 @@ impl RecordSplitter {
     }
 
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw,pclmulqdq,popcnt,bmi1")]
+    #[target_feature(enable = "avx512f,avx512bw,pclmulqdq,popcnt,bmi1,bmi2")]
     fn blocks_512(&mut self, blocks: &[[u8; 64]], walk: &mut SplitWalk<'_>) {
         // Functions with target features do not implement `Fn`. A closure has the features of the
         // function that contains it.
@@ -93,11 +93,11 @@ impl RecordSplitter {
     }
 
     #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,popcnt")]
+    #[target_feature(enable = "avx2,pclmulqdq,popcnt,bmi1,bmi2")]
     fn blocks_256(&mut self, blocks: &[[u8; 64]], walk: &mut SplitWalk<'_>) {
         let steps = SimdSteps {
             masks: |block: &[u8; 64]| simd::masks_256(block),
-            prefix_xor,
+            prefix_xor: |bits| simd::prefix_xor_clmul(bits),
         };
         self.blocks(blocks, walk, steps);
     }
@@ -212,18 +212,17 @@ impl RecordSplitter {
         }
         let BracketMasks { opens, closes } = brackets;
         let mut bits = opens | closes;
+        let mut deep = self.deep();
         while bits != 0 {
             let bit = bits & bits.wrapping_neg();
             bits ^= bit;
             // Deep inside a unit, only the depth changes.
-            if self.place == EnvelopePlace::Unit && self.depth > self.deep() {
-                if opens & bit != 0 {
-                    self.depth += 1
-                } else {
-                    self.depth -= 1
-                }
+            if self.place == EnvelopePlace::Unit && self.depth > deep {
+                // Without a branch: which of the two comes next cannot be predicted.
+                self.depth = self.depth + 2 * usize::from(opens & bit != 0) - 1;
             } else {
                 self.event(walk.block + bit.trailing_zeros() as usize, walk);
+                deep = self.deep();
             }
         }
     }
@@ -263,8 +262,7 @@ impl RecordSplitter {
         match self.base {
             // The hits of a search response are a list at depth 2.
             0 => 3,
-            base if self.after_first == 0 => base + 2,
-            base => base + 1,
+            base => base + 1 + usize::from(self.after_first == 0),
         }
     }
 

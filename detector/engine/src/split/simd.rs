@@ -85,9 +85,9 @@ fn equal_128(bytes: u8x16, byte: u8) -> u64 {
 pub(super) enum Registers {
     /// Available on every x86-64 processor.
     Bits128,
-    /// AVX2 and POPCNT.
+    /// AVX2, PCLMULQDQ, POPCNT, BMI1 and BMI2, which came to all processors together.
     Bits256,
-    /// AVX-512 F and BW, PCLMULQDQ, POPCNT and BMI1.
+    /// AVX-512 F and BW beside them.
     Bits512,
 }
 
@@ -96,14 +96,11 @@ impl Registers {
     /// Detects the features of the processor; the standard library caches them.
     pub(super) fn of_this_processor() -> Self {
         use std::arch::is_x86_feature_detected as has;
-        if has!("avx512f")
-            && has!("avx512bw")
-            && has!("pclmulqdq")
-            && has!("popcnt")
-            && has!("bmi1")
-        {
+        let is_256 =
+            has!("avx2") && has!("pclmulqdq") && has!("popcnt") && has!("bmi1") && has!("bmi2");
+        if is_256 && has!("avx512f") && has!("avx512bw") {
             Self::Bits512
-        } else if has!("avx2") && has!("popcnt") {
+        } else if is_256 {
             Self::Bits256
         } else {
             Self::Bits128
@@ -232,13 +229,13 @@ mod tests {
                 #[expect(unsafe_code, reason = "the processor is checked before each")]
                 let (wide, wider) = unsafe {
                     let has = Registers::of_this_processor();
-                    let wide = (has != Registers::Bits128).then(|| masks_256(&block));
-                    let wider = (has == Registers::Bits512)
-                        .then(|| (masks_512(&block), prefix_xor_clmul(word)));
+                    let wide = (has != Registers::Bits128)
+                        .then(|| (masks_256(&block), prefix_xor_clmul(word)));
+                    let wider = (has == Registers::Bits512).then(|| masks_512(&block));
                     (wide, wider)
                 };
-                prop_assert!(wide.is_none_or(|wide| wide == masks));
-                prop_assert!(wider.is_none_or(|wider| wider == (masks, prefix_xor(word))));
+                prop_assert!(wider.is_none_or(|wider| wider == masks));
+                prop_assert!(wide.is_none_or(|wide| wide == (masks, prefix_xor(word))));
             }
         }
     }
