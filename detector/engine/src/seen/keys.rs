@@ -80,18 +80,13 @@ impl ProfileKeys {
     fn of(access: &Access, principal: &str, network: Option<&str>) -> Self {
         let prefix = format!("{PROFILE}{principal}\t");
         let class = class_of(access).map(SourceClass::as_str);
-        let geo = class.map(|_| &access.head.source.geo);
         let roam = class.map(|class| format!("{prefix}n{class}"));
         let secrets = format!("{prefix}s");
         let secret = access.secret.name.as_ref().map(|_| access.secret.key());
         Self {
             class: class.map(|class| key(&prefix, &format!("k{class}"))),
-            country: geo
-                .and_then(|geo| geo.country.as_ref())
-                .map(|country| key(&prefix, &format!("g{country}"))),
-            asn: geo
-                .and_then(|geo| geo.asn)
-                .map(|asn| key(&prefix, &format!("a{}", slot(&asn.to_string(), ASN_SLOTS)))),
+            country: class.and_then(|_| country_key(access, &prefix)),
+            asn: class.and_then(|_| asn_key(access, &prefix)),
             classes: CLASSES
                 .map(|class| key(&prefix, &format!("k{}", class.as_str())))
                 .into(),
@@ -124,6 +119,16 @@ impl ProfileKeys {
     pub(super) fn secret_slots(&self) -> impl Iterator<Item = SharedStr> + '_ {
         slots(self.secrets.as_deref(), SECRET_SLOTS)
     }
+}
+
+fn country_key(access: &Access, prefix: &str) -> Option<SharedStr> {
+    let country = access.head.source.geo.country.as_ref()?;
+    Some(key(prefix, &format!("g{country}")))
+}
+
+fn asn_key(access: &Access, prefix: &str) -> Option<SharedStr> {
+    let slot = slot(&access.head.source.geo.asn?.to_string(), ASN_SLOTS);
+    Some(key(prefix, &format!("a{slot}")))
 }
 
 fn slots(prefix: Option<&str>, number: u64) -> impl Iterator<Item = SharedStr> + '_ {
