@@ -2,6 +2,7 @@
 
 mod file;
 mod index;
+mod replicas;
 mod source;
 
 use std::{
@@ -10,10 +11,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use self::{file::PolicyContent, index::GrantIndex};
+use self::{file::PolicyContent, index::GrantIndex, replicas::ReplicaGrant};
 
 pub use self::{
     file::{GrantFault, PolicyError, PolicyFault},
+    replicas::ReplicaPlace,
     source::{InvalidSource, SourcePattern},
 };
 use crate::{
@@ -96,6 +98,8 @@ pub struct AccessPolicy {
     trusted_accounts: BTreeSet<String>,
     /// Secrets that nobody has a reason to touch.
     decoys: Vec<GlobPattern>,
+    /// Where secrets may be replicated to.
+    replicas: Vec<ReplicaGrant>,
     /// Finds grants by secret; `None` if all of them must be asked.
     index: Option<GrantIndex>,
     /// Cache of the grants that cover a secret: policies are large and secrets are few.
@@ -113,10 +117,12 @@ impl FromStr for AccessPolicy {
             grants,
             trusted_accounts,
             decoys,
+            replicas,
         } = file::read(text)?;
         Ok(Self {
             trusted_accounts,
             decoys,
+            replicas,
             index: GrantIndex::new(&grants),
             grants,
             covering: Mutex::default(),
@@ -222,6 +228,14 @@ impl AccessPolicy {
     pub fn is_decoy(&self, secret: &SecretRef) -> bool {
         // Most policies have none, and this runs for every access.
         !self.decoys.is_empty() && any_covers(&self.decoys, &subjects(secret), secret)
+    }
+
+    /// Whether a secret may be replicated to a place, by an entry under `replicas`.
+    #[must_use]
+    pub fn allows_replica(&self, secret: &SecretRef, place: ReplicaPlace<'_>) -> bool {
+        self.replicas
+            .iter()
+            .any(|grant| grant.covers(secret, place))
     }
 
     /// The patterns under `decoys`.
@@ -426,6 +440,38 @@ fn bare_arn(secret: &SecretRef, name: &str) -> String {
 mod tests {
     use super::*;
     use crate::{access::sample, ids::RecordHome};
+
+    #[test]
+    fn a_replica_is_allowed_by_secret_region_and_account() {
+        let policy: AccessPolicy = "version: 1
+replicas:
+  - secrets: [\"arn:aws:secretsmanager:*:111122223333:secret:prod/*\"]
+    regions: [eu-*]
+    accounts: [\"222233334444\"]
+  - secrets: [\"arn:aws:secretsmanager:*:111122223333:secret:shared/*\"]
+grants: []
+"
+        .parse()
+        .unwrap();
+        let home = RecordHome {
+            account: "111122223333",
+            region: "eu-west-1",
+            partition: "aws",
+        };
+        for (name, account, region, expected) in [
+            ("prod/db", "111122223333", "eu-central-1", true),
+            ("prod/db", "222233334444", "eu-central-1", true),
+            ("prod/db", "111122223333", "us-east-1", false),
+            ("prod/db", "999988887777", "eu-central-1", false),
+            ("shared/x", "111122223333", "us-east-1", true),
+            ("shared/x", "222233334444", "us-east-1", false),
+            ("test/x", "111122223333", "eu-west-1", false),
+        ] {
+            let place = ReplicaPlace { account, region };
+            let is_allowed = policy.allows_replica(&SecretRef::secret(name, home), place);
+            assert_eq!(is_allowed, expected, "{name} {account} {region}");
+        }
+    }
 
     #[test]
     fn a_decoy_is_one_by_name_by_arn_and_with_its_suffix() {

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeSet};
 
 use serde::Deserialize;
 
-use super::{PolicyGrant, source::InvalidSource};
+use super::{PolicyGrant, replicas::ReplicaGrant, source::InvalidSource};
 use crate::{glob::GlobPattern, ids::is_account, sanitize::without_byte_order_mark};
 
 /// Why a policy cannot be used.
@@ -28,15 +28,18 @@ pub enum PolicyFault {
     /// The `version` is not supported.
     #[error("version {0} is not supported; write `version: 1`")]
     Version(u32),
-    /// An entry of `trusted_accounts` is not an account id.
+    /// An entry of the list with this name is not an account id.
     #[error(
-        "`trusted_accounts` has `{0}`, which is not an account id; \
+        "`{0}` has `{1}`, which is not an account id; \
          write twelve digits in quotes, as in \"111122223333\""
     )]
-    NotAnAccount(String),
+    NotAnAccount(&'static str, String),
     /// An entry of `decoys` is invalid.
     #[error("`decoys`: {0}")]
     Decoy(GrantFault),
+    /// An entry of `replicas` is invalid.
+    #[error("`replicas`: {0}")]
+    Replica(GrantFault),
     /// A grant is invalid.
     #[error("grant {number}: {fault}")]
     Grant {
@@ -45,6 +48,25 @@ pub enum PolicyFault {
         /// The error.
         fault: GrantFault,
     },
+}
+
+impl PolicyFault {
+    /// The error with the line of what causes it.
+    fn at(self, text: &str) -> PolicyError {
+        PolicyError {
+            line: line_of(text, &self.word(), 0),
+            fault: self,
+        }
+    }
+
+    /// The word in the text that causes the error, to find its line.
+    fn word(&self) -> Cow<'_, str> {
+        match self {
+            Self::Replica(fault) | Self::Decoy(fault) | Self::Grant { fault, .. } => fault.word(),
+            Self::NotAnAccount(list, _) => format!("{list}:").into(),
+            Self::Version(_) | Self::NotAPolicy(_) => "version:".into(),
+        }
+    }
 }
 
 /// An error in a grant.
@@ -87,7 +109,18 @@ struct PolicyFile {
     trusted_accounts: Vec<yaml_serde::Value>,
     #[serde(default)]
     decoys: Vec<String>,
+    #[serde(default)]
+    replicas: Vec<ReplicaFile>,
     grants: Vec<GrantFile>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReplicaFile {
+    secrets: Vec<String>,
+    regions: Option<Vec<String>>,
+    #[serde(default)]
+    accounts: Vec<yaml_serde::Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -107,6 +140,7 @@ pub(super) struct PolicyContent {
     pub(super) grants: Vec<PolicyGrant>,
     pub(super) trusted_accounts: BTreeSet<String>,
     pub(super) decoys: Vec<GlobPattern>,
+    pub(super) replicas: Vec<ReplicaGrant>,
 }
 
 /// Parses and validates a policy.
@@ -117,25 +151,14 @@ pub(super) fn read(text: &str) -> Result<PolicyContent, PolicyError> {
         fault: PolicyFault::NotAPolicy(error.to_string()),
     })?;
     if file.version != 1 {
-        return Err(PolicyError {
-            line: line_of(text, "version:", 0),
-            fault: PolicyFault::Version(file.version),
-        });
+        return Err(PolicyFault::Version(file.version).at(text));
     }
-    let accounts = file.trusted_accounts.iter().map(account);
-    let trusted_accounts: Result<_, PolicyFault> = accounts.collect();
-    let trusted_accounts = trusted_accounts.map_err(|fault| PolicyError {
-        line: line_of(text, "trusted_accounts", 0),
-        fault,
-    })?;
-    let mut decoys = file.decoys.iter();
-    if let Some(other) = decoys.find(|decoy| !decoy.starts_with("arn:")) {
-        return Err(PolicyError {
-            line: line_of(text, other, 0),
-            fault: PolicyFault::Decoy(GrantFault::NotAnArn(other.clone())),
-        });
-    }
-    let decoys = globs(&file.decoys);
+    let trusted_accounts =
+        accounts("trusted_accounts", &file.trusted_accounts).map_err(|fault| fault.at(text))?;
+    let decoys = decoys(&file.decoys).map_err(|fault| PolicyFault::Decoy(fault).at(text))?;
+    let replicas = file.replicas.into_iter().map(ReplicaFile::read);
+    let replicas: Result<_, PolicyFault> = replicas.collect();
+    let replicas = replicas.map_err(|fault| fault.at(text))?;
     let grants = file.grants.into_iter().enumerate().map(|(index, grant)| {
         grant.read().map_err(|fault| PolicyError {
             line: line_of(text, &fault.word(), index),
@@ -149,11 +172,29 @@ pub(super) fn read(text: &str) -> Result<PolicyContent, PolicyError> {
         grants: grants.collect::<Result<_, _>>()?,
         trusted_accounts,
         decoys,
+        replicas,
     })
 }
 
+fn decoys(list: &[String]) -> Result<Vec<GlobPattern>, GrantFault> {
+    let other = list.iter().find(|decoy| !decoy.starts_with("arn:"));
+    match other {
+        Some(other) => Err(GrantFault::NotAnArn(other.clone())),
+        None => Ok(globs(list)),
+    }
+}
+
+/// The account ids in the list with this name.
+fn accounts(
+    list: &'static str,
+    values: &[yaml_serde::Value],
+) -> Result<BTreeSet<String>, PolicyFault> {
+    let ids = values.iter().map(|value| account(list, value));
+    ids.collect()
+}
+
 /// An account id. One without quotes is a number, of which leading zeros are lost.
-fn account(value: &yaml_serde::Value) -> Result<String, PolicyFault> {
+fn account(list: &'static str, value: &yaml_serde::Value) -> Result<String, PolicyFault> {
     let text = match value {
         yaml_serde::Value::String(text) => text.clone(),
         yaml_serde::Value::Number(number) => number.to_string(),
@@ -162,7 +203,32 @@ fn account(value: &yaml_serde::Value) -> Result<String, PolicyFault> {
     if is_account(&text) {
         Ok(text)
     } else {
-        Err(PolicyFault::NotAnAccount(text))
+        Err(PolicyFault::NotAnAccount(list, text))
+    }
+}
+
+impl ReplicaFile {
+    fn read(self) -> Result<ReplicaGrant, PolicyFault> {
+        check_secrets(&self.secrets).map_err(PolicyFault::Replica)?;
+        Ok(ReplicaGrant {
+            secrets: globs(&self.secrets),
+            regions: self.regions.as_deref().map(globs),
+            accounts: accounts("accounts", &self.accounts)?,
+        })
+    }
+}
+
+/// Rejects secrets that parse but make no sense.
+fn check_secrets(secrets: &[String]) -> Result<(), GrantFault> {
+    // An empty list, as from a template without values, would silently grant nothing.
+    if secrets.is_empty() {
+        return Err(GrantFault::Empty("secrets"));
+    }
+    // A bare name would match the secrets of that name in every account.
+    let mut secrets = secrets.iter();
+    match secrets.find(|secret| *secret != "*" && !secret.starts_with("arn:")) {
+        Some(name) => Err(GrantFault::NotAnArn(name.clone())),
+        None => Ok(()),
     }
 }
 
@@ -185,17 +251,9 @@ impl GrantFile {
 
     /// Rejects values that parse but make no sense.
     fn check(&self) -> Result<(), GrantFault> {
-        // An empty list, as from a template without values, would silently grant nothing.
-        if self.secrets.is_empty() {
-            return Err(GrantFault::Empty("secrets"));
-        }
+        check_secrets(&self.secrets)?;
         if self.principals.is_empty() {
             return Err(GrantFault::Empty("principals"));
-        }
-        // A bare name would match the secrets of that name in every account.
-        let mut secrets = self.secrets.iter();
-        if let Some(name) = secrets.find(|s| *s != "*" && !s.starts_with("arn:")) {
-            return Err(GrantFault::NotAnArn(name.clone()));
         }
         match self.baseline_per_hour {
             Some(usual) if !usual.is_finite() || usual < 0.0 => Err(GrantFault::NotARate(usual)),
@@ -269,6 +327,14 @@ mod tests {
             (
                 "version: 1\ndecoys:\n  - prod/db\ngrants: []\n",
                 "line 3: `decoys`: `prod/db` is not the ARN",
+            ),
+            (
+                "version: 1\nreplicas:\n  - secrets: [prod/db]\ngrants: []\n",
+                "line 3: `replicas`: `prod/db` is not the ARN",
+            ),
+            (
+                "version: 1\nreplicas:\n  - secrets: [\"*\"]\n    accounts: [12]\ngrants: []\n",
+                "line 4: `accounts` has `12`, which is not an account id",
             ),
             ("version: 1\ngrants:\n  - secret: [\"*\"]\n", "line 3: "),
             ("version: 1\ngrants: [\n", "line "),

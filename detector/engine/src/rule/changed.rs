@@ -8,12 +8,12 @@ use crate::{
     event_selectors::ManagementEvents,
     ids::{ArnParts, SecretRef},
     observation::EventHeader,
-    policy::AccessPolicy,
+    policy::{AccessPolicy, ReplicaPlace},
     resource_policy::{OwnAccounts, PolicyReach},
 };
 
 /// Fields of the record from which `policy.*` is derived.
-pub(super) const POLICY_FIELDS: [&str; 10] = [
+pub(super) const POLICY_FIELDS: [&str; 11] = [
     "requestParameters.resourcePolicy",
     "requestParameters.policy",
     "requestParameters.granteePrincipal",
@@ -21,10 +21,14 @@ pub(super) const POLICY_FIELDS: [&str; 10] = [
     "requestParameters.principals",
     "requestParameters.resourceArns",
     "requestParameters.blockPublicPolicy",
-    "requestParameters.crossAccountReplicaARN",
+    REPLICA,
+    REPLICA_REGIONS,
     "requestParameters.kmsKeyId",
     "requestParameters.keyId",
 ];
+
+const REPLICA: &str = "requestParameters.crossAccountReplicaARN";
+const REPLICA_REGIONS: &str = "requestParameters.addReplicaRegions";
 
 /// Fields of the record from which `trail.*` is derived.
 pub(super) const SELECTOR_FIELDS: [&str; 2] = [
@@ -101,7 +105,41 @@ fn trusts(subject: &ChangeSubject<'_>, account: &str) -> bool {
 
 /// The other account to which a secret is replicated from now on.
 pub(super) fn replica_account(subject: &ChangeSubject<'_>) -> Option<String> {
-    other_account(subject, "requestParameters.crossAccountReplicaARN")
+    other_account(subject, REPLICA)
+}
+
+/// Whether the access policy allows every replica that a change makes of a secret. False where it
+/// is not known to where.
+pub(super) fn allows_replicas(subject: &ChangeSubject<'_>) -> bool {
+    let Some((policy, secret)) = subject.policy.zip(subject.secret) else {
+        return false;
+    };
+    let places = replica_places(subject.head, &secret.account);
+    places.is_some_and(|places| {
+        let mut places = places.into_iter();
+        places.len() > 0 && places.all(|place| policy.allows_replica(secret, place))
+    })
+}
+
+/// To where a change replicates a secret of an account; `None` where that cannot be read.
+fn replica_places<'h>(head: &'h EventHeader, owner: &'h str) -> Option<Vec<ReplicaPlace<'h>>> {
+    if let Some(copy) = kept(head, REPLICA) {
+        let ArnParts {
+            account, region, ..
+        } = ArnParts::parse(copy.as_text()?)?;
+        return Some(vec![ReplicaPlace { account, region }]);
+    }
+    // `[{"region": "eu-central-1", "kmsKeyId": "…"}]`.
+    let JsonNode::List(regions) = kept(head, REPLICA_REGIONS)? else {
+        return None;
+    };
+    let places = regions.iter().map(|one| {
+        Some(ReplicaPlace {
+            account: owner,
+            region: one.get("region")?.as_text()?,
+        })
+    });
+    places.collect()
 }
 
 /// The other account that owns the key with which a secret or parameter is encrypted from now on.
@@ -153,7 +191,7 @@ fn kept<'h>(head: &'h EventHeader, name: &str) -> Option<&'h JsonNode<'static>> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access;
+    use crate::{access, ids::RecordHome};
 
     fn subject(head: &EventHeader) -> ChangeSubject<'_> {
         ChangeSubject {
@@ -254,6 +292,56 @@ mod tests {
             (of(r#"["/a","/b"]"#), of("[]"), of(r#""/a""#)),
             (Some(2), Some(0), None)
         );
+    }
+
+    #[test]
+    fn replicas_are_allowed_where_each_of_them_is() {
+        let policy: AccessPolicy = "version: 1
+replicas:
+  - secrets: [\"arn:aws:secretsmanager:*:111122223333:secret:*\"]
+    regions: [eu-central-1, eu-west-2]
+    accounts: [\"222233334444\"]
+grants: []
+"
+        .parse()
+        .unwrap();
+        let secret = SecretRef::secret(
+            "prod/db",
+            RecordHome {
+                account: "111122223333",
+                region: "eu-west-1",
+                partition: "aws",
+            },
+        );
+        let of = |field: &str, json: &str| {
+            let head = head("ReplicateSecretToRegions", &[(field, json)]);
+            allows_replicas(&ChangeSubject {
+                head: &head,
+                secret: Some(&secret),
+                policy: Some(&policy),
+            })
+        };
+        let copy = |region: &str, account: &str| {
+            let arn = format!("\"arn:aws:secretsmanager:{region}:{account}:secret:x-AbC123\"");
+            of("crossAccountReplicaARN", &arn)
+        };
+        let regions = |json: &str| of("addReplicaRegions", json);
+        assert!(regions(r#"[{"region":"eu-central-1"}]"#));
+        assert!(regions(
+            r#"[{"region":"eu-central-1"},{"region":"eu-west-2"}]"#
+        ));
+        for other in [
+            r#"[{"region":"eu-central-1"},{"region":"sa-east-1"}]"#,
+            r#"[{"region":"eu-central-1"},{}]"#,
+            r#""eu-central-1""#,
+            "[]",
+        ] {
+            assert!(!regions(other), "{other}");
+        }
+        assert!(copy("eu-west-2", "222233334444"));
+        assert!(!copy("sa-east-1", "222233334444"));
+        assert!(!copy("eu-west-2", "999988887777"));
+        assert!(!of("crossAccountReplicaARN", "\"x\""));
     }
 
     #[test]

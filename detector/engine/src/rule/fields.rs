@@ -86,11 +86,6 @@ fn decoy(subject: &FieldSubject<'_>) -> Option<EventValue<'static>> {
     is_decoy.then(|| yes(true)).flatten()
 }
 
-fn labels(subject: &FieldSubject<'_>) -> Option<EventValue<'static>> {
-    let labels = subject.networks.containing(&subject.head.source);
-    list(&labels.map(str::to_owned).collect())
-}
-
 fn client<'a>(subject: &FieldSubject<'a>) -> Option<ClientProgram<'a>> {
     ClientProgram::of(subject.head.source.user_agent.as_deref()?)
 }
@@ -189,7 +184,7 @@ fields! {
         |s| opt(s.head.source.geo.as_org.as_ref());
     "source.lists" false
         "labels of the lists of networks (`--networks`) that contain the address"
-        |s| labels(s);
+        |s| list(&s.networks.containing(&s.head.source).map(str::to_owned).collect());
     "client.family" false
         "program of the user agent: `aws-cli`, `boto3`, `terraform`, `browser`, `kali` …, else \
          its first word in lower case"
@@ -338,6 +333,10 @@ fields! {
         "the other account to which a secret is replicated, if it is not under \
          `trusted_accounts`"
         |s| Some(EventValue::Str(changed::replica_account(&s.change())?.into()));
+    "policy.allows_replicas" false
+        "whether `replicas` of the access policy allows every replica that a change makes of a \
+         secret: `true` or `false`; `false` without a policy"
+        |s| yes(changed::allows_replicas(&s.change()));
     "trail.management_events" false
         "which management events a change of event selectors leaves: `all`, `reads`, \
          `without_kms`, `some`, `writes` or `none`; absent for other changes"

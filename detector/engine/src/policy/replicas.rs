@@ -1,0 +1,35 @@
+//! Where secrets may be replicated to.
+
+use std::collections::BTreeSet;
+
+use super::{any_covers, any_matches, subjects};
+use crate::{glob::GlobPattern, ids::SecretRef};
+
+/// An entry of `replicas`.
+#[derive(Debug)]
+pub(super) struct ReplicaGrant {
+    pub(super) secrets: Vec<GlobPattern>,
+    /// `None` for every region.
+    pub(super) regions: Option<Vec<GlobPattern>>,
+    /// Accounts that may have replicas, beside the secret's own.
+    pub(super) accounts: BTreeSet<String>,
+}
+
+/// A place that a secret is replicated to.
+#[derive(Debug, Clone, Copy)]
+pub struct ReplicaPlace<'a> {
+    /// Its account, twelve digits.
+    pub account: &'a str,
+    /// Its region, as in `eu-west-1`.
+    pub region: &'a str,
+}
+
+impl ReplicaGrant {
+    pub(super) fn covers(&self, secret: &SecretRef, place: ReplicaPlace<'_>) -> bool {
+        let is_ours = place.account == &*secret.account;
+        let regions = self.regions.as_ref();
+        (is_ours || self.accounts.contains(place.account))
+            && regions.is_none_or(|list| any_matches(list, place.region))
+            && any_covers(&self.secrets, &subjects(secret), secret)
+    }
+}
