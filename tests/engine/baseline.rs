@@ -79,9 +79,10 @@ fn a_role_that_reads_elsewhere_is_no_sibling() {
         .iter()
         .flat_map(|g| g.principals.clone())
         .collect();
+    // What was read on one day only comes first.
     assert_eq!(
         principals,
-        ["pay-app", "pay-ops", "pay-task", "pay-worker"].map(exact)
+        ["pay-ops", "pay-app", "pay-task", "pay-worker"].map(exact)
     );
 }
 
@@ -157,7 +158,7 @@ fn what_looks_like_an_attack_is_left_out_and_told() {
     };
     assert!(granted("role/ci") && !granted("role/thief"));
     assert!(
-        !text.contains("# Check:"),
+        !text.contains("were omitted"),
         "nobody who is granted something did anything else: {text}"
     );
     denied_later(records);
@@ -193,6 +194,7 @@ fn rare_pairs_are_left_out_when_asked() {
         BaselineOptions {
             min_reads: 2,
             min_days: 2,
+            ..BaselineOptions::default()
         },
     );
     assert_eq!(left_out(&proposal, OmissionReason::Rare), 1);

@@ -207,12 +207,21 @@ pub struct BaselineArgs {
     /// Keep the grants and the text of this policy, and propose only what it does not cover yet.
     #[arg(long, value_name = "FILE", help_heading = "Proposal")]
     pub merge: Option<PathBuf>,
-    /// Omit pairs of principal and secret with fewer reads.
+    /// Omit pairs of principal and secret with fewer reads, and their regions, sources and keys.
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Proposal")]
     pub min_reads: u64,
-    /// Omit pairs of principal and secret with reads on fewer days.
+    /// The same with reads on fewer days.
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Proposal")]
     pub min_days: usize,
+    /// Propose no pattern that covers more known pairs of principal and secret than this, for each
+    /// pair that was read.
+    #[arg(
+        long,
+        value_name = "RATIO",
+        default_value_t = 3.0,
+        help_heading = "Proposal"
+    )]
+    pub max_fold: f64,
     /// Where the output goes, and what else is printed.
     #[command(flatten)]
     pub destination: OutputDestination,

@@ -16,6 +16,8 @@ mod groups;
 mod names;
 mod networks;
 
+mod doubts;
+mod evidence;
 mod fold;
 mod text;
 
@@ -32,7 +34,6 @@ use self::{
 use crate::{
     access::Access,
     alert::Alert,
-    glob::GlobPattern,
     ids::SharedStr,
     policy::{AccessPolicy, PolicyVerdict},
     time::EventTime,
@@ -81,20 +82,35 @@ pub fn propose_beside(
     }
     let pairs = learn(&new, &bulk, options, &mut omissions);
     let left_out = omissions.into_sorted();
-    let mut by_principal: Vec<&Omission> = left_out.iter().collect();
-    by_principal.sort_by(|a, b| a.principal.cmp(&b.principal));
-    let mut grants = fold::grants(&pairs);
-    for grant in &mut grants {
-        let more = doubts(grant, &by_principal);
-        grant.doubts.extend(more);
-    }
+    let grants = grants(&pairs, &left_out, options);
     PolicyProposal {
         grants,
         left_out,
-        learned: pairs.values().flatten().map(|(_, pair)| pair.reads).sum(),
+        learned: pairs
+            .values()
+            .flatten()
+            .map(|(_, pair)| pair.uses.reads)
+            .sum(),
         expected: expected.len() as u64,
         span: span(accesses),
     }
+}
+
+/// The grants, those that need a look first, and then the quiet mass.
+fn grants(
+    pairs: &ReadPairs,
+    left_out: &[Omission],
+    options: BaselineOptions,
+) -> Vec<ProposedGrant> {
+    let mut by_principal: Vec<&Omission> = left_out.iter().collect();
+    by_principal.sort_by(|a, b| a.principal.cmp(&b.principal));
+    let mut grants = fold::grants(pairs, options.max_fold);
+    for grant in &mut grants {
+        let more = doubts::doubts(grant, &by_principal);
+        grant.doubts.extend(more);
+    }
+    grants.sort_by_key(|grant| grant.doubts.is_empty());
+    grants
 }
 
 /// First and last event time; `None` without accesses.
@@ -151,7 +167,7 @@ fn learn_pair(
         omissions.add_all(OmissionReason::BulkRead, reads);
         return None;
     }
-    if pair.reads < options.min_reads || pair.days.len() < options.min_days {
+    if !pair.keep_frequent(options) {
         omissions.add_all(OmissionReason::Rare, reads);
         return None;
     }
@@ -221,63 +237,6 @@ impl Omissions {
         });
         list
     }
-}
-
-/// Warnings for the reviewer of a grant. The omissions are sorted by principal.
-fn doubts(grant: &ProposedGrant, left_out: &[&Omission]) -> Vec<String> {
-    let mut doubts = Vec::new();
-    let owner = grant.secrets.first().map(|arn| account_of(arn));
-    let others: BTreeSet<&str> = grant
-        .principals
-        .iter()
-        .filter_map(|name| account_of_principal(name))
-        .filter(|account| Some(*account) != owner)
-        .collect();
-    if !others.is_empty() {
-        let others: Vec<&str> = others.into_iter().collect();
-        doubts.push(format!("reads from another account: {}", others.join(", ")));
-    }
-    if grant.days == 1 {
-        doubts.push("on one day only".to_owned());
-    }
-    let reasons = reasons_left_out(grant, left_out).into_iter();
-    let reported =
-        reasons.map(|why| format!("other accesses of its principals were omitted: {why}"));
-    doubts.extend(reported);
-    doubts
-}
-
-/// Why accesses of a grant's principals were omitted. Matched by pattern, because a pattern may
-/// also cover a principal all of whose accesses were omitted.
-fn reasons_left_out(grant: &ProposedGrant, left_out: &[&Omission]) -> BTreeSet<&'static str> {
-    let mut reasons = BTreeSet::new();
-    for pattern in &grant.principals {
-        // Only those that begin as the pattern does: there are as many omissions as principals.
-        let literal = pattern.split(['*', '?']).next().unwrap_or_default();
-        let start = left_out.partition_point(|omission| *omission.principal < *literal);
-        let pattern = GlobPattern::new(pattern);
-        let rest = left_out.get(start..).unwrap_or_default().iter();
-        let near = rest.take_while(|omission| omission.principal.starts_with(literal));
-        let omitted = near.filter(|omission| pattern.matches(&omission.principal));
-        reasons.extend(omitted.map(|omission| omission.why.as_str()));
-    }
-    reasons
-}
-
-/// The account of a principal: of its ARN, or before the principal id of a caller without one.
-/// `None` for services.
-fn account_of_principal(name: &str) -> Option<&str> {
-    if name.starts_with("arn:") {
-        return Some(account_of(name));
-    }
-    let account = name.split(':').next().unwrap_or(name);
-    let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
-    is_account.then_some(account)
-}
-
-/// The account in an ARN or in a pattern of one.
-fn account_of(arn: &str) -> &str {
-    arn.split(':').nth(4).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ pub fn run(args: &args::BaselineArgs, host: &mut ProcessHost) -> Result<u8, RunF
     let options = BaselineOptions {
         min_reads: args.min_reads,
         min_days: args.min_days,
+        max_fold: args.max_fold,
     };
     let policy = earlier.as_ref().map(|earlier| &earlier.policy);
     let found = find(&settings, &pack, policy, host)?;

@@ -9,6 +9,7 @@ use crate::{
     access::Access,
     baseline::pairs::{SecretTarget, usable},
     ids::SharedStr,
+    limits::DAY_SECS,
     time::EventTime,
 };
 
@@ -33,8 +34,10 @@ pub(super) fn bulk_reads(accesses: &[Arc<Access>]) -> BTreeSet<SharedStr> {
     let mut bulk = BTreeSet::new();
     for reads in by_principal(accesses).into_values() {
         let matches = in_full_windows(&reads);
-        let days: BTreeSet<i64> = matches.iter().map(|read| read.day()).collect();
-        if days.len() == 1 {
+        let times = matches.iter().map(|read| read.time.0);
+        let span = times.clone().max().zip(times.min());
+        // Any 24 hours: what goes over midnight is no job of two days.
+        if span.is_some_and(|(last, first)| last - first < DAY_SECS) {
             bulk.extend(matches.into_iter().map(|read| read.event.clone()));
         }
     }
@@ -99,12 +102,6 @@ impl<'r> BulkWindow<'r> {
                 }
             }
         }
-    }
-}
-
-impl TimedRead {
-    fn day(&self) -> i64 {
-        self.time.0.div_euclid(86_400)
     }
 }
 

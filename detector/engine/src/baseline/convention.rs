@@ -70,8 +70,8 @@ impl Convention {
 
 impl<'p> StemUse<'p> {
     fn add(&mut self, pair: &'p ReadPair) {
-        self.reads += pair.reads;
-        self.regions.extend(&pair.regions);
+        self.reads += pair.uses.reads;
+        self.regions.extend(pair.regions.keys());
     }
 }
 
@@ -143,6 +143,7 @@ fn stem_name(principal: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::baseline::pairs::Uses;
 
     #[test]
     fn folders_are_called_as_roles_are() {
@@ -211,10 +212,13 @@ mod tests {
         let mut pairs = ReadPairs::new();
         for (role, name) in roles {
             let pair = ReadPair {
-                reads,
+                uses: Uses {
+                    reads,
+                    ..Uses::default()
+                },
                 regions: regions
                     .iter()
-                    .map(|region| SharedStr::from(*region))
+                    .map(|region| (SharedStr::from(*region), Uses::default()))
                     .collect(),
                 ..ReadPair::default()
             };

@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     baseline::{
         convention::Convention,
+        evidence::Evidence,
         groups::{OwnedPair, PrincipalGroup, groups},
-        names::{KnownNames, StoredName, patterns},
+        names::{KnownNames, StoredName, literal, patterns},
         networks::networks,
         pairs::{ENOUGH_READS, ReadOrigin, ReadPair, ReadPairs, SecretTarget},
-        proposal::ProposedGrant,
+        proposal::{ItemEvidence, ProposedGrant},
     },
     ids::{ArnParts, SecretStore, SharedStr},
     time::EventTime,
@@ -18,6 +19,9 @@ use crate::{
 
 /// Most KMS keys listed one by one; beyond that, all keys of their accounts are granted.
 const LISTED_KEYS: usize = 3;
+
+/// Days with reads from which on siblings become a pattern, unless a convention stands for it.
+const FOLD_DAYS: usize = 2;
 
 /// Public addresses from which on a reader may be one whose addresses never repeat.
 const ROAMING: usize = 8;
@@ -33,6 +37,8 @@ struct SecretOwner<'p> {
 #[derive(Default)]
 struct Inventory<'p> {
     names: BTreeMap<SecretOwner<'p>, KnownNames<'p>>,
+    /// Sorted.
+    principals: Vec<&'p str>,
     /// Regions by account.
     regions: BTreeMap<&'p SharedStr, BTreeSet<&'p SharedStr>>,
     convention: Convention,
@@ -44,10 +50,13 @@ struct GroupShare<'g, 'p> {
     owner: SecretOwner<'p>,
     /// Never empty.
     pairs: Vec<OwnedPair<'p>>,
+    /// Whether names may become patterns.
+    folds_names: bool,
 }
 
-/// One grant for each group of principals and each account that the group reads from.
-pub(super) fn grants(pairs: &ReadPairs) -> Vec<ProposedGrant> {
+/// One grant for each group of principals and each account that the group reads from; where its
+/// patterns would cover more than `max_fold` allows, one for each principal.
+pub(super) fn grants(pairs: &ReadPairs, max_fold: f64) -> Vec<ProposedGrant> {
     let inventory = Inventory::of(pairs);
     let mut grants = Vec::new();
     for group in groups(pairs, &inventory.convention) {
@@ -58,14 +67,15 @@ pub(super) fn grants(pairs: &ReadPairs) -> Vec<ProposedGrant> {
                 .or_default()
                 .push(*pair);
         }
-        grants.extend(by_owner.into_iter().map(|(owner, pairs)| {
+        grants.extend(by_owner.into_iter().flat_map(|(owner, pairs)| {
             let group = &group;
-            GroupShare {
+            let share = GroupShare {
                 group,
                 owner,
                 pairs,
-            }
-            .grant(&inventory)
+                folds_names: true,
+            };
+            share.supported(&inventory, max_fold)
         }));
     }
     grants.sort_by(|a, b| (&a.principals, &a.secrets).cmp(&(&b.principals, &b.secrets)));
@@ -100,6 +110,7 @@ impl<'p> Inventory<'p> {
     fn of(pairs: &'p ReadPairs) -> Self {
         let mut found = Self {
             convention: Convention::of(pairs),
+            principals: pairs.keys().map(|principal| &**principal).collect(),
             ..Self::default()
         };
         let mut names: BTreeMap<_, Vec<_>> = BTreeMap::new();
@@ -107,7 +118,7 @@ impl<'p> Inventory<'p> {
             let names = names.entry(SecretOwner::of(target)).or_default();
             names.push((target.store, &*target.name));
             let regions = found.regions.entry(&target.account).or_default();
-            regions.extend(&pair.regions);
+            regions.extend(pair.regions.keys());
         }
         let names = names.into_iter();
         found.names = names
@@ -117,13 +128,60 @@ impl<'p> Inventory<'p> {
     }
 }
 
+impl<'p> Inventory<'p> {
+    /// How many of the principals a pattern covers; one for a principal.
+    fn covered(&self, pattern: &str) -> usize {
+        let Some(prefix) = pattern.strip_suffix('*') else {
+            return 1;
+        };
+        let start = self.principals.partition_point(|name| *name < prefix);
+        let rest = self.principals.get(start..).unwrap_or_default();
+        rest.partition_point(|name| name.starts_with(prefix))
+    }
+}
+
 impl<'p> GroupShare<'_, 'p> {
+    /// The grant of the group if the history supports its patterns, otherwise narrower ones.
+    fn supported(self, inventory: &Inventory<'p>, max_fold: f64) -> Vec<ProposedGrant> {
+        let grant = self.grant(inventory);
+        let has_days = grant.days >= FOLD_DAYS || self.group.folder.is_some();
+        // Far below the integers that a float cannot hold.
+        #[expect(clippy::cast_precision_loss, reason = "numbers of pairs")]
+        let fits = grant.granted_pairs as f64 <= grant.seen_pairs as f64 * max_fold;
+        let is_literal = !self.group.folded && !self.folds_names;
+        if is_literal || (fits && (has_days || grant.is_literal())) {
+            return vec![grant];
+        }
+        if !self.group.folded {
+            let literal = Self {
+                folds_names: false,
+                ..self
+            };
+            return vec![literal.grant(inventory)];
+        }
+        let mut by_principal: BTreeMap<&SharedStr, Vec<OwnedPair<'p>>> = BTreeMap::new();
+        for pair in &self.pairs {
+            by_principal.entry(pair.principal).or_default().push(*pair);
+        }
+        let alone = by_principal.into_iter().flat_map(|(principal, pairs)| {
+            let group = PrincipalGroup::alone(principal, pairs.clone());
+            let share = GroupShare {
+                group: &group,
+                owner: self.owner,
+                pairs,
+                folds_names: true,
+            };
+            share.supported(inventory, max_fold)
+        });
+        alone.collect()
+    }
+
     fn grant(&self, inventory: &Inventory<'p>) -> ProposedGrant {
         let names = self.names(inventory);
         let folded = names.iter().any(|name| name.pattern.ends_with('*'));
-        let reads = self.all().map(|pair| pair.reads).sum();
+        let reads = self.all().map(|pair| pair.uses.reads).sum();
         let enough = reads >= ENOUGH_READS;
-        ProposedGrant {
+        let mut grant = ProposedGrant {
             principals: self.group.patterns.clone(),
             secrets: names.iter().map(|name| self.owner.resource(name)).collect(),
             regions: self.regions(inventory),
@@ -148,12 +206,43 @@ impl<'p> GroupShare<'_, 'p> {
             last: self.last(),
             seen_principals: self.distinct(|pair| pair.principal),
             seen_secrets: self.distinct(|pair| (pair.target.store, &pair.target.name)),
+            seen_pairs: self.pairs.len(),
+            granted_pairs: self.granted_pairs(&names, inventory),
+            by_person: self.all().any(|pair| pair.by_person),
+            evidence: BTreeMap::new(),
             doubts: if self.roams() {
                 vec!["its public addresses hardly ever repeat, so that any is allowed".to_owned()]
             } else {
                 Vec::new()
             },
+        };
+        grant.evidence = self.evidence(&grant);
+        grant
+    }
+
+    /// How many pairs that the history knows the grant covers.
+    fn granted_pairs(&self, names: &[StoredName], inventory: &Inventory<'p>) -> usize {
+        let patterns = self.group.patterns.iter();
+        let principals: usize = patterns.map(|pattern| inventory.covered(pattern)).sum();
+        let known = inventory.names.get(&self.owner);
+        let names = names.iter();
+        let secrets: usize = names
+            .map(|name| known.map_or(1, |known| known.covered(name)))
+            .sum();
+        (principals * secrets).max(self.pairs.len())
+    }
+
+    /// The reads behind each entry of the lists of the grant.
+    fn evidence(&self, grant: &ProposedGrant) -> BTreeMap<String, ItemEvidence> {
+        let mut found = Evidence::of(grant);
+        for OwnedPair { target, pair, .. } in &self.pairs {
+            let secret = self.owner.resource(&StoredName {
+                store: target.store,
+                pattern: target.name.to_string(),
+            });
+            found.add(secret, pair);
         }
+        found.finish()
     }
 
     fn all(&self) -> impl Iterator<Item = &'p ReadPair> {
@@ -161,19 +250,24 @@ impl<'p> GroupShare<'_, 'p> {
     }
 
     fn days(&self) -> usize {
-        let days: BTreeSet<&i64> = self.all().flat_map(|pair| &pair.days).collect();
+        let days: BTreeSet<&i64> = self.all().flat_map(|pair| &pair.uses.days).collect();
         days.len()
     }
 
     /// Whether most days have a public address that was not seen before, as of hosted runners.
     fn roams(&self) -> bool {
-        let origins: BTreeSet<&ReadOrigin> = self.all().flat_map(|pair| &pair.origins).collect();
+        let origins: BTreeSet<&ReadOrigin> =
+            self.all().flat_map(|pair| pair.origins.keys()).collect();
         let public = origins.iter().filter(|origin| origin.is_public()).count();
         public >= ROAMING && public * 4 >= self.days() * 3
     }
 
     fn last(&self) -> EventTime {
-        let last = self.all().filter_map(|pair| pair.last).max();
+        let last = self
+            .all()
+            .filter_map(|pair| pair.uses.span)
+            .map(|(_, last)| last)
+            .max();
         last.unwrap_or(EventTime(0))
     }
 
@@ -197,11 +291,14 @@ impl<'p> GroupShare<'_, 'p> {
             self.pairs.iter().map(|pair| pair.target),
         );
         let known = inventory.names.get(&self.owner).unwrap_or(&none);
+        if !self.folds_names {
+            return literal(targets);
+        }
         patterns(targets, self.group.folded, known)
     }
 
     fn regions(&self, inventory: &Inventory<'p>) -> Vec<String> {
-        let seen: BTreeSet<&SharedStr> = self.all().flat_map(|pair| &pair.regions).collect();
+        let seen: BTreeSet<&SharedStr> = self.all().flat_map(|pair| pair.regions.keys()).collect();
         let by_convention = self.group.folder.is_some() && inventory.convention.everywhere;
         // A group that reads in several regions is granted all regions seen in the account.
         let regions = match inventory.regions.get(self.owner.account) {
@@ -212,7 +309,7 @@ impl<'p> GroupShare<'_, 'p> {
     }
 
     fn sources(&self) -> Vec<String> {
-        let networks = networks(self.all().flat_map(|pair| &pair.origins));
+        let networks = networks(self.all().flat_map(|pair| pair.origins.keys()));
         // Siblings that were not seen yet may use other networks, unless all that were seen share
         // one.
         if self.group.folded && networks.len() != 1 {
@@ -224,7 +321,7 @@ impl<'p> GroupShare<'_, 'p> {
     /// Up to [`LISTED_KEYS`] keys as they are; with more, or if names of secrets became a pattern,
     /// all keys of their accounts.
     fn keys(&self, folded: bool) -> Vec<String> {
-        let seen: BTreeSet<&SharedStr> = self.all().flat_map(|pair| &pair.keys).collect();
+        let seen: BTreeSet<&SharedStr> = self.all().flat_map(|pair| pair.keys.keys()).collect();
         if seen.len() <= LISTED_KEYS && !folded {
             return seen.iter().map(ToString::to_string).collect();
         }
@@ -242,6 +339,7 @@ impl<'p> GroupShare<'_, 'p> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::baseline::pairs::Uses;
 
     const READER: &str = "arn:aws:iam::1:role/reader";
 
@@ -255,13 +353,100 @@ mod tests {
     }
 
     fn pair(reads: u64, region: &str, keys: &[&str]) -> ReadPair {
-        ReadPair {
+        let uses = Uses {
             reads,
-            regions: BTreeSet::from([region.into()]),
-            keys: keys.iter().map(|key| SharedStr::from(*key)).collect(),
-            origins: BTreeSet::from([ReadOrigin::Name("vpce-1".into())]),
+            days: BTreeSet::from([1, 2]),
+            span: Some((EventTime(86_400), EventTime(172_800))),
+        };
+        let keys = keys.iter().map(|key| (SharedStr::from(*key), uses.clone()));
+        ReadPair {
+            regions: BTreeMap::from([(region.into(), uses.clone())]),
+            keys: keys.collect(),
+            origins: BTreeMap::from([(ReadOrigin::Name("vpce-1".into()), uses.clone())]),
+            uses,
             ..ReadPair::default()
         }
+    }
+
+    fn grants(pairs: &ReadPairs) -> Vec<ProposedGrant> {
+        super::grants(pairs, 3.0)
+    }
+
+    /// Reads of each of these secrets by each of these roles, on so many days.
+    fn read(roles: &[&str], names: &[&str], days: i64) -> Vec<(String, SecretTarget, ReadPair)> {
+        let mut found = Vec::new();
+        for role in roles {
+            for name in names {
+                let mut pair = pair(2, "a", &[]);
+                pair.uses.days = (0..days).collect();
+                let target = target(SecretStore::SecretsManager, name);
+                found.push((format!("arn:aws:iam::1:role/{role}"), target, pair));
+            }
+        }
+        found
+    }
+
+    fn secrets(reads: &[(String, SecretTarget, ReadPair)]) -> Vec<Vec<String>> {
+        let mut pairs = ReadPairs::new();
+        for (principal, target, pair) in reads {
+            let pair = ReadPair {
+                uses: pair.uses.clone(),
+                ..ReadPair::default()
+            };
+            let targets = pairs.entry(principal.as_str().into()).or_default();
+            targets.insert(target.clone(), pair);
+        }
+        let mut all = Vec::new();
+        for grant in grants(&pairs) {
+            assert!(
+                grant.granted_pairs <= 3 * grant.seen_pairs,
+                "{grant:?} covers too much"
+            );
+            let names = grant.secrets.iter().filter_map(|arn| arn.split(':').nth(6));
+            all.push(names.map(str::to_owned).collect());
+        }
+        all
+    }
+
+    #[test]
+    fn what_is_read_on_one_day_only_becomes_no_pattern() {
+        let names = ["prod/pay/a", "prod/pay/b", "prod/pay/c"];
+        assert_eq!(secrets(&read(&["app"], &names, 2)), [vec!["prod/pay/*"]]);
+        assert_eq!(secrets(&read(&["app"], &names, 1)), [names]);
+    }
+
+    #[test]
+    fn patterns_that_would_cover_far_more_than_was_read_are_not_proposed() {
+        // Two siblings, of which each reads its own half of a folder that is read by nobody else.
+        let mut reads = read(&["x-app-1"], &["p/a", "p/b", "q/1"], 2);
+        reads.extend(read(&["x-app-2"], &["p/c", "p/d", "q/1"], 2));
+        assert_eq!(secrets(&reads), [vec!["p/*", "q/1"]]);
+        // Eight of them, each with one secret of it.
+        let names = ["1", "2", "3", "4", "5", "6", "7", "8"];
+        let reads: Vec<_> = names
+            .iter()
+            .flat_map(|n| read(&[&format!("x-app-{n}")], &[&format!("p/{n}")], 2))
+            .collect();
+        let own: Vec<Vec<String>> = names.iter().map(|n| vec![format!("p/{n}")]).collect();
+        assert_eq!(secrets(&reads), own);
+    }
+
+    #[test]
+    fn each_entry_has_the_reads_behind_it() {
+        let pair = pair(ENOUGH_READS, "eu-west-1", &["arn:aws:kms:a:1:key/k"]);
+        let target = target(SecretStore::SecretsManager, "db");
+        let grant = grants(&pairs(vec![(READER, target, pair)])).remove(0);
+        let items = [
+            "arn:aws:secretsmanager:*:1:secret:db",
+            "eu-west-1",
+            "vpce-1",
+            "arn:aws:kms:a:1:key/k",
+        ];
+        for item in items {
+            let found = grant.evidence.get(item).unwrap_or_else(|| panic!("{item}"));
+            assert_eq!((found.reads, found.days), (ENOUGH_READS, 2), "{item}");
+        }
+        assert_eq!((grant.seen_pairs, grant.granted_pairs), (1, 1));
     }
 
     fn pairs(of: Vec<(&str, SecretTarget, ReadPair)>) -> ReadPairs {

@@ -55,6 +55,16 @@ pub(super) fn groups<'p>(pairs: &'p ReadPairs, convention: &Convention) -> Vec<P
 }
 
 impl<'p> PrincipalGroup<'p> {
+    /// A group of one principal, with these pairs of it.
+    pub(super) fn alone(principal: &SharedStr, pairs: Vec<OwnedPair<'p>>) -> Self {
+        Self {
+            patterns: vec![principal.to_string()],
+            folded: false,
+            folder: None,
+            pairs,
+        }
+    }
+
     /// A group of exactly these principals.
     fn of(principals: &[&'p SharedStr], pattern: String, pairs: &'p ReadPairs) -> Self {
         Self {

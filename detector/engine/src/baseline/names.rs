@@ -38,6 +38,23 @@ impl<'p> FromIterator<(SecretStore, &'p str)> for KnownNames<'p> {
     }
 }
 
+impl KnownNames<'_> {
+    /// How many of the names a pattern covers; one for a name.
+    pub(super) fn covered(&self, StoredName { store, pattern }: &StoredName) -> usize {
+        let (Some(prefix), Some(names)) = (pattern.strip_suffix('*'), self.0.get(store)) else {
+            return 1;
+        };
+        // A parameter in a folder has a slash before it, the folder of a convention has none.
+        let below = names.below(prefix).len();
+        match store {
+            SecretStore::Ssm if !prefix.starts_with('/') => {
+                below + names.below(&format!("/{prefix}")).len()
+            }
+            _ => below,
+        }
+    }
+}
+
 impl<'p> SortedNames<'p> {
     /// The names in a folder.
     fn below(&self, folder: &str) -> &[&'p str] {
@@ -46,6 +63,16 @@ impl<'p> SortedNames<'p> {
         let end = rest.partition_point(|name| name.starts_with(folder));
         rest.get(..end).unwrap_or_default()
     }
+}
+
+/// The names as they are, each once.
+pub(super) fn literal<'p>(targets: impl Iterator<Item = &'p SecretTarget>) -> Vec<StoredName> {
+    let names = targets.map(|target| StoredName {
+        store: target.store,
+        pattern: target.name.to_string(),
+    });
+    let names: BTreeSet<StoredName> = names.collect();
+    names.into_iter().collect()
 }
 
 /// Names and patterns in both stores. A folder that becomes a pattern in one store becomes one in

@@ -30,6 +30,16 @@ pub(super) fn networks<'o>(origins: impl Iterator<Item = &'o ReadOrigin>) -> Vec
     names.into_iter().collect()
 }
 
+/// Whether a network or name, as [`networks`] gives it, has an origin.
+pub(super) fn has_origin(listed: &str, origin: &ReadOrigin) -> bool {
+    match origin {
+        ReadOrigin::Name(name) => **name == *listed,
+        ReadOrigin::Address(address) => listed
+            .parse::<IpNet>()
+            .is_ok_and(|net| net.contains(address)),
+    }
+}
+
 /// Private /16s with at least [`SIBLINGS`] subnets seen.
 fn wide_networks<'n>(nets: impl Iterator<Item = &'n IpNet>) -> BTreeSet<Ipv4Net> {
     let mut subnets: BTreeMap<Ipv4Net, usize> = BTreeMap::new();

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     access::{Access, AccessMethod},
-    baseline::proposal::OmissionReason,
+    baseline::proposal::{BaselineOptions, OmissionReason},
     geo::is_private,
     ids::{SecretStore, SharedStr},
     observation::{CallOutcome, CallSource, SourceKind},
@@ -24,19 +24,55 @@ const USUAL_PERCENT: usize = 99;
 /// Pairs by principal and secret.
 pub(super) type ReadPairs = BTreeMap<SharedStr, BTreeMap<SecretTarget, ReadPair>>;
 
-/// What one principal did with one secret.
-#[derive(Debug, Default)]
-pub(super) struct ReadPair {
+/// When something was read, or read with.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Uses {
     pub(super) reads: u64,
     /// Days since 1970 with reads.
     pub(super) days: BTreeSet<i64>,
+    /// Event times of the first and the last read; `None` before the first was added.
+    pub(super) span: Option<(EventTime, EventTime)>,
+}
+
+impl Uses {
+    fn add(&mut self, time: EventTime) {
+        self.reads += 1;
+        self.days.insert(time.0.div_euclid(86_400));
+        self.widen((time, time));
+    }
+
+    fn are_enough(&self, options: BaselineOptions) -> bool {
+        self.reads >= options.min_reads && self.days.len() >= options.min_days
+    }
+
+    /// Adds what another has.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.reads += other.reads;
+        self.days.extend(&other.days);
+        if let Some(span) = other.span {
+            self.widen(span);
+        }
+    }
+
+    fn widen(&mut self, (first, last): (EventTime, EventTime)) {
+        self.span = Some(
+            self.span
+                .map_or((first, last), |(from, to)| (from.min(first), to.max(last))),
+        );
+    }
+}
+
+/// What one principal did with one secret.
+#[derive(Debug, Default)]
+pub(super) struct ReadPair {
+    pub(super) uses: Uses,
+    /// Whether a person read it.
+    pub(super) by_person: bool,
     /// Reads by hour since 1970; hours without reads are not listed.
     pub(super) hours: BTreeMap<i64, u64>,
-    /// Event time of the last read; `None` before the first was added.
-    pub(super) last: Option<EventTime>,
-    pub(super) regions: BTreeSet<SharedStr>,
-    pub(super) origins: BTreeSet<ReadOrigin>,
-    pub(super) keys: BTreeSet<SharedStr>,
+    pub(super) regions: BTreeMap<SharedStr, Uses>,
+    pub(super) origins: BTreeMap<ReadOrigin, Uses>,
+    pub(super) keys: BTreeMap<SharedStr, Uses>,
 }
 
 /// The source of a read, in a form that a policy can list.
@@ -58,13 +94,31 @@ pub(super) struct SecretTarget {
 impl ReadPair {
     pub(super) fn add(&mut self, access: &Access) {
         let head = &access.head;
-        self.reads += 1;
-        self.days.insert(head.time.0.div_euclid(86_400));
-        *self.hours.entry(head.time.0.div_euclid(3_600)).or_default() += 1;
-        self.last = self.last.max(Some(head.time));
-        self.regions.insert(head.region.clone());
-        self.keys.extend(access.decrypt.key_arn.clone());
-        self.origins.extend(ReadOrigin::of(&head.source));
+        let time = head.time;
+        self.uses.add(time);
+        self.by_person |= head.principal.kind == PrincipalKind::Human;
+        *self.hours.entry(time.0.div_euclid(3_600)).or_default() += 1;
+        let regions = &mut self.regions;
+        regions.entry(head.region.clone()).or_default().add(time);
+        if let Some(key) = access.decrypt.key_arn.clone() {
+            self.keys.entry(key).or_default().add(time);
+        }
+        if let Some(origin) = ReadOrigin::of(&head.source) {
+            self.origins.entry(origin).or_default().add(time);
+        }
+    }
+
+    /// Forgets regions, sources and keys with fewer reads or days than the minimum. Returns whether
+    /// the pair itself has them, in one region and from one source at least: without those, its
+    /// grant would allow any.
+    pub(super) fn keep_frequent(&mut self, options: BaselineOptions) -> bool {
+        self.regions.retain(|_, uses| uses.are_enough(options));
+        self.keys.retain(|_, uses| uses.are_enough(options));
+        let has_origin = !self.origins.is_empty();
+        self.origins.retain(|_, uses| uses.are_enough(options));
+        self.uses.are_enough(options)
+            && !self.regions.is_empty()
+            && self.origins.is_empty() != has_origin
     }
 
     /// 99th percentile of the reads per hour, over hours with reads.
@@ -261,7 +315,7 @@ mod tests {
         );
         (0..40).for_each(|n| pair.add(&read_by("role", "db", burst + 3_600 + n)));
         assert_eq!(pair.baseline_per_hour(), 40, "two are");
-        assert_eq!((pair.reads, pair.days.len()), (189, 6));
+        assert_eq!((pair.uses.reads, pair.uses.days.len()), (189, 6));
     }
 
     #[test]

@@ -1,14 +1,19 @@
 //! The proposed policy, and the accesses that were omitted from it.
 
+use std::collections::BTreeMap;
+
 use crate::{ids::SharedStr, time::EventTime};
 
 /// The minimum history of a grant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BaselineOptions {
     /// Pairs of principal and secret with fewer reads are omitted.
     pub min_reads: u64,
     /// Pairs with reads on fewer days are omitted.
     pub min_days: usize,
+    /// How many pairs of principal and secret that the history knows a grant may cover for each
+    /// pair that was read. Patterns that cover more are not proposed.
+    pub max_fold: f64,
 }
 
 impl Default for BaselineOptions {
@@ -16,6 +21,7 @@ impl Default for BaselineOptions {
         Self {
             min_reads: 1,
             min_days: 1,
+            max_fold: 3.0,
         }
     }
 }
@@ -78,6 +84,19 @@ pub struct Omission {
     pub alerts: Vec<String>,
 }
 
+/// The reads that support one entry of a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ItemEvidence {
+    /// Number of reads.
+    pub reads: u64,
+    /// Number of days (UTC) with reads.
+    pub days: usize,
+    /// Event time of the first read.
+    pub first: EventTime,
+    /// Event time of the last read.
+    pub last: EventTime,
+}
+
 /// A proposed grant and the evidence for it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProposedGrant {
@@ -106,14 +125,31 @@ pub struct ProposedGrant {
     pub seen_principals: usize,
     /// Number of distinct secrets seen.
     pub seen_secrets: usize,
+    /// Number of pairs of principal and secret that were read.
+    pub seen_pairs: usize,
+    /// Number of pairs that the history knows and the grant covers, read or not.
+    pub granted_pairs: usize,
+    /// Whether a person is among the readers.
+    pub by_person: bool,
+    /// The evidence by secret, region, source or key, as it stands in the grant.
+    pub evidence: BTreeMap<String, ItemEvidence>,
     /// Warnings for the reviewer, as text.
     pub doubts: Vec<String>,
+}
+
+impl ProposedGrant {
+    /// Whether it names each principal and secret that it covers.
+    #[must_use]
+    pub fn is_literal(&self) -> bool {
+        let mut items = self.principals.iter().chain(&self.secrets);
+        !items.any(|item| item.ends_with('*'))
+    }
 }
 
 /// A proposed policy.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PolicyProposal {
-    /// Grants, sorted by principals and secrets.
+    /// Grants: those with warnings first, then by principals and secrets.
     pub grants: Vec<ProposedGrant>,
     /// Omitted accesses: by reason, then most accesses first.
     pub left_out: Vec<Omission>,

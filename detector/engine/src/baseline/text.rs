@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    baseline::proposal::{OmissionReason, PolicyProposal, ProposedGrant},
+    baseline::proposal::{ItemEvidence, OmissionReason, PolicyProposal, ProposedGrant},
     policy::{AccessPolicy, PolicyError},
     sanitize,
+    time::EventTime,
 };
 
 /// Most omissions listed for each reason.
@@ -74,13 +75,36 @@ fn head(proposal: &PolicyProposal, out: &mut String) {
         out,
         &format!("# Proposed by secretrail baseline from {learned} accesses{span}."),
     );
+    let granted: usize = proposal
+        .grants
+        .iter()
+        .map(|grant| grant.granted_pairs)
+        .sum();
+    let seen: usize = proposal.grants.iter().map(|grant| grant.seen_pairs).sum();
+    if seen > 0 {
+        line(out, &format!("# {}", covers(granted, seen)));
+    }
     let advice = "# Review every grant: it shows what was read, not what should be allowed.";
     line(out, advice);
+}
+
+/// How much more is granted than was seen.
+#[expect(clippy::cast_precision_loss, reason = "numbers of pairs")]
+fn covers(granted: usize, seen: usize) -> String {
+    format!(
+        "Covers {} of principal and secret known here, {seen} of them read ({:.1} for each).",
+        many(granted, "pair"),
+        granted as f64 / seen as f64
+    )
 }
 
 fn grant(grant: &ProposedGrant, out: &mut String) {
     out.push('\n');
     line(out, &evidence(grant));
+    if !grant.is_literal() {
+        let covers = covers(grant.granted_pairs, grant.seen_pairs);
+        line(out, &format!("  # {covers}"));
+    }
     if !grant.doubts.is_empty() {
         let doubts = format!("  # Check: {}", grant.doubts.join("; "));
         line(out, &sanitize::line(&doubts));
@@ -95,7 +119,7 @@ fn grant(grant: &ProposedGrant, out: &mut String) {
     let mut mark = "-";
     // An empty list of sources or keys would allow none; a grant without the list allows any.
     for (name, items) in lists.into_iter().filter(|(_, items)| !items.is_empty()) {
-        list(&format!("  {mark} {name}:"), items, out);
+        list(&format!("  {mark} {name}:"), items, grant, out);
         mark = " ";
     }
     let usual = grant.baseline_per_hour;
@@ -118,16 +142,45 @@ fn many(n: usize, word: &str) -> String {
     format!("{n} {word}{}", if n == 1 { "" } else { "s" })
 }
 
-/// A YAML list below its key; a single item goes on the same line.
-fn list(key: &str, items: &[String], out: &mut String) {
+/// A YAML list below its key, with the evidence for each item; a single item goes on the same line.
+fn list(key: &str, items: &[String], grant: &ProposedGrant, out: &mut String) {
     if let [one] = items {
-        line(out, &format!("{key} [{}]", quoted(one)));
+        line(
+            out,
+            &format!("{key} [{}]{}", quoted(one), reads(one, grant)),
+        );
         return;
     }
     line(out, key);
     for item in items {
-        line(out, &format!("      - {}", quoted(item)));
+        line(
+            out,
+            &format!("      - {}{}", quoted(item), reads(item, grant)),
+        );
     }
+}
+
+/// The reads behind an item, as a comment; empty for one that stands in for the grant as a whole.
+fn reads(item: &str, grant: &ProposedGrant) -> String {
+    let Some(evidence) = grant.evidence.get(item) else {
+        return String::new();
+    };
+    let ItemEvidence {
+        reads,
+        days,
+        first,
+        last,
+    } = *evidence;
+    let reads = usize::try_from(reads).unwrap_or(usize::MAX);
+    let (reads, days) = (many(reads, "read"), many(days, "day"));
+    format!("  # {reads} on {days}, {} to {}", date(first), date(last))
+}
+
+/// The date of a time, UTC.
+fn date(time: EventTime) -> String {
+    let mut text = time.to_string();
+    text.truncate("2026-03-02".len());
+    text
 }
 
 fn left_out(proposal: &PolicyProposal, out: &mut String) {
@@ -181,7 +234,6 @@ fn line(out: &mut String, text: &str) {
 mod tests {
     use super::super::proposal::Omission;
     use super::*;
-    use crate::time::EventTime;
 
     fn a_grant() -> ProposedGrant {
         ProposedGrant {
@@ -198,6 +250,18 @@ mod tests {
             last: EventTime(0),
             seen_principals: 1,
             seen_secrets: 2,
+            seen_pairs: 2,
+            granted_pairs: 2,
+            by_person: false,
+            evidence: BTreeMap::from([(
+                "eu-west-1".to_owned(),
+                ItemEvidence {
+                    reads: 3,
+                    days: 2,
+                    first: EventTime(0),
+                    last: EventTime(86_400),
+                },
+            )]),
             doubts: vec!["one".to_owned(), "two".to_owned()],
         }
     }
@@ -222,6 +286,7 @@ mod tests {
         };
         let expected = "\
 # Proposed by secretrail baseline from 1 accesses.
+# Covers 2 pairs of principal and secret known here, 2 of them read (1.0 for each).
 # Review every grant: it shows what was read, not what should be allowed.
 version: 1
 grants:
@@ -232,7 +297,7 @@ grants:
       - \"arn:aws:ssm:*:1:parameter/x\"
       - \"arn:aws:ssm:*:1:parameter/y\"
     principals: [\"arn:aws:iam::1:role/app\"]
-    regions: [\"eu-west-1\"]
+    regions: [\"eu-west-1\"]  # 3 reads on 2 days, 1970-01-01 to 1970-01-02
     baseline_per_hour: 7
 ";
         assert_eq!(proposal.to_yaml(None).unwrap(), expected);
