@@ -173,7 +173,7 @@ fn denied_later(mut records: Vec<Value>) {
     records.extend([denied, vendor]);
     let text = learn(&records, None).to_yaml(None).unwrap();
     assert!(
-        text.contains("# Check: other accesses of its principals were omitted: denied\n"),
+        text.contains("; other accesses of its principals were omitted: denied\n"),
         "{text}"
     );
     assert!(

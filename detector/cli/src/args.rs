@@ -5,6 +5,7 @@ pub mod defaults;
 pub mod input;
 pub mod output;
 pub mod path;
+pub mod policy;
 pub mod rules;
 pub mod settings;
 pub mod value;
@@ -77,6 +78,9 @@ pub enum CommandArgs {
     /// Propose an access policy from history, for a person to review.
     #[command(after_help = EXIT_CODES)]
     Baseline(BaselineArgs),
+    /// Say who may read a secret, which grants are not needed, and what another policy changes.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Test, lint, list and explain rules.
     #[command(subcommand)]
     Rules(RulesCommand),

@@ -9,6 +9,7 @@ pub mod explain;
 pub mod extract;
 pub mod gaps;
 pub mod man;
+pub mod policy;
 pub mod replay;
 pub mod rules;
 pub mod summary;
@@ -38,6 +39,7 @@ pub fn execute(command: CommandArgs, host: &mut ProcessHost) -> Result<u8, RunFa
         CommandArgs::Backfill(command) => backfill::run(&command, host),
         CommandArgs::Explain(args) => explain::run(&args, host),
         CommandArgs::Baseline(args) => baseline::run(&args, host),
+        CommandArgs::Policy(command) => policy::run(&command, host),
         CommandArgs::Rules(command) => rules::run(&command, host),
         CommandArgs::Completions { shell } => completions::run(shell, host),
         CommandArgs::Man => man::run(host),

@@ -3,6 +3,7 @@
 mod file;
 mod index;
 mod replicas;
+pub mod review;
 mod source;
 
 use std::{

@@ -173,7 +173,11 @@ fn reads(item: &str, grant: &ProposedGrant) -> String {
     } = *evidence;
     let reads = usize::try_from(reads).unwrap_or(usize::MAX);
     let (reads, days) = (many(reads, "read"), many(days, "day"));
-    format!("  # {reads} on {days}, {} to {}", date(first), date(last))
+    let (first, last) = (date(first), date(last));
+    if first == last {
+        return format!("  # {reads} on {first}");
+    }
+    format!("  # {reads} on {days}, {first} to {last}")
 }
 
 /// The date of a time, UTC.

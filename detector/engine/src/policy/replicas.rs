@@ -1,6 +1,6 @@
 //! Where secrets may be replicated to.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use super::{any_covers, any_matches, subjects};
 use crate::{glob::GlobPattern, ids::SecretRef};
@@ -22,6 +22,24 @@ pub struct ReplicaPlace<'a> {
     pub account: &'a str,
     /// Its region, as in `eu-west-1`.
     pub region: &'a str,
+}
+
+impl fmt::Display for ReplicaGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let listed = |list: &[GlobPattern]| {
+            let list: Vec<&str> = list.iter().map(GlobPattern::as_str).collect();
+            list.join(", ")
+        };
+        write!(f, "{}", listed(&self.secrets))?;
+        if let Some(regions) = &self.regions {
+            write!(f, " to {}", listed(regions))?;
+        }
+        if !self.accounts.is_empty() {
+            let accounts: Vec<&str> = self.accounts.iter().map(String::as_str).collect();
+            write!(f, " in {}", accounts.join(", "))?;
+        }
+        Ok(())
+    }
 }
 
 impl ReplicaGrant {

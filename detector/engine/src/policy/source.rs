@@ -1,6 +1,6 @@
 //! `sources` of a grant: where calls may come from.
 
-use std::{net::IpAddr, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 
@@ -29,6 +29,15 @@ impl SourcePattern {
                 .into_iter()
                 .flatten()
                 .any(|s| name.matches(s)),
+        }
+    }
+}
+
+impl fmt::Display for SourcePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Net(net) => net.fmt(f),
+            Self::Name(name) => f.write_str(name.as_str()),
         }
     }
 }

@@ -1,0 +1,387 @@
+//! What a policy says, grant by grant, for people who keep it: who may read a secret, which grants
+//! are used, and how two policies differ.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{AccessPolicy, Covering, PolicyGrant, PolicyVerdict, any_matches};
+use crate::{
+    access::Access,
+    glob::GlobPattern,
+    ids::{SecretKey, SecretRef, SharedStr},
+    time::EventTime,
+};
+
+/// A grant as it is written, with its lists sorted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GrantText {
+    /// Position in the policy, from 1.
+    pub number: usize,
+    /// The lists by name, without those that it does not have, and the usual rate.
+    pub entries: BTreeMap<&'static str, BTreeSet<String>>,
+}
+
+/// Which grants speak of a secret, and whether one lets a principal read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyAnswer {
+    /// Whether the principal is expected to read the secret.
+    pub verdict: PolicyVerdict,
+    /// The grants that cover the secret, each with whether it names the principal.
+    pub covering: Vec<(GrantText, bool)>,
+}
+
+/// How accesses use a grant.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GrantUse {
+    /// Number of accesses that it covers and whose principal it names.
+    pub accesses: u64,
+    /// Number of pairs of principal and secret among them.
+    pub pairs: usize,
+    /// Number of pairs that it covers, of all principals and secrets in the accesses.
+    pub granted: usize,
+    /// Event time of the last; `None` without any.
+    pub last: Option<EventTime>,
+    /// The first other grant, from 1, that covers every one of them too.
+    pub covered_by: Option<usize>,
+}
+
+/// A change from one policy to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolicyChange {
+    /// Only the new policy has the grant.
+    Added(GrantText),
+    /// Only the old policy has it.
+    Removed(GrantText),
+    /// Secrets and principals are the same, and something else is not.
+    Changed {
+        /// The grant in the old policy.
+        from: GrantText,
+        /// The grant in the new policy.
+        to: GrantText,
+    },
+    /// An entry of a list beside the grants, with its name.
+    Entry {
+        /// `trusted_accounts`, `decoys` or `replicas`.
+        list: &'static str,
+        /// The entry.
+        entry: String,
+        /// Whether the new policy has it.
+        is_added: bool,
+    },
+}
+
+impl PolicyGrant {
+    fn text(&self, number: usize) -> GrantText {
+        let patterns = |list: &[GlobPattern]| -> BTreeSet<String> {
+            list.iter().map(|one| one.as_str().to_owned()).collect()
+        };
+        let sources = self.sources.as_ref();
+        let lists = [
+            ("secrets", Some(patterns(&self.secrets))),
+            ("principals", Some(patterns(&self.principals))),
+            ("regions", self.regions.as_deref().map(patterns)),
+            (
+                "sources",
+                sources.map(|list| list.iter().map(ToString::to_string).collect()),
+            ),
+            ("keys", self.keys.as_deref().map(patterns)),
+            (
+                "baseline_per_hour",
+                self.baseline_per_hour
+                    .map(|rate| BTreeSet::from([rate.to_string()])),
+            ),
+        ];
+        let lists = lists.into_iter();
+        GrantText {
+            number,
+            entries: lists
+                .filter_map(|(name, list)| Some((name, list?)))
+                .collect(),
+        }
+    }
+}
+
+impl GrantText {
+    /// What makes it the same grant in another policy.
+    fn subject(&self) -> [Option<&BTreeSet<String>>; 2] {
+        ["secrets", "principals"].map(|name| self.entries.get(name))
+    }
+}
+
+impl AccessPolicy {
+    /// Who the policy says may read a secret, for a principal under any of its ids.
+    #[must_use]
+    pub fn answer(&self, secret: &SecretRef, principal: &[&str]) -> PolicyAnswer {
+        let covering = self.covering(secret, false);
+        let covering = covering.iter().filter_map(|index| {
+            let grant = self.grants.get(*index)?;
+            let names = principal
+                .iter()
+                .any(|id| any_matches(&grant.principals, id));
+            Some((grant.text(index + 1), names))
+        });
+        let covering: Vec<(GrantText, bool)> = covering.collect();
+        let verdict = if covering.iter().any(|(_, names)| *names) {
+            PolicyVerdict::Yes
+        } else if covering.is_empty() && !self.strict {
+            PolicyVerdict::Undeclared
+        } else {
+            PolicyVerdict::No
+        };
+        PolicyAnswer { verdict, covering }
+    }
+
+    /// How accesses use each grant, in the order of the policy.
+    #[must_use]
+    pub fn uses<'a>(&self, accesses: impl Iterator<Item = &'a Access>) -> Vec<GrantUse> {
+        let mut tally = UseTally {
+            policy: self,
+            grants: self.grants.iter().map(|_| GrantTally::default()).collect(),
+            principals: BTreeSet::new(),
+            secrets: BTreeMap::new(),
+        };
+        for access in accesses {
+            if let Some(principal) = &access.head.principal.id {
+                tally.add(principal, access);
+            }
+        }
+        tally.finish()
+    }
+
+    /// The grants as they are written.
+    pub fn grant_texts(&self) -> impl Iterator<Item = GrantText> + '_ {
+        let grants = self.grants.iter();
+        grants.zip(1..).map(|(grant, number)| grant.text(number))
+    }
+
+    /// What another policy changes: grants, then the lists beside them.
+    #[must_use]
+    pub fn changes(&self, new: &Self) -> Vec<PolicyChange> {
+        let mut added: Vec<GrantText> = new.grant_texts().collect();
+        let mut changes = Vec::new();
+        for from in self.grant_texts() {
+            // One that is the same in everything comes before one with the same subject.
+            let same = added.iter().position(|to| to.entries == from.entries);
+            let alike = || added.iter().position(|to| to.subject() == from.subject());
+            match same.or_else(alike) {
+                Some(at) => {
+                    let to = added.remove(at);
+                    if to.entries != from.entries {
+                        changes.push(PolicyChange::Changed { from, to });
+                    }
+                }
+                None => changes.push(PolicyChange::Removed(from)),
+            }
+        }
+        changes.extend(added.into_iter().map(PolicyChange::Added));
+        let (from, to) = (self.entries(), new.entries());
+        for (is_added, these, those) in [(false, &from, &to), (true, &to, &from)] {
+            let only = these.difference(those).cloned();
+            changes.extend(only.map(|(list, entry)| PolicyChange::Entry {
+                list,
+                entry,
+                is_added,
+            }));
+        }
+        changes
+    }
+
+    /// The entries of the lists beside the grants.
+    fn entries(&self) -> BTreeSet<(&'static str, String)> {
+        let accounts = self.trusted_accounts.iter();
+        let accounts = accounts.map(|account| ("trusted_accounts", account.clone()));
+        let decoys = self.decoys().map(|decoy| ("decoys", decoy.to_owned()));
+        let replicas = self.replicas.iter();
+        let replicas = replicas.map(|replica| ("replicas", replica.to_string()));
+        accounts.chain(decoys).chain(replicas).collect()
+    }
+}
+
+/// What is known of the uses of a policy so far.
+struct UseTally<'p> {
+    policy: &'p AccessPolicy,
+    grants: Vec<GrantTally>,
+    principals: BTreeSet<SharedStr>,
+    /// The grants that cover each secret.
+    secrets: BTreeMap<SecretKey, Covering>,
+}
+
+/// What is known of the uses of a grant so far.
+#[derive(Default)]
+struct GrantTally {
+    accesses: u64,
+    last: Option<EventTime>,
+    pairs: BTreeSet<(SharedStr, SecretKey)>,
+    /// The grants that also cover every use of it, itself among them; `None` before the first.
+    also: Option<BTreeSet<usize>>,
+}
+
+impl UseTally<'_> {
+    fn add(&mut self, principal: &SharedStr, access: &Access) {
+        let covering = self.policy.covering(&access.secret, false);
+        let grants = covering.iter().copied();
+        let named = grants.filter(|index| {
+            let grant = self.policy.grants.get(*index);
+            grant.is_some_and(|grant| grant.names(access))
+        });
+        let named: BTreeSet<usize> = named.collect();
+        let key = access.secret.key();
+        for index in &named {
+            if let Some(grant) = self.grants.get_mut(*index) {
+                grant.accesses += 1;
+                grant.last = grant.last.max(Some(access.head.time));
+                grant.pairs.insert((principal.clone(), key.clone()));
+                grant.also = Some(match grant.also.take() {
+                    Some(known) => known.intersection(&named).copied().collect(),
+                    None => named.clone(),
+                });
+            }
+        }
+        self.principals.insert(principal.clone());
+        self.secrets.entry(key).or_insert(covering);
+    }
+
+    fn finish(self) -> Vec<GrantUse> {
+        let grants = self.grants.iter().enumerate();
+        grants
+            .map(|(index, grant)| GrantUse {
+                accesses: grant.accesses,
+                pairs: grant.pairs.len(),
+                granted: self.granted(index).max(grant.pairs.len()),
+                last: grant.last,
+                covered_by: {
+                    let mut also = grant.also.iter().flatten();
+                    also.find(|other| **other != index).map(|other| other + 1)
+                },
+            })
+            .collect()
+    }
+
+    /// How many pairs of the principals and secrets seen a grant covers.
+    fn granted(&self, index: usize) -> usize {
+        let Some(grant) = self.policy.grants.get(index) else {
+            return 0;
+        };
+        let principals = self.principals.iter();
+        let principals = principals.filter(|id| any_matches(&grant.principals, id));
+        let secrets = self.secrets.values();
+        let secrets = secrets.filter(|grants| grants.contains(&index));
+        principals.count() * secrets.count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{access::sample, ids::RecordHome};
+
+    const ROLE: &str = "arn:aws:iam::111122223333:role/payments";
+
+    fn policy(rest: &str) -> AccessPolicy {
+        format!("version: 1\n{rest}").parse().unwrap()
+    }
+
+    fn grant(secret: &str, principal: &str, more: &str) -> String {
+        format!(
+            "  - secrets: [\"arn:aws:secretsmanager:*:111122223333:secret:{secret}\"]\n    \
+             principals: [\"{principal}\"]\n{more}"
+        )
+    }
+
+    fn secret(name: &str) -> SecretRef {
+        let home = RecordHome {
+            account: "111122223333",
+            region: "eu-west-1",
+            partition: "aws",
+        };
+        SecretRef::secret(name, home)
+    }
+
+    #[test]
+    fn an_answer_names_the_grants_that_speak_of_the_secret() {
+        let grants = [
+            grant("prod/*", "arn:aws:iam::111122223333:role/other", ""),
+            grant("prod/pay/*", ROLE, "    regions: [eu-west-1]\n"),
+            grant("test/*", ROLE, ""),
+        ];
+        let policy = policy(&format!("grants:\n{}", grants.concat()));
+        let of = |name: &str, principal: &str| {
+            let answer = policy.answer(&secret(name), &[principal]);
+            let grants = answer.covering.iter();
+            let grants = grants.map(|(grant, names)| (grant.number, *names));
+            (answer.verdict, grants.collect::<Vec<_>>())
+        };
+        let both = vec![(1, false), (2, true)];
+        assert_eq!(of("prod/pay/db", ROLE), (PolicyVerdict::Yes, both));
+        assert_eq!(of("prod/x", ROLE), (PolicyVerdict::No, vec![(1, false)]));
+        assert_eq!(of("dev/x", ROLE), (PolicyVerdict::Undeclared, Vec::new()));
+    }
+
+    #[test]
+    fn uses_count_accesses_pairs_and_what_another_grant_covers_too() {
+        let access = sample();
+        let principal = access.head.principal.id.clone().unwrap();
+        let arn = format!(
+            "arn:aws:{}:*:{}:*",
+            if access.secret.store == crate::ids::SecretStore::Ssm {
+                "ssm"
+            } else {
+                "secretsmanager"
+            },
+            access.secret.account
+        );
+        let one = |principal: &str| {
+            format!("  - secrets: [\"{arn}\"]\n    principals: [\"{principal}\"]\n")
+        };
+        let grants = [one(&principal), one("*"), one("arn:aws:iam::1:role/never")];
+        let policy = policy(&format!("grants:\n{}", grants.concat()));
+        let mut other = access.clone();
+        other.head = {
+            let mut head = (*other.head).clone();
+            let mut principal = (*head.principal).clone();
+            principal.id = Some("arn:aws:iam::111122223333:role/else".into());
+            principal.actor = None;
+            head.principal = principal.into();
+            head.into()
+        };
+        let accesses = [access.clone(), access, other];
+        let uses = policy.uses(accesses.iter());
+        let counts: Vec<_> = uses
+            .iter()
+            .map(|one| (one.accesses, one.pairs, one.granted, one.covered_by))
+            .collect();
+        assert_eq!(
+            counts,
+            [(2, 1, 1, Some(2)), (3, 2, 2, None), (0, 0, 0, None)]
+        );
+        assert_eq!(uses[0].last, Some(accesses[0].head.time));
+    }
+
+    #[test]
+    fn changes_are_those_of_grants_and_of_the_lists_beside_them() {
+        let old = policy(&format!(
+            "trusted_accounts: [\"444455556666\"]\ngrants:\n{}{}{}",
+            grant("a", ROLE, "    regions: [eu-west-1]\n"),
+            grant("b", ROLE, ""),
+            grant("c", ROLE, ""),
+        ));
+        let new = policy(&format!(
+            "decoys: [\"arn:aws:secretsmanager:*:111122223333:secret:bait\"]\ngrants:\n{}{}{}",
+            grant("c", ROLE, ""),
+            grant("a", ROLE, "    regions: [eu-west-1, eu-west-2]\n"),
+            grant("d", ROLE, ""),
+        ));
+        let changes: Vec<String> = old
+            .changes(&new)
+            .iter()
+            .map(|change| match change {
+                PolicyChange::Added(grant) => format!("+{}", grant.number),
+                PolicyChange::Removed(grant) => format!("-{}", grant.number),
+                PolicyChange::Changed { from, to } => format!("{}>{}", from.number, to.number),
+                PolicyChange::Entry { list, is_added, .. } => format!("{list} {is_added}"),
+            })
+            .collect();
+        let expected = ["1>2", "-2", "+3", "trusted_accounts false", "decoys true"];
+        assert_eq!(changes, expected);
+        assert_eq!(old.changes(&old), []);
+    }
+}
