@@ -18,6 +18,9 @@ use crate::install;
 /// How long a server may take to answer for the first time.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How many ports are tried.
+const PORTS: usize = 5;
+
 /// DynamoDB alone; starts in milliseconds.
 fn dynoxide() -> PathBuf {
     install::npm("dynoxide").join("@dynoxide/linux-x64/dynoxide")
@@ -77,15 +80,16 @@ impl Server {
     /// DynamoDB alone.
     #[must_use]
     pub fn dynamodb() -> Self {
-        let port = free_port();
-        let mut command = Command::new(dynoxide());
-        command.args(["serve", "--port", &port.to_string()]);
-        let mut server = Self::start(command, port, "dynoxide");
-        server.wait(
+        Self::answering(
+            "dynoxide",
+            |port| {
+                let mut command = Command::new(dynoxide());
+                command.args(["serve", "--port", &port.to_string()]);
+                command
+            },
             "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
             "HTTP/1.1 ",
-        );
-        server
+        )
     }
 
     /// The whole stack.
@@ -101,23 +105,48 @@ impl Server {
     }
 
     fn stack_with(more: &[(&str, &str)]) -> Self {
-        let port = free_port();
-        let mut command = Command::new(ministack());
-        let url = format!("http://127.0.0.1:{port}");
-        command.envs([
-            ("AWS_ENDPOINT_URL", url.as_str()),
-            ("BIND_HOST", "127.0.0.1"),
-            ("GATEWAY_PORT", &port.to_string()),
-            ("MINISTACK_HOST", "127.0.0.1"),
-            ("SFTP_ENABLED", "0"),
-        ]);
-        command.envs(more.iter().copied());
-        let mut server = Self::start(command, port, "ministack");
-        server.wait(
+        Self::answering(
+            "ministack",
+            |port| {
+                let mut command = Command::new(ministack());
+                let url = format!("http://127.0.0.1:{port}");
+                command.envs([
+                    ("AWS_ENDPOINT_URL", url.as_str()),
+                    ("BIND_HOST", "127.0.0.1"),
+                    ("GATEWAY_PORT", &port.to_string()),
+                    ("MINISTACK_HOST", "127.0.0.1"),
+                    ("SFTP_ENABLED", "0"),
+                ]);
+                command.envs(more.iter().copied());
+                command
+            },
             "GET /_ministack/health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
             "HTTP/1.1 200",
-        );
-        server
+        )
+    }
+
+    /// A server that answers a request. Another test may take the port before the server does: then
+    /// it is started again on the next.
+    fn answering(
+        name: &str,
+        command: impl Fn(u16) -> Command,
+        request: &str,
+        expected: &str,
+    ) -> Self {
+        for _ in 0..PORTS {
+            let port = free_port();
+            let mut server = Self::start(command(port), port, name);
+            if server.answers(request, expected) {
+                return server;
+            }
+            let log = server.log();
+            assert!(
+                log.contains("in use"),
+                "no answer from {} in {PATIENCE:?}; its log:\n{log}",
+                server.url
+            );
+        }
+        panic!("{name} found no free port {PORTS} times")
     }
 
     fn start(mut command: Command, port: u16, name: &str) -> Self {
@@ -143,22 +172,17 @@ impl Server {
         }
     }
 
-    fn wait(&mut self, request: &str, expected: &str) {
+    /// Whether it answers before it ends, or patience does.
+    fn answers(&mut self, request: &str, expected: &str) -> bool {
         let until = Instant::now() + PATIENCE;
-        while Instant::now() < until {
-            if self
-                .ask(request)
-                .is_some_and(|answer| answer.starts_with(expected))
-            {
-                return;
+        while Instant::now() < until && matches!(self.child.try_wait(), Ok(None)) {
+            let answer = self.ask(request);
+            if answer.is_some_and(|answer| answer.starts_with(expected)) {
+                return true;
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        panic!(
-            "no answer from {} in {PATIENCE:?}; its log:\n{}",
-            self.url,
-            self.log()
-        );
+        false
     }
 
     fn ask(&self, request: &str) -> Option<String> {
