@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use secretrail_engine::rule_meta::RuleLevel;
 
-use self::value::{age, bytes};
+use self::value::{age, bytes, ratio};
 pub use self::{
     input::{AwsArgs, InputArgs},
     output::{ColorChoice, ListFormat, OutputArgs, OutputDestination, OutputFormat},
@@ -223,6 +223,7 @@ pub struct BaselineArgs {
         long,
         value_name = "RATIO",
         default_value_t = 3.0,
+        value_parser = ratio,
         help_heading = "Proposal"
     )]
     pub max_fold: f64,

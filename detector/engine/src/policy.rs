@@ -147,6 +147,17 @@ impl PolicyGrant {
         subjects.any(|subject| subject.is_some_and(|id| any_matches(&self.principals, id)))
     }
 
+    /// Whether the grant refuses nothing about the access: region, source and key.
+    fn allows(&self, access: &Access) -> bool {
+        let (region, key) = (&*access.head.region, access.decrypt.key_arn.as_deref());
+        let verdicts = [
+            listed(self.regions.as_deref(), Some(region)),
+            self.allows_source(access),
+            listed(self.keys.as_deref(), key),
+        ];
+        !verdicts.contains(&PolicyVerdict::No)
+    }
+
     /// Whether the grant allows the source of the access.
     fn allows_source(&self, access: &Access) -> PolicyVerdict {
         let Some(list) = &self.sources else {
@@ -266,10 +277,7 @@ impl AccessPolicy {
     /// Judges an access by the grants that cover its secret.
     #[must_use]
     pub fn judge(&self, access: &Access) -> Expectation {
-        // With a Decrypt the secret is a parameter under the path; without one it is the path
-        // itself.
-        let folder = access.method == AccessMethod::ByPath && access.decrypt.key_arn.is_none();
-        let covering = self.covering(&access.secret, folder);
+        let covering = self.covering_of(access);
         let granted = self.granted(&covering, access);
         let (region, key) = (&*access.head.region, access.decrypt.key_arn.as_deref());
         Expectation {
@@ -325,6 +333,13 @@ impl AccessPolicy {
             verdict = PolicyVerdict::No;
         }
         verdict
+    }
+
+    fn covering_of(&self, access: &Access) -> Covering {
+        // With a Decrypt the secret is a parameter under the path; without one it is the path
+        // itself.
+        let folder = access.method == AccessMethod::ByPath && access.decrypt.key_arn.is_none();
+        self.covering(&access.secret, folder)
     }
 
     fn covering(&self, secret: &SecretRef, folder: bool) -> Covering {

@@ -10,14 +10,16 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// Where groups of a version are made, what limits them, and what limits their swap.
-const VERSIONS: [(&str, &str, &str); 2] = [
+/// Where groups of a version are made, what limits them, and what limits their swap: with the memory
+/// in the first version, alone in the second.
+const VERSIONS: [(&str, &str, &str, bool); 2] = [
     (
         "/sys/fs/cgroup/memory",
         "memory.limit_in_bytes",
         "memory.memsw.limit_in_bytes",
+        true,
     ),
-    ("/sys/fs/cgroup", "memory.max", "memory.swap.max"),
+    ("/sys/fs/cgroup", "memory.max", "memory.swap.max", false),
 ];
 
 /// A control group with a limit of memory. It is removed when it is dropped, after its process.
@@ -31,15 +33,18 @@ impl MemoryLimit {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("secretrail-test-{}-{number}", std::process::id());
-        VERSIONS.iter().find_map(|(groups, limit, swap)| {
-            let folder = Path::new(groups).join(&name);
-            fs::create_dir(&folder).ok()?;
-            let group = Self(folder);
-            fs::write(group.0.join(limit), bytes.to_string()).ok()?;
-            // Not every kernel counts swap.
-            fs::write(group.0.join(swap), bytes.to_string()).ok();
-            Some(group)
-        })
+        VERSIONS
+            .iter()
+            .find_map(|(groups, limit, swap, with_memory)| {
+                let folder = Path::new(groups).join(&name);
+                fs::create_dir(&folder).ok()?;
+                let group = Self(folder);
+                fs::write(group.0.join(limit), bytes.to_string()).ok()?;
+                // Not every kernel counts swap.
+                let most = if *with_memory { bytes } else { 0 };
+                fs::write(group.0.join(swap), most.to_string()).ok();
+                Some(group)
+            })
     }
 
     /// A command that runs the binary within the group from its first instruction on.

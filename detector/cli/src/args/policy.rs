@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{InputArgs, OutputDestination};
+use super::{InputArgs, OutputDestination, value::ratio};
 
 /// The commands about an access policy.
 #[derive(Debug, Subcommand)]
@@ -70,6 +70,7 @@ pub struct PolicyLintArgs {
         long,
         value_name = "RATIO",
         default_value_t = 3.0,
+        value_parser = ratio,
         help_heading = "Findings"
     )]
     pub max_fold: f64,

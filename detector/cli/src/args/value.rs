@@ -17,6 +17,9 @@ pub enum ValueError {
     /// Not an age.
     #[error("write a number and s, m, h, d or w, such as 30d")]
     Age,
+    /// Not a ratio.
+    #[error("write a number of 1 or more, as in 3")]
+    Ratio,
     /// Not an account id, and nothing that looks like one.
     #[error("an account id has 12 digits, such as 111122223333")]
     Account,
@@ -128,6 +131,13 @@ pub(crate) fn bytes(text: &str) -> Result<u64, ValueError> {
     }
 }
 
+/// A ratio, one or more.
+pub(crate) fn ratio(text: &str) -> Result<f64, ValueError> {
+    let ratio = text.parse::<f64>().ok();
+    let ratio = ratio.filter(|ratio| ratio.is_finite() && *ratio >= 1.0);
+    ratio.ok_or(ValueError::Ratio)
+}
+
 /// An age (`90m`, `30d`) in seconds.
 pub(crate) fn age(text: &str) -> Result<i64, ValueError> {
     let unit = text.chars().next_back().ok_or(ValueError::Age)?;
@@ -216,6 +226,14 @@ mod tests {
         assert_eq!((bytes("64M"), bytes("2G")), (Ok(64 << 20), Ok(2 << 30)));
         for wrong in ["0", "0K", "-1", "M", "1T", "99999999999G", ""] {
             assert_eq!(bytes(wrong), Err(ValueError::Bytes), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ratios_are_one_or_more() {
+        assert_eq!(ratio("2.5"), Ok(2.5));
+        for wrong in ["0.5", "-1", "nan", "inf", "x"] {
+            assert_eq!(ratio(wrong), Err(ValueError::Ratio), "{wrong}");
         }
     }
 

@@ -53,8 +53,8 @@ fn explain(args: &PolicyExplainArgs, host: &mut ProcessHost) -> Result<u8, RunFa
     let answer = policy.answer(&secret, &ids);
     print(host, &explanation(args, &answer))?;
     Ok(match answer.verdict {
-        PolicyVerdict::Yes => exit::DONE,
-        PolicyVerdict::No | PolicyVerdict::Undeclared => exit::FINDINGS,
+        PolicyVerdict::Yes if !answer.is_decoy => exit::DONE,
+        _ => exit::FINDINGS,
     })
 }
 
@@ -95,37 +95,65 @@ fn role_of(principal: &str) -> Option<String> {
 
 fn explanation(args: &PolicyExplainArgs, answer: &PolicyAnswer) -> String {
     let grants = answer.covering.iter();
-    let named: Vec<String> = grants
-        .clone()
-        .filter(|(_, names)| *names)
-        .map(|(grant, _)| grant.number.to_string())
+    let mut text = format!(
+        "secret     {}\nprincipal  {}\nexpected   {}\n",
+        sanitize::line(&args.secret),
+        sanitize::line(&args.principal),
+        verdict(answer)
+    );
+    if answer.is_decoy {
+        text.push_str("decoy      any call that names it is a critical alert\n");
+    }
+    if answer.verdict != PolicyVerdict::Yes && args.principal.contains(":assumed-role/") {
+        text.push_str(
+            "note       a session does not show the path of its role; if the role has one,\n           \
+             ask with the ARN of the role\n",
+        );
+    }
+    for grant in grants {
+        let whom = match (grant.names, grant.allows_region) {
+            (true, true) => "names the principal",
+            (true, false) => "names the principal, in other regions",
+            (false, _) => "names others",
+        };
+        writeln!(
+            text,
+            "\ngrant {} {whom}{}",
+            grant.text.number,
+            entries(&grant.text)
+        )
+        .ok();
+    }
+    text
+}
+
+fn verdict(answer: &PolicyAnswer) -> String {
+    let naming = answer.covering.iter().filter(|grant| grant.names);
+    let allowing = naming.clone().filter(|grant| grant.allows_region);
+    let allowing: Vec<String> = allowing
+        .map(|grant| grant.text.number.to_string())
         .collect();
-    let verdict = match answer.verdict {
-        PolicyVerdict::Yes => format!("yes, by grant {}", named.join(", ")),
-        PolicyVerdict::No if answer.covering.is_empty() => {
-            "no: no grant covers the secret (--strict)".to_owned()
-        }
-        PolicyVerdict::No => "no: grants cover the secret, and none names the principal".to_owned(),
+    match answer.verdict {
+        PolicyVerdict::Yes => format!("yes, by grant {}", allowing.join(", ")),
         PolicyVerdict::Undeclared => {
             "undeclared: no grant covers the secret; with --strict that is no".to_owned()
         }
-    };
-    let mut text = format!(
-        "secret     {}\nprincipal  {}\nexpected   {verdict}\n",
-        sanitize::line(&args.secret),
-        sanitize::line(&args.principal)
-    );
-    for (grant, names) in grants {
-        let whom = if *names {
-            "names the principal"
-        } else {
-            "names others"
-        };
-        writeln!(text, "\ngrant {} {whom}", grant.number).ok();
-        for (name, entries) in &grant.entries {
-            for entry in entries {
-                writeln!(text, "  {name:<17}  {}", sanitize::line(entry)).ok();
-            }
+        PolicyVerdict::No if answer.covering.is_empty() => {
+            "no: no grant covers the secret (--strict)".to_owned()
+        }
+        PolicyVerdict::No if naming.count() > 0 => {
+            "no: the grants that name the principal allow other regions only".to_owned()
+        }
+        PolicyVerdict::No => "no: grants cover the secret, and none names the principal".to_owned(),
+    }
+}
+
+/// The lists of a grant, a line for each entry, each after a line break.
+fn entries(grant: &GrantText) -> String {
+    let mut text = String::new();
+    for (name, entries) in &grant.entries {
+        for entry in entries {
+            write!(text, "\n  {name:<17}  {}", sanitize::line(entry)).ok();
         }
     }
     text
@@ -201,7 +229,7 @@ fn faults(one: &GrantUse, end: Option<EventTime>, args: &PolicyLintArgs) -> Vec<
         ));
     }
     if let Some(other) = one.covered_by {
-        faults.push(format!("grant {other} covers all that was read by it"));
+        faults.push(format!("grant {other} allows all that was read by it"));
     }
     faults
 }
@@ -234,8 +262,12 @@ fn diff(args: &PolicyDiffArgs, host: &mut ProcessHost) -> Result<u8, RunFailure>
     let mut text = String::new();
     for change in &changes {
         match change {
-            PolicyChange::Added(grant) => writeln!(text, "+ {}", title(grant)).ok(),
-            PolicyChange::Removed(grant) => writeln!(text, "- {}", title(grant)).ok(),
+            PolicyChange::Added(grant) => {
+                writeln!(text, "+ grant {}{}", grant.number, entries(grant)).ok()
+            }
+            PolicyChange::Removed(grant) => {
+                writeln!(text, "- grant {}{}", grant.number, entries(grant)).ok()
+            }
             PolicyChange::Changed { from, to } => {
                 writeln!(text, "~ {}{}", title(to), entries_changed(from, to)).ok()
             }
@@ -263,7 +295,14 @@ fn diff(args: &PolicyDiffArgs, host: &mut ProcessHost) -> Result<u8, RunFailure>
 /// The lists of a grant that differ, a line for each entry.
 fn entries_changed(from: &GrantText, to: &GrantText) -> String {
     let mut text = String::new();
-    for name in ["regions", "sources", "keys", "baseline_per_hour"] {
+    for name in [
+        "secrets",
+        "principals",
+        "regions",
+        "sources",
+        "keys",
+        "baseline_per_hour",
+    ] {
         let (old, new) = (from.entries.get(name), to.entries.get(name));
         for (mark, these, those) in [('-', old, new), ('+', new, old)] {
             let Some(these) = these else {
@@ -351,7 +390,7 @@ grants:
         let policy = at(&folder, "all.yaml", everything);
         let run = ran(&["policy", "lint", LOGS, "--policy", &policy, "-q"]);
         assert!(run.out.contains("for each)"), "{}", run.out);
-        assert!(run.out.contains("grant 1 covers all"), "{}", run.out);
+        assert!(run.out.contains("allows all that was read"), "{}", run.out);
         let run = ran(&["policy", "lint", LOGS, "--policy", POLICY, "-q"]);
         assert!(run.out.contains("grants, "), "{}", run.out);
         let empty = tempfile::tempdir().unwrap();
@@ -382,7 +421,8 @@ grants:
         }
         let none = at(&folder, "none.yaml", "version: 1\ngrants: []\n");
         let run = ran(&["policy", "diff", &old, &none]);
-        assert!(run.out.starts_with("- grant 1: "), "{}", run.out);
+        assert!(run.out.starts_with("- grant 1\n"), "{}", run.out);
+        assert!(run.out.contains("role/app"), "{}", run.out);
         let run = ran(&["policy", "diff", &old, "/no/such.yaml"]);
         assert_eq!(run.code, 2, "{}", run.err);
     }

@@ -19,8 +19,13 @@ pub(super) fn doubts(grant: &ProposedGrant, left_out: &[&Omission]) -> Vec<Strin
         let others: Vec<&str> = others.into_iter().collect();
         doubts.push(format!("reads from another account: {}", others.join(", ")));
     }
+    let secrets = grant.secrets.iter();
+    let once = secrets.filter(|item| grant.evidence.get(*item).is_some_and(|one| one.days == 1));
     if grant.days == 1 {
         doubts.push("on one day only".to_owned());
+    } else if once.clone().next().is_some() {
+        let (once, all) = (once.count(), grant.secrets.len());
+        doubts.push(format!("{once} of {all} secrets on one day only"));
     }
     if grant.by_person {
         doubts.push("read by a person".to_owned());

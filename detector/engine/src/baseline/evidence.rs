@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    networks::has_origin,
+    networks::{ListedSource, listed},
     pairs::{ReadPair, Uses},
     proposal::{ItemEvidence, ProposedGrant},
 };
@@ -11,50 +11,52 @@ use crate::glob::GlobPattern;
 
 /// What was read, by entry as it stands in the grant.
 pub(super) struct Evidence<'g> {
-    /// Entries with a `*`; all others are found by their text.
-    patterns: Vec<(&'g str, GlobPattern)>,
-    sources: &'g [String],
+    /// Patterns of secrets without their `*`, sorted. None begins another.
+    folders: Vec<&'g str>,
+    /// Patterns of keys: one for each account at most.
+    keys: Vec<(&'g str, GlobPattern)>,
+    sources: Vec<ListedSource<'g>>,
     found: BTreeMap<String, Uses>,
 }
 
 impl<'g> Evidence<'g> {
     pub(super) fn of(grant: &'g ProposedGrant) -> Self {
-        let items = grant.secrets.iter().chain(&grant.keys);
-        let patterns = items.filter(|item| item.ends_with('*'));
+        let folders = grant.secrets.iter();
+        let mut folders: Vec<&str> = folders.filter_map(|item| item.strip_suffix('*')).collect();
+        folders.sort_unstable();
+        let keys = grant.keys.iter().filter(|item| item.ends_with('*'));
         Self {
-            patterns: patterns
-                .map(|item| (&**item, GlobPattern::new(item)))
-                .collect(),
-            sources: &grant.sources,
+            folders,
+            keys: keys.map(|item| (&**item, GlobPattern::new(item))).collect(),
+            sources: grant.sources.iter().map(|item| listed(item)).collect(),
             found: BTreeMap::new(),
         }
     }
 
     /// Adds the reads of a secret, by its ARN.
-    pub(super) fn add(&mut self, secret: String, pair: &ReadPair) {
-        self.add_item(secret, &pair.uses);
+    pub(super) fn add(&mut self, secret: &str, pair: &ReadPair) {
+        let path = format!("{secret}/");
+        let at = self.folders.partition_point(|folder| *folder <= &*path);
+        let folder = at.checked_sub(1).and_then(|at| self.folders.get(at));
+        if let Some(folder) = folder.filter(|folder| path.starts_with(**folder)) {
+            let item = format!("{folder}*");
+            self.merge(&item, &pair.uses);
+        }
+        self.merge(secret, &pair.uses);
         for (key, uses) in &pair.keys {
-            self.add_item(key.to_string(), uses);
+            let all = self.keys.iter().find(|(_, pattern)| pattern.matches(key));
+            let item = all.map_or_else(|| key.to_string(), |(item, _)| (*item).to_owned());
+            self.merge(&item, uses);
         }
         for (region, uses) in &pair.regions {
             self.merge(region, uses);
         }
         for (origin, uses) in &pair.origins {
-            let mut sources = self.sources.iter();
-            if let Some(source) = sources.find(|source| has_origin(source, origin)) {
-                self.merge(source, uses);
+            let source = self.sources.iter().find(|source| source.has(origin));
+            if let Some(item) = source.map(|source| source.item.to_owned()) {
+                self.merge(&item, uses);
             }
         }
-    }
-
-    fn add_item(&mut self, item: String, uses: &Uses) {
-        let matching = self.patterns.iter();
-        let matching = matching.filter(|(_, pattern)| pattern.matches(&item));
-        let names: Vec<&str> = matching.map(|(name, _)| *name).collect();
-        for name in names {
-            self.merge(name, uses);
-        }
-        self.found.entry(item).or_default().merge(uses);
     }
 
     fn merge(&mut self, item: &str, uses: &Uses) {

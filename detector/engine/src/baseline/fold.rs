@@ -143,13 +143,14 @@ impl<'p> Inventory<'p> {
 impl<'p> GroupShare<'_, 'p> {
     /// The grant of the group if the history supports its patterns, otherwise narrower ones.
     fn supported(self, inventory: &Inventory<'p>, max_fold: f64) -> Vec<ProposedGrant> {
-        let grant = self.grant(inventory);
-        let has_days = grant.days >= FOLD_DAYS || self.group.folder.is_some();
+        let mut grant = self.grant(inventory);
+        let has_days = !self.group.folded || self.group.folder.is_some() || self.all_have_days();
         // Far below the integers that a float cannot hold.
         #[expect(clippy::cast_precision_loss, reason = "numbers of pairs")]
         let fits = grant.granted_pairs as f64 <= grant.seen_pairs as f64 * max_fold;
         let is_literal = !self.group.folded && !self.folds_names;
-        if is_literal || (fits && (has_days || grant.is_literal())) {
+        if is_literal || (fits && has_days) {
+            grant.evidence = self.evidence(&grant);
             return vec![grant];
         }
         if !self.group.folded {
@@ -157,7 +158,7 @@ impl<'p> GroupShare<'_, 'p> {
                 folds_names: false,
                 ..self
             };
-            return vec![literal.grant(inventory)];
+            return literal.supported(inventory, max_fold);
         }
         let mut by_principal: BTreeMap<&SharedStr, Vec<OwnedPair<'p>>> = BTreeMap::new();
         for pair in &self.pairs {
@@ -181,7 +182,7 @@ impl<'p> GroupShare<'_, 'p> {
         let folded = names.iter().any(|name| name.pattern.ends_with('*'));
         let reads = self.all().map(|pair| pair.uses.reads).sum();
         let enough = reads >= ENOUGH_READS;
-        let mut grant = ProposedGrant {
+        ProposedGrant {
             principals: self.group.patterns.clone(),
             secrets: names.iter().map(|name| self.owner.resource(name)).collect(),
             regions: self.regions(inventory),
@@ -215,9 +216,32 @@ impl<'p> GroupShare<'_, 'p> {
             } else {
                 Vec::new()
             },
-        };
-        grant.evidence = self.evidence(&grant);
-        grant
+        }
+    }
+
+    /// Whether each of its principals reads on enough days to stand for others.
+    fn all_have_days(&self) -> bool {
+        let mut days: BTreeMap<&SharedStr, BTreeSet<&i64>> = BTreeMap::new();
+        for pair in &self.pairs {
+            let days = days.entry(pair.principal).or_default();
+            days.extend(&pair.pair.uses.days);
+        }
+        days.values().all(|days| days.len() >= FOLD_DAYS)
+    }
+
+    /// The names, without patterns for what was read on too few days.
+    fn with_days(&self, names: Vec<StoredName>) -> Vec<StoredName> {
+        let (mut kept, thin): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| {
+            let below = self.pairs.iter().filter(|pair| name.covers(pair.target));
+            let days: BTreeSet<&i64> = below.flat_map(|pair| &pair.pair.uses.days).collect();
+            !name.pattern.ends_with('*') || days.len() >= FOLD_DAYS
+        });
+        let targets = self.pairs.iter().map(|pair| pair.target);
+        kept.extend(literal(
+            targets.filter(|target| thin.iter().any(|name| name.covers(target))),
+        ));
+        kept.sort();
+        kept
     }
 
     /// How many pairs that the history knows the grant covers.
@@ -240,7 +264,7 @@ impl<'p> GroupShare<'_, 'p> {
                 store: target.store,
                 pattern: target.name.to_string(),
             });
-            found.add(secret, pair);
+            found.add(&secret, pair);
         }
         found.finish()
     }
@@ -294,7 +318,7 @@ impl<'p> GroupShare<'_, 'p> {
         if !self.folds_names {
             return literal(targets);
         }
-        patterns(targets, self.group.folded, known)
+        self.with_days(patterns(targets, self.group.folded, known))
     }
 
     fn regions(&self, inventory: &Inventory<'p>) -> Vec<String> {

@@ -15,6 +15,18 @@ pub(super) struct StoredName {
     pub(super) pattern: String,
 }
 
+impl StoredName {
+    /// Whether it is the name of a secret, or a pattern for it.
+    pub(super) fn covers(&self, target: &SecretTarget) -> bool {
+        self.store == target.store
+            && match self.pattern.strip_suffix('*') {
+                // A path that is read as a whole is in its folder.
+                Some(prefix) => format!("{}/", target.name).starts_with(prefix),
+                None => *self.pattern == *target.name,
+            }
+    }
+}
+
 /// Names that any principal was seen to read in one account, by store.
 #[derive(Debug, Default)]
 pub(super) struct KnownNames<'p>(BTreeMap<SecretStore, SortedNames<'p>>);

@@ -30,13 +30,27 @@ pub(super) fn networks<'o>(origins: impl Iterator<Item = &'o ReadOrigin>) -> Vec
     names.into_iter().collect()
 }
 
-/// Whether a network or name, as [`networks`] gives it, has an origin.
-pub(super) fn has_origin(listed: &str, origin: &ReadOrigin) -> bool {
-    match origin {
-        ReadOrigin::Name(name) => **name == *listed,
-        ReadOrigin::Address(address) => listed
-            .parse::<IpNet>()
-            .is_ok_and(|net| net.contains(address)),
+/// A network or name, as [`networks`] gives it.
+pub(super) struct ListedSource<'g> {
+    pub(super) item: &'g str,
+    /// `None` for a name.
+    net: Option<IpNet>,
+}
+
+/// An entry of the list of sources.
+pub(super) fn listed(item: &str) -> ListedSource<'_> {
+    ListedSource {
+        item,
+        net: item.parse().ok(),
+    }
+}
+
+impl ListedSource<'_> {
+    pub(super) fn has(&self, origin: &ReadOrigin) -> bool {
+        match origin {
+            ReadOrigin::Name(name) => **name == *self.item,
+            ReadOrigin::Address(address) => self.net.is_some_and(|net| net.contains(address)),
+        }
     }
 }
 

@@ -109,16 +109,18 @@ impl ReadPair {
     }
 
     /// Forgets regions, sources and keys with fewer reads or days than the minimum. Returns whether
-    /// the pair itself has them, in one region and from one source at least: without those, its
-    /// grant would allow any.
+    /// the pair itself has them, in one region, from one source and with one key at least: without
+    /// those, its grant would allow any.
     pub(super) fn keep_frequent(&mut self, options: BaselineOptions) -> bool {
         self.regions.retain(|_, uses| uses.are_enough(options));
+        let has_key = !self.keys.is_empty();
         self.keys.retain(|_, uses| uses.are_enough(options));
         let has_origin = !self.origins.is_empty();
         self.origins.retain(|_, uses| uses.are_enough(options));
         self.uses.are_enough(options)
             && !self.regions.is_empty()
             && self.origins.is_empty() != has_origin
+            && self.keys.is_empty() != has_key
     }
 
     /// 99th percentile of the reads per hour, over hours with reads.

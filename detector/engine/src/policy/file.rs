@@ -54,7 +54,7 @@ impl PolicyFault {
     /// The error with the line of what causes it.
     fn at(self, text: &str) -> PolicyError {
         PolicyError {
-            line: line_of(text, &self.word(), 0),
+            line: line_with(text, &self.word(), 0),
             fault: self,
         }
     }
@@ -272,18 +272,28 @@ fn globs(list: &[String]) -> Vec<GlobPattern> {
 /// cannot be distinguished.
 fn line_of(text: &str, word: &str, nth: usize) -> Option<usize> {
     // The parser does not report where a value was. A grant begins with a hyphen and a key; the
-    // items of its lists are ARNs, or have no colon.
-    let mut grant_starts = text.lines().enumerate().filter(|(_, line)| {
-        line.trim_start().starts_with("- ") && line.contains(':') && !line.contains("arn:")
-    });
+    // items of its lists are ARNs, or have no colon. Entries of `replicas` begin so too.
+    let grants = text.lines().position(|line| line.starts_with("grants:"));
+    let mut grant_starts =
+        text.lines()
+            .enumerate()
+            .skip(grants.unwrap_or(0))
+            .filter(|(_, line)| {
+                line.trim_start().starts_with("- ") && line.contains(':') && !line.contains("arn:")
+            });
     let start = grant_starts.nth(nth).map_or(0, |(index, _)| index);
     line_with(text, word, start).or_else(|| line_with(text, word, 0))
 }
 
-/// The first line with a word, from 1, after so many skipped lines.
+/// The first line that begins with a word, or else one that has it, from 1, after so many skipped
+/// lines.
 fn line_with(text: &str, word: &str, skipped: usize) -> Option<usize> {
-    let mut lines = text.lines().enumerate().skip(skipped);
-    let (index, _) = lines.find(|(_, line)| line.contains(word))?;
+    let lines = text.lines().enumerate().skip(skipped);
+    let begins = |line: &str| line.trim_start_matches([' ', '-']).starts_with(word);
+    let (index, _) = lines
+        .clone()
+        .find(|(_, line)| begins(line))
+        .or_else(|| lines.clone().find(|(_, line)| line.contains(word)))?;
     Some(index + 1)
 }
 
@@ -335,6 +345,16 @@ mod tests {
             (
                 "version: 1\nreplicas:\n  - secrets: [\"*\"]\n    accounts: [12]\ngrants: []\n",
                 "line 4: `accounts` has `12`, which is not an account id",
+            ),
+            (
+                "version: 1\ntrusted_accounts: [\"111122223333\"]\nreplicas:\n  - secrets:\n    \
+                 - arn:aws:ssm:*:1:parameter/x\n    accounts: [12]\ngrants: []\n",
+                "line 6: `accounts` has `12`",
+            ),
+            (
+                "version: 1\nreplicas:\n  - secrets:\n    - arn:aws:ssm:*:1:parameter/x\ngrants:\n  \
+                 - secrets: [\"*\"]\n    principals: []\n",
+                "line 7: grant 1: `principals` is empty",
             ),
             ("version: 1\ngrants:\n  - secret: [\"*\"]\n", "line 3: "),
             ("version: 1\ngrants: [\n", "line "),

@@ -1,13 +1,14 @@
 //! What a policy says, grant by grant, for people who keep it: who may read a secret, which grants
 //! are used, and how two policies differ.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{AccessPolicy, Covering, PolicyGrant, PolicyVerdict, any_matches};
+use super::{AccessPolicy, Covering, PolicyGrant, PolicyVerdict, any_matches, listed};
 use crate::{
-    access::Access,
+    access::{Access, AccessMethod},
     glob::GlobPattern,
     ids::{SecretKey, SecretRef, SharedStr},
+    observation::CallOutcome,
     time::EventTime,
 };
 
@@ -25,14 +26,27 @@ pub struct GrantText {
 pub struct PolicyAnswer {
     /// Whether the principal is expected to read the secret.
     pub verdict: PolicyVerdict,
-    /// The grants that cover the secret, each with whether it names the principal.
-    pub covering: Vec<(GrantText, bool)>,
+    /// The grants that cover the secret.
+    pub covering: Vec<CoveringGrant>,
+    /// Whether the secret is a decoy: any call that names it is an alert.
+    pub is_decoy: bool,
 }
 
-/// How accesses use a grant.
+/// A grant that covers a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoveringGrant {
+    /// What it says.
+    pub text: GrantText,
+    /// Whether it names the principal.
+    pub names: bool,
+    /// Whether it allows reads in the region of the secret.
+    pub allows_region: bool,
+}
+
+/// How reads use a grant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GrantUse {
-    /// Number of accesses that it covers and whose principal it names.
+    /// Number of successful reads that it covers and whose principal it names.
     pub accesses: u64,
     /// Number of pairs of principal and secret among them.
     pub pairs: usize,
@@ -40,7 +54,7 @@ pub struct GrantUse {
     pub granted: usize,
     /// Event time of the last; `None` without any.
     pub last: Option<EventTime>,
-    /// The first other grant, from 1, that covers every one of them too.
+    /// The first other grant, from 1, that allows every one of them too and is not needed less.
     pub covered_by: Option<usize>,
 }
 
@@ -51,7 +65,7 @@ pub enum PolicyChange {
     Added(GrantText),
     /// Only the old policy has it.
     Removed(GrantText),
-    /// Secrets and principals are the same, and something else is not.
+    /// Secrets or principals are the same, and something else is not.
     Changed {
         /// The grant in the old policy.
         from: GrantText,
@@ -102,8 +116,8 @@ impl PolicyGrant {
 
 impl GrantText {
     /// What makes it the same grant in another policy.
-    fn subject(&self) -> [Option<&BTreeSet<String>>; 2] {
-        ["secrets", "principals"].map(|name| self.entries.get(name))
+    fn subject(&self) -> [Option<BTreeSet<String>>; 2] {
+        ["secrets", "principals"].map(|name| self.entries.get(name).cloned())
     }
 }
 
@@ -114,20 +128,28 @@ impl AccessPolicy {
         let covering = self.covering(secret, false);
         let covering = covering.iter().filter_map(|index| {
             let grant = self.grants.get(*index)?;
-            let names = principal
-                .iter()
-                .any(|id| any_matches(&grant.principals, id));
-            Some((grant.text(index + 1), names))
+            let regions = grant.regions.as_deref();
+            Some(CoveringGrant {
+                text: grant.text(index + 1),
+                names: principal
+                    .iter()
+                    .any(|id| any_matches(&grant.principals, id)),
+                allows_region: listed(regions, Some(&secret.region)) == PolicyVerdict::Yes,
+            })
         });
-        let covering: Vec<(GrantText, bool)> = covering.collect();
-        let verdict = if covering.iter().any(|(_, names)| *names) {
+        let covering: Vec<CoveringGrant> = covering.collect();
+        let verdict = if covering.iter().any(|one| one.names && one.allows_region) {
             PolicyVerdict::Yes
         } else if covering.is_empty() && !self.strict {
             PolicyVerdict::Undeclared
         } else {
             PolicyVerdict::No
         };
-        PolicyAnswer { verdict, covering }
+        PolicyAnswer {
+            verdict,
+            covering,
+            is_decoy: self.is_decoy(secret),
+        }
     }
 
     /// How accesses use each grant, in the order of the policy.
@@ -139,7 +161,7 @@ impl AccessPolicy {
             principals: BTreeSet::new(),
             secrets: BTreeMap::new(),
         };
-        for access in accesses {
+        for access in accesses.filter(|access| is_read(access)) {
             if let Some(principal) = &access.head.principal.id {
                 tally.add(principal, access);
             }
@@ -156,23 +178,22 @@ impl AccessPolicy {
     /// What another policy changes: grants, then the lists beside them.
     #[must_use]
     pub fn changes(&self, new: &Self) -> Vec<PolicyChange> {
-        let mut added: Vec<GrantText> = new.grant_texts().collect();
-        let mut changes = Vec::new();
-        for from in self.grant_texts() {
-            // One that is the same in everything comes before one with the same subject.
-            let same = added.iter().position(|to| to.entries == from.entries);
-            let alike = || added.iter().position(|to| to.subject() == from.subject());
-            match same.or_else(alike) {
-                Some(at) => {
-                    let to = added.remove(at);
-                    if to.entries != from.entries {
-                        changes.push(PolicyChange::Changed { from, to });
-                    }
-                }
-                None => changes.push(PolicyChange::Removed(from)),
-            }
-        }
-        changes.extend(added.into_iter().map(PolicyChange::Added));
+        let mut left = Unpaired {
+            old: self.grant_texts().collect(),
+            new: new.grant_texts().collect(),
+        };
+        // What is the same in everything is paired before what has the same subject.
+        left.pair(|grant| grant.entries.clone());
+        let mut pairs = left.pair(GrantText::subject);
+        pairs.extend(left.pair(|grant| grant.entries.get("secrets").cloned()));
+        pairs.extend(left.pair(|grant| grant.entries.get("principals").cloned()));
+        pairs.sort();
+        let pairs = pairs.into_iter();
+        let mut changes: Vec<PolicyChange> = pairs
+            .map(|(from, to)| PolicyChange::Changed { from, to })
+            .collect();
+        changes.extend(left.old.into_iter().map(PolicyChange::Removed));
+        changes.extend(left.new.into_iter().map(PolicyChange::Added));
         let (from, to) = (self.entries(), new.entries());
         for (is_added, these, those) in [(false, &from, &to), (true, &to, &from)] {
             let only = these.difference(those).cloned();
@@ -196,10 +217,38 @@ impl AccessPolicy {
     }
 }
 
+/// Grants of two policies that are not yet known to be the same.
+struct Unpaired {
+    old: Vec<GrantText>,
+    new: Vec<GrantText>,
+}
+
+impl Unpaired {
+    /// Takes pairs with the same key out, in the order of the policies.
+    fn pair<K: Ord>(&mut self, key: impl Fn(&GrantText) -> K) -> Vec<(GrantText, GrantText)> {
+        let mut by_key: BTreeMap<K, VecDeque<GrantText>> = BTreeMap::new();
+        for grant in std::mem::take(&mut self.new) {
+            by_key.entry(key(&grant)).or_default().push_back(grant);
+        }
+        let mut pairs = Vec::new();
+        for from in std::mem::take(&mut self.old) {
+            let same = by_key.get_mut(&key(&from));
+            match same.and_then(VecDeque::pop_front) {
+                Some(to) => pairs.push((from, to)),
+                None => self.old.push(from),
+            }
+        }
+        self.new = by_key.into_values().flatten().collect();
+        self.new.sort();
+        pairs
+    }
+}
+
 /// What is known of the uses of a policy so far.
 struct UseTally<'p> {
     policy: &'p AccessPolicy,
     grants: Vec<GrantTally>,
+    /// The principals seen.
     principals: BTreeSet<SharedStr>,
     /// The grants that cover each secret.
     secrets: BTreeMap<SecretKey, Covering>,
@@ -211,62 +260,76 @@ struct GrantTally {
     accesses: u64,
     last: Option<EventTime>,
     pairs: BTreeSet<(SharedStr, SecretKey)>,
-    /// The grants that also cover every use of it, itself among them; `None` before the first.
+    /// Number of principals seen that it names.
+    principals: usize,
+    /// The grants that also allow every use of it, itself among them; `None` before the first.
     also: Option<BTreeSet<usize>>,
 }
 
 impl UseTally<'_> {
     fn add(&mut self, principal: &SharedStr, access: &Access) {
-        let covering = self.policy.covering(&access.secret, false);
-        let grants = covering.iter().copied();
-        let named = grants.filter(|index| {
+        if !self.principals.contains(principal) {
+            self.principals.insert(principal.clone());
+            for (tally, grant) in self.grants.iter_mut().zip(&self.policy.grants) {
+                tally.principals += usize::from(grant.names(access));
+            }
+        }
+        let covering = self.policy.covering_of(access);
+        let (mut named, mut allowing) = (Vec::new(), BTreeSet::new());
+        for index in covering.iter() {
             let grant = self.policy.grants.get(*index);
-            grant.is_some_and(|grant| grant.names(access))
-        });
-        let named: BTreeSet<usize> = named.collect();
+            if let Some(grant) = grant.filter(|grant| grant.names(access)) {
+                named.push(*index);
+                if grant.allows(access) {
+                    allowing.insert(*index);
+                }
+            }
+        }
         let key = access.secret.key();
-        for index in &named {
-            if let Some(grant) = self.grants.get_mut(*index) {
+        for index in named {
+            if let Some(grant) = self.grants.get_mut(index) {
                 grant.accesses += 1;
                 grant.last = grant.last.max(Some(access.head.time));
                 grant.pairs.insert((principal.clone(), key.clone()));
                 grant.also = Some(match grant.also.take() {
-                    Some(known) => known.intersection(&named).copied().collect(),
-                    None => named.clone(),
+                    Some(known) => known.intersection(&allowing).copied().collect(),
+                    None => allowing.clone(),
                 });
             }
         }
-        self.principals.insert(principal.clone());
         self.secrets.entry(key).or_insert(covering);
     }
 
     fn finish(self) -> Vec<GrantUse> {
-        let grants = self.grants.iter().enumerate();
+        let mut covered: Vec<usize> = vec![0; self.grants.len()];
+        for index in self.secrets.values().flat_map(|grants| grants.iter()) {
+            if let Some(secrets) = covered.get_mut(*index) {
+                *secrets += 1;
+            }
+        }
+        // Of two that allow the same, one is needed.
+        let mut spare: BTreeSet<usize> = BTreeSet::new();
+        let grants = self.grants.iter().zip(covered).enumerate();
         grants
-            .map(|(index, grant)| GrantUse {
-                accesses: grant.accesses,
-                pairs: grant.pairs.len(),
-                granted: self.granted(index).max(grant.pairs.len()),
-                last: grant.last,
-                covered_by: {
-                    let mut also = grant.also.iter().flatten();
-                    also.find(|other| **other != index).map(|other| other + 1)
-                },
+            .map(|(index, (grant, secrets))| {
+                let mut also = grant.also.iter().flatten();
+                let other = also.find(|other| **other != index && !spare.contains(other));
+                spare.extend(other.map(|_| index));
+                GrantUse {
+                    accesses: grant.accesses,
+                    pairs: grant.pairs.len(),
+                    granted: (grant.principals * secrets).max(grant.pairs.len()),
+                    last: grant.last,
+                    covered_by: other.map(|other| other + 1),
+                }
             })
             .collect()
     }
+}
 
-    /// How many pairs of the principals and secrets seen a grant covers.
-    fn granted(&self, index: usize) -> usize {
-        let Some(grant) = self.policy.grants.get(index) else {
-            return 0;
-        };
-        let principals = self.principals.iter();
-        let principals = principals.filter(|id| any_matches(&grant.principals, id));
-        let secrets = self.secrets.values();
-        let secrets = secrets.filter(|grants| grants.contains(&index));
-        principals.count() * secrets.count()
-    }
+/// Whether an access revealed a secret by a read.
+fn is_read(access: &Access) -> bool {
+    access.head.outcome == CallOutcome::Success && access.method != AccessMethod::DirectDecrypt
 }
 
 #[cfg(test)]
@@ -301,19 +364,21 @@ mod tests {
         let grants = [
             grant("prod/*", "arn:aws:iam::111122223333:role/other", ""),
             grant("prod/pay/*", ROLE, "    regions: [eu-west-1]\n"),
-            grant("test/*", ROLE, ""),
+            grant("test/*", ROLE, "    regions: [us-east-1]\n"),
         ];
         let policy = policy(&format!("grants:\n{}", grants.concat()));
         let of = |name: &str, principal: &str| {
             let answer = policy.answer(&secret(name), &[principal]);
             let grants = answer.covering.iter();
-            let grants = grants.map(|(grant, names)| (grant.number, *names));
+            let grants = grants.map(|grant| (grant.text.number, grant.names));
             (answer.verdict, grants.collect::<Vec<_>>())
         };
         let both = vec![(1, false), (2, true)];
         assert_eq!(of("prod/pay/db", ROLE), (PolicyVerdict::Yes, both));
         assert_eq!(of("prod/x", ROLE), (PolicyVerdict::No, vec![(1, false)]));
         assert_eq!(of("dev/x", ROLE), (PolicyVerdict::Undeclared, Vec::new()));
+        // It may read there, and not in the region of the secret.
+        assert_eq!(of("test/x", ROLE), (PolicyVerdict::No, vec![(3, true)]));
     }
 
     #[test]
@@ -380,8 +445,43 @@ mod tests {
                 PolicyChange::Entry { list, is_added, .. } => format!("{list} {is_added}"),
             })
             .collect();
-        let expected = ["1>2", "-2", "+3", "trusted_accounts false", "decoys true"];
+        // Of the two that are left, the principals are the same.
+        let expected = ["1>2", "2>3", "trusted_accounts false", "decoys true"];
         assert_eq!(changes, expected);
         assert_eq!(old.changes(&old), []);
+        let two = policy(&format!(
+            "grants:\n{}{}",
+            grant("a", ROLE, "    regions: [eu-west-1]\n"),
+            grant("a", ROLE, "    regions: [us-east-1]\n"),
+        ));
+        let second = policy(&format!(
+            "grants:\n{}",
+            grant("a", ROLE, "    regions: [us-east-1]\n")
+        ));
+        let changes = two.changes(&second);
+        assert!(matches!(&*changes, [PolicyChange::Removed(first)] if first.number == 1));
+    }
+
+    #[test]
+    fn a_grant_that_refuses_what_another_allows_is_no_substitute() {
+        let access = sample();
+        let principal = access.head.principal.id.clone().unwrap();
+        let one =
+            |more: &str| format!("  - secrets: [\"*\"]\n    principals: [\"{principal}\"]\n{more}");
+        let covered = |grants: [String; 2]| {
+            let policy = policy(&format!("grants:\n{}", grants.concat()));
+            let uses = policy.uses(std::iter::once(&access));
+            [uses[0].covered_by, uses[1].covered_by]
+        };
+        let elsewhere = "    regions: [xx-nowhere-1]\n";
+        assert_eq!(covered([one(""), one(elsewhere)]), [None, Some(1)]);
+        // Of two that are the same, one is needed.
+        assert_eq!(covered([one(""), one("")]), [Some(2), None]);
+        let mut denied = access.clone();
+        let mut head = (*denied.head).clone();
+        head.outcome = CallOutcome::Denied;
+        denied.head = head.into();
+        let policy = policy(&format!("grants:\n{}", one("")));
+        assert_eq!(policy.uses(std::iter::once(&denied))[0].accesses, 0);
     }
 }
