@@ -105,10 +105,8 @@ fn explanation(args: &PolicyExplainArgs, answer: &PolicyAnswer) -> String {
         text.push_str("decoy      any call that names it is a critical alert\n");
     }
     if answer.verdict != PolicyVerdict::Yes && args.principal.contains(":assumed-role/") {
-        text.push_str(
-            "note       a session does not show the path of its role; if the role has one,\n           \
-             ask with the ARN of the role\n",
-        );
+        text.push_str("note       a session does not show the path of its role; if the role has\n");
+        text.push_str("           one, ask with the ARN of the role\n");
     }
     for grant in grants {
         let whom = match (grant.names, grant.allows_region) {
