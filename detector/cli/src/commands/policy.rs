@@ -232,25 +232,25 @@ fn faults(one: &GrantUse, end: Option<EventTime>, args: &PolicyLintArgs) -> Vec<
     faults
 }
 
-/// A grant in one line: the first of its secrets and principals.
+/// A grant in two lines: the first of its secrets and principals.
 fn title(grant: &GrantText) -> String {
-    let first = |name: &str| {
-        let list = grant.entries.get(name);
-        let first = list.and_then(|list| list.first());
-        let more = list.map_or(0, |list| list.len().saturating_sub(1));
-        let first = sanitize::line(first.map_or("", String::as_str)).into_owned();
-        if more > 0 {
-            format!("{first} and {more} more")
-        } else {
-            first
-        }
-    };
     format!(
         "grant {}: {}\n  for {}",
         grant.number,
-        first("secrets"),
-        first("principals")
+        first(grant, "secrets"),
+        first(grant, "principals")
     )
+}
+
+/// The first entry of a list, and how many more there are.
+fn first(grant: &GrantText, list: &str) -> String {
+    let entries = grant.entries.get(list);
+    let first = entries.and_then(|entries| entries.first());
+    let first = sanitize::line(first.map_or("", String::as_str));
+    match entries.map_or(0, |entries| entries.len().saturating_sub(1)) {
+        0 => first.into_owned(),
+        more => format!("{first} and {more} more"),
+    }
 }
 
 fn diff(args: &PolicyDiffArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {

@@ -289,10 +289,9 @@ fn line_of(text: &str, word: &str, nth: usize) -> Option<usize> {
 /// lines.
 fn line_with(text: &str, word: &str, skipped: usize) -> Option<usize> {
     let lines = text.lines().enumerate().skip(skipped);
-    let begins = |line: &str| line.trim_start_matches([' ', '-']).starts_with(word);
     let (index, _) = lines
         .clone()
-        .find(|(_, line)| begins(line))
+        .find(|(_, line)| line.trim_start_matches([' ', '-']).starts_with(word))
         .or_else(|| lines.clone().find(|(_, line)| line.contains(word)))?;
     Some(index + 1)
 }

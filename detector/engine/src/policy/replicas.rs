@@ -24,13 +24,14 @@ pub struct ReplicaPlace<'a> {
     pub region: &'a str,
 }
 
+fn listed(list: &[GlobPattern]) -> String {
+    let list: Vec<&str> = list.iter().map(GlobPattern::as_str).collect();
+    list.join(", ")
+}
+
 impl fmt::Display for ReplicaGrant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let listed = |list: &[GlobPattern]| {
-            let list: Vec<&str> = list.iter().map(GlobPattern::as_str).collect();
-            list.join(", ")
-        };
-        write!(f, "{}", listed(&self.secrets))?;
+        f.write_str(&listed(&self.secrets))?;
         if let Some(regions) = &self.regions {
             write!(f, " to {}", listed(regions))?;
         }

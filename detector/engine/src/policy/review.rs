@@ -83,11 +83,12 @@ pub enum PolicyChange {
     },
 }
 
+fn patterns(list: &[GlobPattern]) -> BTreeSet<String> {
+    list.iter().map(|one| one.as_str().to_owned()).collect()
+}
+
 impl PolicyGrant {
     fn text(&self, number: usize) -> GrantText {
-        let patterns = |list: &[GlobPattern]| -> BTreeSet<String> {
-            list.iter().map(|one| one.as_str().to_owned()).collect()
-        };
         let sources = self.sources.as_ref();
         let lists = [
             ("secrets", Some(patterns(&self.secrets))),
