@@ -332,6 +332,19 @@ impl<'a> RoleSession<'a> {
         let (role, name) = path.split_once('/')?;
         Some(Self { arn, role, name })
     }
+
+    /// ARN of the role, without its path, which a session ARN lacks.
+    fn role_arn(self) -> String {
+        let Self { arn, role, .. } = self;
+        format!("arn:{}:iam::{}:role/{role}", arn.partition, arn.account)
+    }
+}
+
+/// ARN of the role of a session, by the ARN of the session; without the path of the role. `None`
+/// for any other ARN.
+#[must_use]
+pub fn role_of_session(arn: &str) -> Option<String> {
+    RoleSession::parse(arn).map(RoleSession::role_arn)
 }
 
 /// ARN of the role behind a session.
@@ -341,10 +354,7 @@ fn role_arn<'r>(
 ) -> Option<Cow<'r, str>> {
     // Policies name roles with their path. The session ARN lacks it and the issuer's ARN has it;
     // but the issuer is often an empty object.
-    lent(&identity.session_issuer().arn).or_else(|| {
-        let RoleSession { arn, role, .. } = session?;
-        Some(format!("arn:{}:iam::{}:role/{role}", arn.partition, arn.account).into())
-    })
+    lent(&identity.session_issuer().arn).or_else(|| Some(session?.role_arn().into()))
 }
 
 /// Name of the role behind a session, from the best available ARN.

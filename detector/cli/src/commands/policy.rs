@@ -11,6 +11,7 @@ use secretrail_engine::{
         AccessPolicy, PolicyVerdict,
         review::{GrantText, GrantUse, PolicyAnswer, PolicyChange},
     },
+    principal::role_of_session,
     rule::RuleSet,
     sanitize,
     time::EventTime,
@@ -45,7 +46,7 @@ fn explain(args: &PolicyExplainArgs, host: &mut ProcessHost) -> Result<u8, RunFa
     let (policy, _) = rules_and_policy::policy_text(&args.policy)?;
     let policy = policy.strict(args.strict);
     let secret = secret(&args.secret)?;
-    let role = role_of(&args.principal);
+    let role = role_of_session(&args.principal);
     let ids: Vec<&str> = [Some(&*args.principal), role.as_deref()]
         .into_iter()
         .flatten()
@@ -82,17 +83,6 @@ fn secret(arn: &str) -> Result<SecretRef, RunFailure> {
     }
 }
 
-/// The role of a session; `None` for other principals.
-fn role_of(principal: &str) -> Option<String> {
-    let arn = ArnParts::parse(principal).filter(|arn| arn.service == "sts")?;
-    let role = arn.resource.strip_prefix("assumed-role/")?;
-    let (role, _) = role.split_once('/')?;
-    Some(format!(
-        "arn:{}:iam::{}:role/{role}",
-        arn.partition, arn.account
-    ))
-}
-
 fn explanation(args: &PolicyExplainArgs, answer: &PolicyAnswer) -> String {
     let grants = answer.covering.iter();
     let mut text = format!(
@@ -114,13 +104,8 @@ fn explanation(args: &PolicyExplainArgs, answer: &PolicyAnswer) -> String {
             (true, false) => "names the principal, in other regions",
             (false, _) => "names others",
         };
-        writeln!(
-            text,
-            "\ngrant {} {whom}{}",
-            grant.text.number,
-            entries(&grant.text)
-        )
-        .ok();
+        let number = grant.text.number;
+        writeln!(text, "\ngrant {number} {whom}{}", entries(&grant.text)).ok();
     }
     text
 }
@@ -155,6 +140,11 @@ fn entries(grant: &GrantText) -> String {
         }
     }
     text
+}
+
+/// A grant with its lists.
+fn whole(grant: &GrantText) -> String {
+    format!("grant {}{}", grant.number, entries(grant))
 }
 
 fn lint(args: &PolicyLintArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
@@ -260,12 +250,8 @@ fn diff(args: &PolicyDiffArgs, host: &mut ProcessHost) -> Result<u8, RunFailure>
     let mut text = String::new();
     for change in &changes {
         match change {
-            PolicyChange::Added(grant) => {
-                writeln!(text, "+ grant {}{}", grant.number, entries(grant)).ok()
-            }
-            PolicyChange::Removed(grant) => {
-                writeln!(text, "- grant {}{}", grant.number, entries(grant)).ok()
-            }
+            PolicyChange::Added(grant) => writeln!(text, "+ {}", whole(grant)).ok(),
+            PolicyChange::Removed(grant) => writeln!(text, "- {}", whole(grant)).ok(),
             PolicyChange::Changed { from, to } => {
                 writeln!(text, "~ {}{}", title(to), entries_changed(from, to)).ok()
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::proposal::{Omission, ProposedGrant};
-use crate::glob::GlobPattern;
+use crate::{glob::GlobPattern, ids::is_account};
 
 /// Warnings for the reviewer of a grant. The omissions are sorted by principal.
 pub(super) fn doubts(grant: &ProposedGrant, left_out: &[&Omission]) -> Vec<String> {
@@ -76,8 +76,7 @@ fn account_of_principal(name: &str) -> Option<&str> {
         return Some(account_of(name));
     }
     let account = name.split(':').next().unwrap_or(name);
-    let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
-    is_account.then_some(account)
+    is_account(account).then_some(account)
 }
 
 /// The account in an ARN or in a pattern of one.

@@ -7,8 +7,8 @@ use crate::{
     baseline::{
         convention::Convention,
         evidence::Evidence,
-        groups::{OwnedPair, PrincipalGroup, groups},
-        names::{KnownNames, StoredName, literal, patterns},
+        groups::{Grantees, OwnedPair, groups},
+        names::{FOLD_DAYS, KnownNames, StoredName, literal, patterns},
         networks::networks,
         pairs::{ENOUGH_READS, ReadOrigin, ReadPair, ReadPairs, SecretTarget},
         proposal::{ItemEvidence, ProposedGrant},
@@ -19,9 +19,6 @@ use crate::{
 
 /// Most KMS keys listed one by one; beyond that, all keys of their accounts are granted.
 const LISTED_KEYS: usize = 3;
-
-/// Days with reads from which on siblings become a pattern, unless a convention stands for it.
-const FOLD_DAYS: usize = 2;
 
 /// Public addresses from which on a reader may be one whose addresses never repeat.
 const ROAMING: usize = 8;
@@ -46,7 +43,7 @@ struct Inventory<'p> {
 
 /// What one group reads from one account: becomes one grant.
 struct GroupShare<'g, 'p> {
-    group: &'g PrincipalGroup<'p>,
+    grantees: &'g Grantees,
     owner: SecretOwner<'p>,
     /// Never empty.
     pairs: Vec<OwnedPair<'p>>,
@@ -68,9 +65,9 @@ pub(super) fn grants(pairs: &ReadPairs, max_fold: f64) -> Vec<ProposedGrant> {
                 .push(*pair);
         }
         grants.extend(by_owner.into_iter().flat_map(|(owner, pairs)| {
-            let group = &group;
+            let grantees = &group.grantees;
             let share = GroupShare {
-                group,
+                grantees,
                 owner,
                 pairs,
                 folds_names: true,
@@ -144,16 +141,17 @@ impl<'p> GroupShare<'_, 'p> {
     /// The grant of the group if the history supports its patterns, otherwise narrower ones.
     fn supported(self, inventory: &Inventory<'p>, max_fold: f64) -> Vec<ProposedGrant> {
         let mut grant = self.grant(inventory);
-        let has_days = !self.group.folded || self.group.folder.is_some() || self.all_have_days();
+        let has_days =
+            !self.grantees.folded || self.grantees.folder.is_some() || self.all_have_days();
         // Far below the integers that a float cannot hold.
         #[expect(clippy::cast_precision_loss, reason = "numbers of pairs")]
         let fits = grant.granted_pairs as f64 <= grant.seen_pairs as f64 * max_fold;
-        let is_literal = !self.group.folded && !self.folds_names;
+        let is_literal = !self.grantees.folded && !self.folds_names;
         if is_literal || (fits && has_days) {
             grant.evidence = self.evidence(&grant);
             return vec![grant];
         }
-        if !self.group.folded {
+        if !self.grantees.folded {
             let literal = Self {
                 folds_names: false,
                 ..self
@@ -165,9 +163,8 @@ impl<'p> GroupShare<'_, 'p> {
             by_principal.entry(pair.principal).or_default().push(*pair);
         }
         let alone = by_principal.into_iter().flat_map(|(principal, pairs)| {
-            let group = PrincipalGroup::alone(principal, pairs.clone());
             let share = GroupShare {
-                group: &group,
+                grantees: &Grantees::alone(principal),
                 owner: self.owner,
                 pairs,
                 folds_names: true,
@@ -183,7 +180,7 @@ impl<'p> GroupShare<'_, 'p> {
         let reads = self.all().map(|pair| pair.uses.reads).sum();
         let enough = reads >= ENOUGH_READS;
         ProposedGrant {
-            principals: self.group.patterns.clone(),
+            principals: self.grantees.patterns.clone(),
             secrets: names.iter().map(|name| self.owner.resource(name)).collect(),
             regions: self.regions(inventory),
             // With few reads, a list would make the next address or key an alert.
@@ -229,24 +226,9 @@ impl<'p> GroupShare<'_, 'p> {
         days.values().all(|days| days.len() >= FOLD_DAYS)
     }
 
-    /// The names, without patterns for what was read on too few days.
-    fn with_days(&self, names: Vec<StoredName>) -> Vec<StoredName> {
-        let (mut kept, thin): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| {
-            let below = self.pairs.iter().filter(|pair| name.covers(pair.target));
-            let days: BTreeSet<&i64> = below.flat_map(|pair| &pair.pair.uses.days).collect();
-            !name.pattern.ends_with('*') || days.len() >= FOLD_DAYS
-        });
-        let targets = self.pairs.iter().map(|pair| pair.target);
-        kept.extend(literal(
-            targets.filter(|target| thin.iter().any(|name| name.covers(target))),
-        ));
-        kept.sort();
-        kept
-    }
-
     /// How many pairs that the history knows the grant covers.
     fn granted_pairs(&self, names: &[StoredName], inventory: &Inventory<'p>) -> usize {
-        let patterns = self.group.patterns.iter();
+        let patterns = self.grantees.patterns.iter();
         let principals: usize = patterns.map(|pattern| inventory.covered(pattern)).sum();
         let known = inventory.names.get(&self.owner);
         let names = names.iter();
@@ -260,11 +242,7 @@ impl<'p> GroupShare<'_, 'p> {
     fn evidence(&self, grant: &ProposedGrant) -> BTreeMap<String, ItemEvidence> {
         let mut found = Evidence::of(grant);
         for OwnedPair { target, pair, .. } in &self.pairs {
-            let secret = self.owner.resource(&StoredName {
-                store: target.store,
-                pattern: target.name.to_string(),
-            });
-            found.add(&secret, pair);
+            found.add(&self.owner.resource(&StoredName::of(target)), pair);
         }
         found.finish()
     }
@@ -300,7 +278,7 @@ impl<'p> GroupShare<'_, 'p> {
     }
 
     fn names(&self, inventory: &Inventory<'p>) -> Vec<StoredName> {
-        if let Some(folder) = &self.group.folder {
+        if let Some(folder) = &self.grantees.folder {
             // In every store where the convention holds: secrets that are not read yet will be in
             // the same folder.
             let stores = inventory.convention.stores.iter();
@@ -310,20 +288,17 @@ impl<'p> GroupShare<'_, 'p> {
             });
             return named.collect();
         }
-        let (none, targets) = (
-            KnownNames::default(),
-            self.pairs.iter().map(|pair| pair.target),
-        );
-        let known = inventory.names.get(&self.owner).unwrap_or(&none);
         if !self.folds_names {
-            return literal(targets);
+            return literal(self.pairs.iter().map(|pair| pair.target));
         }
-        self.with_days(patterns(targets, self.group.folded, known))
+        let none = KnownNames::default();
+        let known = inventory.names.get(&self.owner).unwrap_or(&none);
+        patterns(&self.pairs, self.grantees.folded, known)
     }
 
     fn regions(&self, inventory: &Inventory<'p>) -> Vec<String> {
         let seen: BTreeSet<&SharedStr> = self.all().flat_map(|pair| pair.regions.keys()).collect();
-        let by_convention = self.group.folder.is_some() && inventory.convention.everywhere;
+        let by_convention = self.grantees.folder.is_some() && inventory.convention.everywhere;
         // A group that reads in several regions is granted all regions seen in the account.
         let regions = match inventory.regions.get(self.owner.account) {
             Some(all) if seen.len() > 1 || by_convention => all,
@@ -336,7 +311,7 @@ impl<'p> GroupShare<'_, 'p> {
         let networks = networks(self.all().flat_map(|pair| pair.origins.keys()));
         // Siblings that were not seen yet may use other networks, unless all that were seen share
         // one.
-        if self.group.folded && networks.len() != 1 {
+        if self.grantees.folded && networks.len() != 1 {
             return Vec::new();
         }
         networks

@@ -10,14 +10,30 @@ use crate::{
     ids::{SecretStore, SharedStr},
 };
 
-/// Principals that share a grant, and the pattern for them.
+/// Principals that share a grant, and what they read.
 pub(super) struct PrincipalGroup<'p> {
+    pub(super) grantees: Grantees,
+    pub(super) pairs: Vec<OwnedPair<'p>>,
+}
+
+/// Whom a grant names.
+pub(super) struct Grantees {
     pub(super) patterns: Vec<String>,
     /// Whether the pattern may match principals that were not seen.
     pub(super) folded: bool,
-    /// The folder by naming convention; `None` if the group follows none.
+    /// The folder by naming convention; `None` if they follow none.
     pub(super) folder: Option<String>,
-    pub(super) pairs: Vec<OwnedPair<'p>>,
+}
+
+impl Grantees {
+    /// One principal.
+    pub(super) fn alone(principal: &SharedStr) -> Self {
+        Self {
+            patterns: vec![principal.to_string()],
+            folded: false,
+            folder: None,
+        }
+    }
 }
 
 /// A pair with its principal and secret.
@@ -42,38 +58,22 @@ pub(super) fn groups<'p>(pairs: &'p ReadPairs, convention: &Convention) -> Vec<P
         // With a convention a single role is enough: it predicts what siblings would read.
         if folder.is_some() || (principals.len() > 1 && are_siblings(&principals, pairs)) {
             groups.push(PrincipalGroup {
-                folder,
-                folded: true,
-                ..PrincipalGroup::of(&principals, format!("{stem}*"), pairs)
+                grantees: Grantees {
+                    patterns: vec![format!("{stem}*")],
+                    folded: true,
+                    folder,
+                },
+                pairs: pairs_of(&principals, pairs),
             });
         } else {
             let alone = principals.into_iter();
-            groups.extend(alone.map(|one| PrincipalGroup::of(&[one], one.to_string(), pairs)));
+            groups.extend(alone.map(|one| PrincipalGroup {
+                grantees: Grantees::alone(one),
+                pairs: pairs_of(&[one], pairs),
+            }));
         }
     }
     groups
-}
-
-impl<'p> PrincipalGroup<'p> {
-    /// A group of one principal, with these pairs of it.
-    pub(super) fn alone(principal: &SharedStr, pairs: Vec<OwnedPair<'p>>) -> Self {
-        Self {
-            patterns: vec![principal.to_string()],
-            folded: false,
-            folder: None,
-            pairs,
-        }
-    }
-
-    /// A group of exactly these principals.
-    fn of(principals: &[&'p SharedStr], pattern: String, pairs: &'p ReadPairs) -> Self {
-        Self {
-            patterns: vec![pattern],
-            folded: false,
-            folder: None,
-            pairs: pairs_of(principals, pairs),
-        }
-    }
 }
 
 fn pairs_of<'p>(principals: &[&'p SharedStr], pairs: &'p ReadPairs) -> Vec<OwnedPair<'p>> {
@@ -152,7 +152,7 @@ mod tests {
         let groups = groups(&pairs, &Convention::default());
         let total: usize = groups.iter().map(|group| group.pairs.len()).sum();
         assert_eq!(total, reads.len(), "every pair is in one group");
-        let patterns = groups.into_iter().flat_map(|group| group.patterns);
+        let patterns = groups.into_iter().flat_map(|group| group.grantees.patterns);
         let prefix = role("");
         patterns
             .map(|pattern| pattern.strip_prefix(&*prefix).unwrap().to_owned())

@@ -3,10 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{baseline::pairs::SecretTarget, ids::SecretStore, literals::begins_with_any};
+use crate::{
+    baseline::{groups::OwnedPair, pairs::SecretTarget},
+    ids::SecretStore,
+    literals::begins_with_any,
+};
 
 /// Siblings that must have been seen before a pattern replaces them.
 pub(super) const SIBLINGS: usize = 3;
+
+/// Days with reads from which on siblings become a pattern, unless a convention stands for it.
+pub(super) const FOLD_DAYS: usize = 2;
 
 /// A name of a secret or parameter, or a pattern that ends in `*`, with its store.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,14 +23,12 @@ pub(super) struct StoredName {
 }
 
 impl StoredName {
-    /// Whether it is the name of a secret, or a pattern for it.
-    pub(super) fn covers(&self, target: &SecretTarget) -> bool {
-        self.store == target.store
-            && match self.pattern.strip_suffix('*') {
-                // A path that is read as a whole is in its folder.
-                Some(prefix) => format!("{}/", target.name).starts_with(prefix),
-                None => *self.pattern == *target.name,
-            }
+    /// The name of a secret as it is.
+    pub(super) fn of(target: &SecretTarget) -> Self {
+        Self {
+            store: target.store,
+            pattern: target.name.to_string(),
+        }
     }
 }
 
@@ -79,27 +84,30 @@ impl<'p> SortedNames<'p> {
 
 /// The names as they are, each once.
 pub(super) fn literal<'p>(targets: impl Iterator<Item = &'p SecretTarget>) -> Vec<StoredName> {
-    let names = targets.map(|target| StoredName {
-        store: target.store,
-        pattern: target.name.to_string(),
-    });
-    let names: BTreeSet<StoredName> = names.collect();
+    let names: BTreeSet<StoredName> = targets.map(StoredName::of).collect();
     names.into_iter().collect()
 }
 
 /// Names and patterns in both stores. A folder that becomes a pattern in one store becomes one in
 /// the other too, if nobody else reads there: applications use the same folders in both.
 pub(super) fn patterns<'p>(
-    targets: impl Iterator<Item = &'p SecretTarget>,
+    pairs: &[OwnedPair<'p>],
     siblings: bool,
     known: &KnownNames<'p>,
 ) -> Vec<StoredName> {
+    let targets = pairs.iter().map(|pair| pair.target);
     let read: KnownNames<'p> = targets.map(|t| (t.store, &*t.name)).collect();
+    let mut days = NameDays::new();
+    for OwnedPair { target, pair, .. } in pairs {
+        let days = days.entry((target.store, &target.name)).or_default();
+        days.extend(&pair.uses.days);
+    }
     let none = SortedNames::default();
     let foldings = read.0.iter().map(|(store, read)| NameFolding {
         store: *store,
         read,
         known: known.0.get(store).unwrap_or(&none),
+        days: &days,
         siblings,
     });
     // Two passes: the patterns of both stores must be known before either is final.
@@ -114,6 +122,9 @@ pub(super) fn patterns<'p>(
         .collect()
 }
 
+/// The days with reads of each name that a group reads.
+type NameDays<'p> = BTreeMap<(SecretStore, &'p str), BTreeSet<i64>>;
+
 /// What a group reads in one store of an account.
 #[derive(Clone, Copy)]
 struct NameFolding<'s, 'p> {
@@ -122,6 +133,7 @@ struct NameFolding<'s, 'p> {
     read: &'s SortedNames<'p>,
     /// Names that any principal reads, including those of the group.
     known: &'s SortedNames<'p>,
+    days: &'s NameDays<'p>,
     /// Whether the group has several principals.
     siblings: bool,
 }
@@ -155,6 +167,14 @@ impl NameFolding<'_, '_> {
         })
     }
 
+    /// Whether these names were read on enough days: what was done once is no habit.
+    fn has_days(self, names: &[&str]) -> bool {
+        let days = names.iter();
+        let days = days.filter_map(|name| self.days.get(&(self.store, *name)));
+        let days: BTreeSet<&i64> = days.flatten().collect();
+        days.len() >= FOLD_DAYS
+    }
+
     /// Whether enough of a folder was read: three children, and half of all names that any
     /// principal reads there. If the group reads all of them, two children are enough for several
     /// principals, and one if the folder is a pattern in the other store.
@@ -175,7 +195,7 @@ impl NameFolding<'_, '_> {
             .iter()
             .filter_map(|name| name.strip_prefix(folder)?.split('/').next())
             .collect();
-        children.len() >= enough && mine * 2 >= all
+        children.len() >= enough && mine * 2 >= all && self.has_days(read)
     }
 }
 
@@ -204,6 +224,7 @@ fn parents(name: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::baseline::pairs::ReadPair;
 
     struct Case<'a> {
         read: &'a [&'a str],
@@ -227,12 +248,16 @@ mod tests {
 
     fn check(case: &Case<'_>, expected: &[&str]) {
         let read = sorted(case.read);
+        let names = case.read.iter();
+        let days = names.map(|name| ((SecretStore::Ssm, *name), BTreeSet::from([1, 2])));
+        let days: NameDays<'_> = days.collect();
         let known = sorted(&[case.read, case.others].concat());
         let alike = case.alike.iter().map(ToString::to_string).collect();
         let folding = NameFolding {
             store: SecretStore::Ssm,
             read: &read,
             known: &known,
+            days: &days,
             siblings: case.siblings,
         };
         assert_eq!(folding.names(&alike), expected, "{read:?}");
@@ -309,6 +334,19 @@ mod tests {
         );
     }
 
+    /// The patterns for what one principal reads on two days.
+    fn of_one_reader(targets: &[SecretTarget], known: &KnownNames<'_>) -> Vec<StoredName> {
+        let mut pair = ReadPair::default();
+        pair.uses.days = BTreeSet::from([1, 2]);
+        let principal = "reader".into();
+        let pairs = targets.iter().map(|target| OwnedPair {
+            principal: &principal,
+            target,
+            pair: &pair,
+        });
+        patterns(&pairs.collect::<Vec<_>>(), false, known)
+    }
+
     #[test]
     fn a_folder_of_one_store_is_one_in_the_other() {
         let target = |store, name: &str| SecretTarget {
@@ -325,7 +363,7 @@ mod tests {
         };
         let mut all = names(&targets);
         let known = all.iter().map(|(s, n)| (*s, &**n)).collect();
-        let found = patterns(targets.iter(), false, &known);
+        let found = of_one_reader(&targets, &known);
         let found: Vec<(SecretStore, &str)> =
             found.iter().map(|n| (n.store, &*n.pattern)).collect();
         assert_eq!(
@@ -338,9 +376,6 @@ mod tests {
         let other = "pay/of-somebody-else".to_owned();
         all.push((SecretStore::SecretsManager, other));
         let known = all.iter().map(|(s, n)| (*s, &**n)).collect();
-        assert_eq!(
-            patterns(targets.iter(), false, &known)[0].pattern,
-            "pay/key"
-        );
+        assert_eq!(of_one_reader(&targets, &known)[0].pattern, "pay/key");
     }
 }
