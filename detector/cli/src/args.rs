@@ -144,20 +144,23 @@ pub struct SummaryArgs {
     /// Number of lines in each list.
     #[arg(long, value_name = "N", default_value_t = 5, help_heading = "Output")]
     pub top: usize,
-    /// Where the output goes, and what else is printed.
+    /// Format (table or json) and destination of the output.
     #[command(flatten)]
-    pub destination: OutputDestination,
+    pub output: OutputArgs,
 }
 
 /// Arguments of `explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// Id of the alert, or a unique prefix of it.
-    #[arg(value_name = "ALERT-ID")]
-    pub alert: String,
+    /// Id of an incident or alert, or a unique prefix of it.
+    #[arg(value_name = "ID")]
+    pub id: String,
     /// What to read.
     #[command(flatten)]
     pub input: InputArgs,
+    /// Show everything, with the JSON of the records; without it, one screen.
+    #[arg(long)]
+    pub raw: bool,
     /// The rules that raised the alert.
     #[command(flatten)]
     pub files: RuleFilesArgs,
@@ -255,7 +258,13 @@ pub struct ReplayArgs {
     /// the ones in use.
     #[arg(long, value_name = "RULES", help_heading = "Rules")]
     pub compare: Vec<PathBuf>,
-    /// Omit alerts below this level.
+    /// List the alerts one by one, instead of the incidents that they make.
+    #[arg(long, conflicts_with = "incidents")]
+    pub alerts: bool,
+    /// Only the incidents, in JSON without the alerts.
+    #[arg(long)]
+    pub incidents: bool,
+    /// Omit alerts and incidents below this level.
     #[arg(
         long,
         value_name = "LEVEL",

@@ -23,6 +23,8 @@ pub struct ProcessHost {
     pub stdout_is_terminal: bool,
     /// Whether standard error is a terminal.
     pub stderr_is_terminal: bool,
+    /// Width of the terminal of standard output, in cells; `None` if it is no terminal.
+    pub width: Option<usize>,
     /// Whether `NO_COLOR` is set and not empty.
     pub no_color: bool,
     /// File with the defaults of options; `None` if the user has no home directory.
@@ -154,6 +156,7 @@ pub(crate) mod for_tests {
             stderr: Box::new(io::sink()),
             stdout_is_terminal: false,
             stderr_is_terminal: false,
+            width: None,
             no_color: false,
             config: None,
             now: EventTime::parse(now).expect("a time"),

@@ -25,6 +25,8 @@ fn main() -> ExitCode {
         stderr: Box::new(io::stderr()),
         stdout_is_terminal: io::stdout().is_terminal(),
         stderr_is_terminal: io::stderr().is_terminal(),
+        width: terminal_size::terminal_size_of(io::stdout())
+            .map(|(terminal_size::Width(width), _)| usize::from(width)),
         no_color: std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()),
         config: ConfigSource::of(|name| std::env::var_os(name)),
         now: EventTime(chrono::Utc::now().timestamp()),

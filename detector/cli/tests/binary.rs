@@ -39,12 +39,12 @@ fn data_goes_to_standard_output_and_the_rest_to_standard_error() {
         .expect("runs");
     assert_eq!(run.status.code(), Some(0));
     let out = String::from_utf8(run.stdout).expect("UTF-8");
-    assert!(
-        out.lines().count() > 3
-            && out
-                .lines()
-                .all(|l| l.starts_with(r#"{"schema":"secretrail.alert/1","#))
-    );
+    let (alerts, incidents): (Vec<&str>, Vec<&str>) = out
+        .lines()
+        .partition(|line| line.starts_with(r#"{"schema":"secretrail.alert/1","#));
+    assert!(alerts.len() > 3 && incidents.len() > 1);
+    let schema = r#"{"schema":"secretrail.incident/1","#;
+    assert!(incidents.iter().all(|line| line.starts_with(schema)));
     assert!(String::from_utf8_lossy(&run.stderr).contains("secret reads   122"));
 }
 

@@ -6,6 +6,7 @@ pub mod json_v1;
 pub mod ocsf;
 mod summary;
 pub mod text;
+mod traits;
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},
@@ -13,8 +14,10 @@ use std::{
 };
 
 use self::summary::summary;
+pub use self::traits::AlertTraits;
 use crate::{
     access::Access,
+    actor::{Actor, Origin},
     digest::digest,
     evidence::Evidence,
     ids::{SecretKey, SharedStr},
@@ -26,6 +29,10 @@ use crate::{
 /// Identity of an alert: 32 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AlertId(pub SharedStr);
+
+/// Identity of an incident: 32 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IncidentId(pub SharedStr);
 
 /// The window of event time in which a window rule matched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +48,17 @@ pub struct WindowMatch {
     pub end: EventTime,
     /// What the rule counts (events or distinct values) in the window.
     pub count: u64,
+}
+
+/// An event of the evidence, to find its record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlertEvent {
+    /// `eventID`.
+    pub id: SharedStr,
+    /// `eventTime`.
+    pub time: EventTime,
+    /// Path or key of the object that contained the record.
+    pub object: SharedStr,
 }
 
 /// The result of a rule, with its evidence.
@@ -71,9 +89,18 @@ pub struct Alert {
     pub accesses: Vec<Arc<Access>>,
     /// Number of accesses, including those not listed.
     pub accesses_total: usize,
-    /// `eventID`s of the first [`ALERT_ACCESSES`] events of the evidence, accesses or not. Not in
-    /// any published form: empty in an alert that was read from JSON.
-    pub events: Vec<SharedStr>,
+    /// The first [`ALERT_ACCESSES`] events of the evidence, accesses or not, ordered by time.
+    pub events: Vec<AlertEvent>,
+    /// Who or what it is about. In an alert that was read from JSON, as far as `principal`,
+    /// `account` and `region` show it.
+    pub actor: Actor,
+    /// Where all its calls come from; in an alert that was read from JSON, those that it lists.
+    pub origin: Origin,
+    /// What its calls have been made with and from; in an alert that was read from JSON, those that
+    /// it lists.
+    pub traits: AlertTraits,
+    /// The incident that it belongs to; `None` while that is not decided.
+    pub incident: Option<IncidentId>,
     /// Whether the final evaluation has refuted it: what it calls new was seen before, in a record
     /// that came late.
     pub withdrawn: bool,
@@ -138,8 +165,20 @@ impl Alert {
                 .map(|secret| cut(secret, chars).into())
                 .collect(),
             accesses: self.accesses.iter().take(accesses).cloned().collect(),
+            events: self.shortened_events(accesses, chars),
             ..self.clone()
         }
+    }
+
+    fn shortened_events(&self, most: usize, chars: usize) -> Vec<AlertEvent> {
+        let first = self.events.iter().take(most);
+        first
+            .map(|event| AlertEvent {
+                id: cut(&event.id, chars).into(),
+                time: event.time,
+                object: cut(&event.object, chars).into(),
+            })
+            .collect()
     }
 
     /// Builds an alert from its evidence, which must not be empty and may be in any order.
@@ -162,7 +201,11 @@ impl Alert {
             secrets: secrets.first,
             secrets_total: secrets.total,
             accesses_total: accesses.len(),
-            events: event_ids(&evidence, ALERT_ACCESSES),
+            events: events(&evidence, ALERT_ACCESSES),
+            actor: Actor::of(&evidence),
+            origin: Origin::of(&evidence),
+            traits: AlertTraits::of(&evidence),
+            incident: None,
             accesses: accesses.into_iter().take(ALERT_ACCESSES).collect(),
             withdrawn: false,
             id,
@@ -191,9 +234,15 @@ fn in_order(mut evidence: Vec<Evidence>) -> Vec<Evidence> {
     evidence
 }
 
-fn event_ids(evidence: &[Evidence], most: usize) -> Vec<SharedStr> {
+fn events(evidence: &[Evidence], most: usize) -> Vec<AlertEvent> {
     let first = evidence.iter().take(most);
-    first.map(|e| e.head.event_id.clone()).collect()
+    first
+        .map(|e| AlertEvent {
+            id: e.head.event_id.clone(),
+            time: e.head.time,
+            object: e.head.object.clone(),
+        })
+        .collect()
 }
 
 /// The end of the window, or the time of the event.
@@ -275,10 +324,8 @@ mod tests {
             id: "rule".to_owned(),
             title: "Title".to_owned(),
             level: RuleLevel::High,
-            tags: Vec::new(),
-            false_positives: Vec::new(),
-            references: Vec::new(),
             file: "rule.yml".to_owned(),
+            ..RuleMeta::default()
         })
     }
 

@@ -58,7 +58,10 @@ pub mod rule_meta;
 pub mod copies;
 pub mod fact;
 
+pub mod actor;
 pub mod alert;
+pub mod incident;
+
 pub mod correlate;
 pub mod event_selectors;
 pub mod policy;

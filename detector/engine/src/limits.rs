@@ -66,6 +66,29 @@ pub const ALERT_ACCESSES: usize = 10;
 /// Largest number of secrets listed in an alert; the alert also has the total.
 pub const ALERT_SECRETS: usize = 100;
 
+/// Largest number of sources, regions, sessions, access keys and clients listed in an alert, each;
+/// further ones are left out.
+pub const ALERT_TRAITS: usize = 20;
+
+/// Longest quiet time in seconds between neighbouring alerts of one incident.
+pub const INCIDENT_GAP_SECS: i64 = 6 * 3_600;
+
+/// Longest incident in seconds, from its first to its last alert; what follows is a new one.
+pub const INCIDENT_MAX_SECS: i64 = 3 * 24 * 3_600;
+
+/// Largest number of alerts listed in an incident; it also has the total.
+pub const INCIDENT_ALERTS: usize = 200;
+
+/// Largest number of secrets listed in an incident; it also has the total.
+pub const INCIDENT_SECRETS: usize = 50;
+
+/// Largest number of sources, regions, sessions, access keys and clients listed in an incident,
+/// each; it also has the totals.
+pub const INCIDENT_TRAITS: usize = 20;
+
+/// Largest number of rules listed in an incident; it also has the total.
+pub const INCIDENT_RULES: usize = 50;
+
 /// Margin in seconds of event time around pending events: other events within it are considered
 /// when they are joined.
 ///

@@ -5,13 +5,14 @@ use std::{fmt, str::FromStr};
 use crate::parse_enum::parse_enum;
 
 /// Severity of a rule's alerts: the levels of Sigma, from lowest to highest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RuleLevel {
     /// For information only.
     Informational,
     /// Worth a look in bulk.
     Low,
     /// Worth a look; also the level of rules without one.
+    #[default]
     Medium,
     /// Investigate today.
     High,
@@ -68,8 +69,11 @@ pub fn timespan_secs(text: &str) -> Option<i64> {
     i64::try_from(parsed.seconds).ok().filter(|secs| *secs > 0)
 }
 
+/// Most characters of [`RuleMeta::gist`], unless the first sentence alone is longer.
+const GIST: usize = 260;
+
 /// Descriptive data of a rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RuleMeta {
     /// `id` of the rule; its name or title if it has none.
     pub id: String,
@@ -79,8 +83,14 @@ pub struct RuleMeta {
     pub level: RuleLevel,
     /// `tags`, e.g. `attack.t1555.006`.
     pub tags: Vec<String>,
+    /// `description`; empty if it has none.
+    pub description: String,
     /// `falsepositives`: known benign causes.
     pub false_positives: Vec<String>,
+    /// `secretrail.next_steps`: what to check and to do, in this order.
+    pub next_steps: Vec<String>,
+    /// Whether it asks what was seen before (`seen.*`): its alerts are about something new.
+    pub asks_for_seen: bool,
     /// `references`: links to sources.
     pub references: Vec<String>,
     /// The file that contains the rule.
@@ -88,6 +98,21 @@ pub struct RuleMeta {
 }
 
 impl RuleMeta {
+    /// The first sentences of its description, on one line: what it detects, and why that matters.
+    #[must_use]
+    pub fn gist(&self) -> String {
+        let words: Vec<&str> = self.description.split_whitespace().collect();
+        let text = words.join(" ");
+        let mut end = 0;
+        for sentence in text.split_inclusive(". ") {
+            if end > 0 && end + sentence.len() > GIST {
+                break;
+            }
+            end += sentence.len();
+        }
+        text.get(..end).unwrap_or(&text).trim_end().to_owned()
+    }
+
     /// The ATT&CK techniques among its tags as Sigma writes them, without their `t`: `1555.006`.
     pub fn techniques(&self) -> impl Iterator<Item = &str> {
         let tags = self.tags.iter();
@@ -107,6 +132,23 @@ mod tests {
         }
         let error = "High".parse::<RuleLevel>().unwrap_err().to_string();
         assert!(error.starts_with("`High` is not a level; use informational, "));
+    }
+
+    #[test]
+    fn a_gist_is_of_whole_sentences_and_one_line() {
+        let gist = |description: &str| {
+            let description = description.to_owned();
+            RuleMeta {
+                description,
+                ..RuleMeta::default()
+            }
+            .gist()
+        };
+        assert_eq!(gist("Detects a.\n  Or b.\n"), "Detects a. Or b.");
+        let long = "x".repeat(300);
+        assert_eq!(gist(&format!("{long}. More.")), format!("{long}."));
+        assert_eq!(gist(&format!("First. {long}.")), "First.");
+        assert_eq!(gist(""), "");
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub struct RunSettings {
     pub quiet: bool,
     /// Whether the output is coloured.
     pub color: bool,
+    /// Width of text for people, in cells of the terminal.
+    pub width: usize,
     /// Whether to show a progress bar: standard error is a terminal, and neither `--quiet` nor
     /// `--no-progress` is given.
     pub show_progress: bool,
@@ -124,6 +126,7 @@ impl RunSettings {
             lookback: LookbackPeriods::default(),
             quiet: destination.quiet,
             color: false,
+            width: width(host),
             show_progress: !destination.quiet
                 && !destination.no_progress
                 && host.stderr_is_terminal,
@@ -149,6 +152,17 @@ impl RunSettings {
             OutputFormat::Ocsf | OutputFormat::Html | OutputFormat::Parquet => Err(only_rows(what)),
         }
     }
+}
+
+/// Width of text that is not in a terminal.
+const PLAIN_WIDTH: usize = 80;
+
+/// Narrowest and widest text: beyond these, lines are hard to read.
+const WIDTHS: (usize, usize) = (40, 120);
+
+fn width(host: &ProcessHost) -> usize {
+    let width = host.width.unwrap_or(PLAIN_WIDTH);
+    width.clamp(WIDTHS.0, WIDTHS.1)
 }
 
 /// The first event time of the selection; `None` for no lower bound.

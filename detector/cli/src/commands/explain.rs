@@ -1,16 +1,24 @@
-//! `explain`: one alert with its evidence. The alert comes from a file of alerts, or from the logs,
-//! which are then read twice: once for the alerts, once for the raw records.
+//! `explain`: one incident, or one alert with its evidence. It comes from a file of alerts, or from
+//! the logs, which are then read twice: once for the alerts, once for the raw records.
 
 mod records;
+mod subject;
 mod text;
 mod written;
 
 use std::{sync::Arc, time::Instant};
 
-use secretrail_engine::{alert::Alert, rule::RuleSet, rule_meta::RuleMeta, selection::Selection};
+use secretrail_engine::{
+    alert::Alert,
+    incident::{IncidentPeriods, grouping::IncidentGrouping},
+    rule::RuleSet,
+    rule_meta::RuleMeta,
+    selection::Selection,
+};
 
 use self::{
     records::records,
+    subject::ExplainedSubject,
     text::{AROUND, explained},
     written::ExplainPaths,
 };
@@ -26,7 +34,6 @@ use crate::{
         out::OpenOutput,
         run_summary::{self, RulesInUse, close, end, input_code},
     },
-    text::plural,
 };
 
 /// Runs the command and returns its exit code.
@@ -42,12 +49,12 @@ pub fn run(args: &args::ExplainArgs, host: &mut ProcessHost) -> Result<u8, RunFa
     let paths = ExplainPaths::sort(&settings.paths, &mut *host.stdin)?;
     settings.paths = paths.logs;
     match paths.alerts {
-        Some(alerts) => from_file(&alerts, args, settings, &rules, host),
+        Some(alerts) => from_file(alerts, args, settings, &rules, host),
         None => from_logs(args, &settings, rules, started, host),
     }
 }
 
-/// Explains an alert that the rules raise for these logs.
+/// Explains what the rules find in these logs.
 fn from_logs(
     args: &args::ExplainArgs,
     settings: &RunSettings,
@@ -58,9 +65,12 @@ fn from_logs(
     let policy = rules_and_policy::policy(&args.policy)?;
     let rules = &rules.with_decoys(policy.as_ref());
     let mut out = OpenOutput::open(settings)?;
-    let found = find(settings, rules, policy.as_ref(), host)?;
-    let alert = match one(&found.alerts, &args.alert) {
-        Ok(alert) => alert,
+    let mut found = find(settings, rules, policy.as_ref(), host)?;
+    let (periods, reach) = (IncidentPeriods::default(), rules.longest_window_secs());
+    let alerts = std::mem::take(&mut found.alerts);
+    let grouped = IncidentGrouping::all(periods, reach, alerts);
+    let subject = match ExplainedSubject::find(&grouped.alerts, &grouped.incidents, &args.id) {
+        Ok(subject) => subject,
         Err(failure) => {
             // Input that could not be read may be the cause.
             say(host, &run_summary::problems(&found.problems));
@@ -73,32 +83,49 @@ fn from_logs(
         }
     };
     // The first reading has already reported what cannot be read.
-    let (records, _) = records(alert, &found.objects, settings.threads, &*found.store);
-    out.raw(&explained(alert, &settings.paths, &records))?;
+    let records = match subject.shows_records(args.raw) {
+        true => {
+            records(
+                &subject.alerts,
+                &found.objects,
+                settings.threads,
+                &*found.store,
+            )
+            .0
+        }
+        false => Vec::new(),
+    };
+    out.raw(&explained(&subject, settings, &records, args.raw))?;
     out.finish(host)?;
     let in_use = RulesInUse::of(rules, policy.as_ref());
     Ok(close(settings, &found, started, Some(in_use), host))
 }
 
-/// Explains an alert from a file. Logs are only searched for its records; the rules and the policy
-/// that raised it are not needed.
+/// Explains what is in a file. Logs are only searched for records; the rules and the policy that
+/// raised the alerts are not needed.
 fn from_file(
-    alerts: &[Alert],
+    mut alerts: Vec<Alert>,
     args: &args::ExplainArgs,
     mut settings: RunSettings,
     rules: &RuleSet,
     host: &mut ProcessHost,
 ) -> Result<u8, RunFailure> {
-    let mut alert = one(alerts, &args.alert)?.clone();
-    alert.rule = Arc::new(with_file(&alert.rule, rules));
+    for alert in &mut alerts {
+        alert.rule = Arc::new(with_file(&alert.rule, rules));
+    }
+    let incidents = subject::incidents_of(&alerts);
+    let subject = ExplainedSubject::find(&alerts, &incidents, &args.id)?;
     // Before the walk: in an `AWSLogs` tree, folders of other days are not opened.
-    narrow(&mut settings.selection, &alert);
+    narrow(&mut settings.selection, &subject);
     let mut out = OpenOutput::open(&settings)?;
     let OpenedInput { store, objects } = OpenedInput::new(&settings)?;
-    let (records, mut problems) = records(&alert, &objects.objects, settings.threads, &*store);
+    let (records, mut problems) = match subject.shows_records(args.raw) {
+        true => records(&subject.alerts, &objects.objects, settings.threads, &*store),
+        false => (Vec::new(), Vec::new()),
+    };
     problems.extend(objects.problems);
     problems.sort();
-    out.raw(&explained(&alert, &settings.paths, &records))?;
+    out.raw(&explained(&subject, &settings, &records, args.raw))?;
     out.finish(host)?;
     Ok(input_code(&problems, host))
 }
@@ -117,33 +144,12 @@ fn with_file(rule: &RuleMeta, rules: &RuleSet) -> RuleMeta {
     }
 }
 
-/// Narrows the selection to the time of an alert, unless the user gave one: its records span
-/// minutes, the logs perhaps years.
-fn narrow(selection: &mut Selection, alert: &Alert) {
-    // The time of an alert of a window rule is the end of the window.
-    let first = alert
-        .accesses
-        .first()
-        .map_or(alert.time, |access| access.head.time);
+/// Narrows the selection to the time of an alert or incident, unless the user gave one: its records
+/// span minutes, the logs perhaps years.
+fn narrow(selection: &mut Selection, subject: &ExplainedSubject<'_>) {
+    let (first, last) = subject.span();
     selection.from.get_or_insert(first.plus(-AROUND));
-    selection.to.get_or_insert(alert.time.plus(AROUND));
-}
-
-/// The one alert whose id starts with `id`.
-fn one<'a>(alerts: &'a [Alert], id: &str) -> Result<&'a Alert, RunFailure> {
-    let mut fitting = alerts.iter().filter(|alert| alert.id.0.starts_with(id));
-    match (fitting.next(), fitting.count()) {
-        (Some(alert), 0) => Ok(alert),
-        (Some(_), more) => Err(RunFailure::Usage(format!(
-            "{id}: {} alert ids start with this; give more of the id",
-            more + 1
-        ))),
-        (None, _) => Err(RunFailure::Input(format!(
-            "{id}: not among the {} found; to explain an alert from logs, use the rules and the \
-             policy that raised it",
-            plural(alerts.len() as u64, "alert")
-        ))),
-    }
+    selection.to.get_or_insert(last.plus(AROUND));
 }
 
 #[cfg(test)]
@@ -153,7 +159,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        commands::tests::{LOGS, access, alert, ran, ran_with, rule},
+        commands::tests::{LOGS, POLICY, access, alert, ran, ran_with, rule},
         exit,
     };
 
@@ -162,16 +168,19 @@ mod tests {
         let rule = rule("r", "R");
         let alerts = [alert(&rule, "a"), alert(&rule, "b")];
         let id = alerts[1].id.0.to_string();
-        assert_eq!(one(&alerts, &id).unwrap().id, alerts[1].id);
-        let several = one(&alerts, "").unwrap_err();
-        assert_eq!(
-            several.to_string(),
-            ": 2 alert ids start with this; give more of the id"
-        );
+        let found = ExplainedSubject::find(&alerts, &[], &id).unwrap();
+        assert_eq!(found.alerts[0].id, alerts[1].id);
+        let several = ExplainedSubject::find(&alerts, &[], "").unwrap_err();
+        let text = several.to_string();
+        assert!(text.starts_with(": 2 ids of alerts and incidents start with this"));
+        assert!(text.contains(&format!("\n  {id} alert: R")), "{text}");
         assert_eq!(several.exit_code(), exit::USAGE);
         // Other rules may not raise the alert: that is not a usage error.
-        let none = one(&alerts, "xyz").unwrap_err();
-        assert!(none.to_string().starts_with("xyz: not among the 2 alerts"));
+        let none = ExplainedSubject::find(&alerts, &[], "xyz").unwrap_err();
+        assert!(
+            none.to_string()
+                .starts_with("xyz: not among the 2 alerts and 0 incidents")
+        );
         assert_eq!(none.exit_code(), exit::INPUT);
     }
 
@@ -180,28 +189,53 @@ mod tests {
         let mut alert = alert(&rule("r", "R"), "a");
         alert.time = EventTime(100_000);
         alert.accesses = vec![access(&[("/time", json!(EventTime(90_000).to_string()))])];
+        let subject = ExplainedSubject {
+            incident: None,
+            alerts: vec![&alert],
+        };
         let mut selection = Selection::default();
-        narrow(&mut selection, &alert);
+        narrow(&mut selection, &subject);
         assert_eq!(
             (selection.from, selection.to),
             (Some(EventTime(86_400)), Some(EventTime(103_600)))
         );
         selection.from = Some(EventTime(5));
-        narrow(&mut selection, &alert);
+        narrow(&mut selection, &subject);
         assert_eq!(selection.from, Some(EventTime(5)));
     }
 
+    /// Every id of a replay over the example logs, and what was written.
+    fn replayed() -> (String, Vec<String>) {
+        let written = ran(&["replay", LOGS, "--policy", POLICY, "-f", "jsonl", "-q"]).out;
+        let ids = written.lines().map(|line| {
+            let value: serde_json::Value = serde_json::from_str(line).unwrap();
+            value["id"].as_str().unwrap().to_owned()
+        });
+        let ids = ids.collect();
+        (written, ids)
+    }
+
     #[test]
-    fn an_alert_is_explained_the_same_from_logs_and_from_its_file() {
-        let alerts = ran(&["replay", LOGS, "-f", "jsonl", "-q"]).out;
-        let first: serde_json::Value =
-            serde_json::from_str(alerts.lines().next().unwrap()).unwrap();
-        let id = first["id"].as_str().unwrap();
-        let of_logs = ran(&["explain", id, LOGS, "-q"]);
-        let of_file = ran_with(&["explain", id, "-", LOGS, "-q"], &alerts);
-        assert_eq!((of_logs.code, of_file.code), (exit::DONE, exit::DONE));
-        assert!(of_logs.out.contains("\nrecords:\n  "), "{}", of_logs.out);
-        assert_eq!(of_logs.out, of_file.out);
+    fn alerts_and_incidents_are_explained_the_same_from_logs_and_from_their_file() {
+        let (written, ids) = replayed();
+        for id in [&ids[0], ids.last().unwrap()] {
+            let of_logs = ran(&["explain", id, LOGS, "--policy", POLICY, "-q"]);
+            let of_file = ran_with(&["explain", id, "-", LOGS, "-q"], &written);
+            assert_eq!((of_logs.code, of_file.code), (exit::DONE, exit::DONE));
+            assert_eq!(of_logs.out, of_file.out);
+        }
+    }
+
+    #[test]
+    fn what_is_explained_fits_one_screen_and_raw_shows_it_all() {
+        let (written, ids) = replayed();
+        for id in ids {
+            let short = ran_with(&["explain", &id, "-", LOGS, "-q"], &written).out;
+            let lines = short.lines().count();
+            assert!(lines <= 40, "{lines} lines:\n{short}");
+            let raw = ran_with(&["explain", &id, "-", LOGS, "-q", "--raw"], &written).out;
+            assert!(raw.contains("\"eventSource\":"), "{raw}");
+        }
     }
 
     #[test]

@@ -1,10 +1,19 @@
-//! `replay`: logs to alerts, or to a comparison of the alerts of two rule sets.
+//! `replay`: logs to incidents and alerts, or to a comparison of the alerts of two rule sets.
 
 mod compare;
 
 use std::{path::PathBuf, time::Instant};
 
-use secretrail_engine::{alert::Alert, policy::AccessPolicy, report::ReadReport, rule::RuleSet};
+use secretrail_engine::{
+    alert::Alert,
+    incident::{
+        Incident, IncidentPeriods,
+        grouping::{GroupedAlerts, IncidentGrouping},
+    },
+    policy::AccessPolicy,
+    report::ReadReport,
+    rule::RuleSet,
+};
 
 use self::compare::Comparison;
 use crate::{
@@ -23,7 +32,7 @@ use crate::{
         listing,
         out::OpenOutput,
         report,
-        run_summary::{RulesInUse, close},
+        run_summary::{self, RulesInUse, close},
     },
 };
 
@@ -83,10 +92,25 @@ fn settings(args: &args::ReplayArgs, host: &ProcessHost) -> Result<RunSettings, 
     if settings.format == OutputFormat::Parquet {
         return Err(only_rows("replay"));
     }
+    if args.incidents {
+        must_show_incidents(settings.format)?;
+    }
     rules_and_policy::refuse_as_output(&settings, &args.files, &args.policy)?;
     let compared = args.compare.iter().map(PathBuf::as_path);
     overwrite::refuse(settings.output.as_deref(), compared)?;
     Ok(settings)
+}
+
+/// Refuses formats that have no incidents.
+fn must_show_incidents(format: OutputFormat) -> Result<(), RunFailure> {
+    match format {
+        OutputFormat::Table | OutputFormat::Json | OutputFormat::Jsonl => Ok(()),
+        _ => Err(RunFailure::Usage(format!(
+            "--incidents is for -f table, json and jsonl; -f {} has the alerts, with their \
+             incident ids",
+            format.as_str()
+        ))),
+    }
 }
 
 /// Rules and policy of the run.
@@ -160,11 +184,50 @@ impl Replaying<'_, '_> {
         }
         let task = EvaluationTask::new(self.settings, rules, self.policy);
         let opened = OpenedInput::new(self.settings)?;
-        session::run(opened, task, host, &mut |mut outcome, host| {
-            outcome.alerts.retain(|alert| self.is_asked_for(alert));
-            self.out.alerts(&outcome.alerts)?;
+        let periods = IncidentPeriods::default();
+        let mut grouping = IncidentGrouping::new(periods, rules.longest_window_secs());
+        let mut incidents = Vec::new();
+        let mut found = session::run(opened, task, host, &mut |outcome, host| {
+            self.grouped(grouping.advance(outcome.alerts), &mut incidents)?;
             self.out.pass_on(host)
-        })
+        })?;
+        self.grouped(grouping.finish(), &mut incidents)?;
+        found.incidents = Some(run_summary::by_level(&incidents));
+        if self.lists_incidents() {
+            self.out.incidents(&mut incidents, host.now)?;
+        }
+        Ok(found)
+    }
+
+    /// Writes the alerts whose incidents are known, and keeps the incidents that have ended.
+    fn grouped(
+        &mut self,
+        mut grouped: GroupedAlerts,
+        incidents: &mut Vec<Incident>,
+    ) -> Result<(), RunFailure> {
+        // Filtered after the grouping: a lower alert may belong to a serious incident.
+        grouped.alerts.retain(|alert| self.is_asked_for(alert));
+        if self.lists_alerts() {
+            self.out.alerts(&grouped.alerts)?;
+        }
+        let ended = grouped.incidents.into_iter();
+        incidents.extend(ended.filter(|incident| incident.level >= self.args.min_level));
+        Ok(())
+    }
+
+    /// Whether alerts are listed: in formats for people only on request.
+    fn lists_alerts(&self) -> bool {
+        match self.settings.format {
+            OutputFormat::Table => self.args.alerts,
+            _ => !self.args.incidents,
+        }
+    }
+
+    fn lists_incidents(&self) -> bool {
+        match self.settings.format {
+            OutputFormat::Table | OutputFormat::Json | OutputFormat::Jsonl => !self.args.alerts,
+            _ => self.args.incidents,
+        }
     }
 
     /// Finds the alerts of both rule sets in the same logs and writes the comparison. The result,

@@ -1,4 +1,7 @@
-//! `summary`: one screen with who read what, what was denied, what is new, and the alerts.
+//! `summary`: one screen with the worst incidents, who read what, what was denied, what is new, and
+//! the alerts.
+
+mod json;
 
 use std::{
     cmp::Reverse,
@@ -11,6 +14,7 @@ use std::{
 use secretrail_engine::{
     access::Access,
     alert::Alert,
+    incident::{Incident, IncidentPeriods, grouping::IncidentGrouping},
     observation::CallOutcome,
     rule_meta::RuleLevel,
     seen::{LookbackPeriods, Novelty, NoveltyJudge, Sighting, since_key},
@@ -18,13 +22,14 @@ use secretrail_engine::{
 };
 
 use crate::{
-    args::{self, settings::RunSettings},
+    args::{self, OutputFormat, settings::RunSettings},
     host::{ProcessHost, RunFailure},
     input::{rules_and_policy, session::find},
     output::{
         ending::RunReading,
+        incidents,
         out::OpenOutput,
-        run_summary::{RulesInUse, close},
+        run_summary::{self, RulesInUse, close},
         table,
     },
     text::{number, plural},
@@ -42,18 +47,32 @@ const MARKS: usize = 60;
 /// [`RunFailure`]: the run ended early.
 pub fn run(args: &args::SummaryArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
-    let settings = RunSettings::plain(&args.input, &args.destination, host)?;
+    let settings = RunSettings::new(&args.input, &args.output, host)?;
+    if !matches!(settings.format, OutputFormat::Table | OutputFormat::Json) {
+        let message = "summary is for -f table and json";
+        return Err(RunFailure::Usage(message.to_owned()));
+    }
     rules_and_policy::refuse_as_output(&settings, &args.files, &args.policy)?;
     let rules = rules_and_policy::rules_with_warnings(&args.files, host)?;
     let policy = rules_and_policy::policy(&args.policy)?;
     let rules = rules.with_decoys(policy.as_ref());
     let mut out = OpenOutput::open(&settings)?;
-    let found = find(&settings, &rules, policy.as_ref(), host)?;
+    let mut found = find(&settings, &rules, policy.as_ref(), host)?;
+    let (periods, reach) = (IncidentPeriods::default(), rules.longest_window_secs());
+    let alerts = std::mem::take(&mut found.alerts);
+    let mut grouped = IncidentGrouping::all(periods, reach, alerts);
+    grouped.incidents.sort_by_cached_key(Incident::order);
+    found.incidents = Some(run_summary::by_level(&grouped.incidents));
     let is_nothing = RunReading::of(&found, &settings.selection).is_nothing();
     if is_nothing {
         out.raw("nothing was read\n")?;
     } else {
-        out.raw(&text(&found.accesses, &found.alerts, args.top))?;
+        let found = SummaryContent {
+            accesses: &found.accesses,
+            alerts: &grouped.alerts,
+            incidents: &grouped.incidents,
+        };
+        write(&found, args, &settings, host.now, &mut out)?;
     }
     out.finish_reading(is_nothing, host)?;
     let in_use = RulesInUse::of(&rules, policy.as_ref());
@@ -86,17 +105,58 @@ struct ReadTally {
     last: Option<EventTime>,
 }
 
-/// The whole screen. Accesses must be ordered by time.
-fn text(accesses: &[Arc<Access>], alerts: &[Alert], top: usize) -> String {
-    if accesses.is_empty() {
-        return "no accesses to secrets in these logs\n".to_owned();
+/// What a summary is about. Accesses are ordered by time, incidents by their suspicion.
+struct SummaryContent<'a> {
+    accesses: &'a [Arc<Access>],
+    alerts: &'a [Alert],
+    incidents: &'a [Incident],
+}
+
+fn write(
+    found: &SummaryContent<'_>,
+    args: &args::SummaryArgs,
+    settings: &RunSettings,
+    now: EventTime,
+    out: &mut OpenOutput<'_>,
+) -> Result<(), RunFailure> {
+    if settings.format == OutputFormat::Table {
+        let top = found.incidents.get(..args.top).unwrap_or(found.incidents);
+        let incidents = incidents::headlines(top, settings);
+        let more = found.incidents.len().saturating_sub(args.top);
+        return out.raw(&text(found, args, &incidents, more));
     }
-    let principals = tally(accesses, principal, secret);
-    let secrets = tally(accesses, secret, principal);
-    let mut out = String::new();
-    push_outcomes(accesses, principals.len(), secrets.len(), &mut out);
-    push_span(accesses, &mut out);
-    push_days(accesses, &mut out);
+    out.raw(&format!("{}\n", json::value(found, args.top, now)))
+}
+
+/// The whole screen.
+fn text(
+    found: &SummaryContent<'_>,
+    args: &args::SummaryArgs,
+    incidents: &str,
+    more: usize,
+) -> String {
+    let top = args.top;
+    let mut out = incidents.to_owned();
+    if more > 0 {
+        let more = plural(more as u64, "incident");
+        writeln!(out, "and {more} more; secretrail replay shows all").ok();
+    }
+    if !found.incidents.is_empty() {
+        out.push('\n');
+    }
+    if found.accesses.is_empty() {
+        out.push_str("no accesses to secrets in these logs\n");
+        return out;
+    }
+    let principals = tally(found.accesses, principal, secret);
+    let secrets = tally(found.accesses, secret, principal);
+    push_outcomes(found.accesses, principals.len(), secrets.len(), &mut out);
+    push_span(found.accesses, &mut out);
+    push_marks(found.accesses, &mut out);
+    // Of a chosen principal everything is shown, and not only the most.
+    if !args.input.principal.is_empty() {
+        push_calls(found.accesses, &mut out);
+    }
     push_ranking(["SECRETS", "PRINCIPAL"], &principals, reads, top, &mut out);
     push_ranking(["PRINCIPALS", "SECRET"], &secrets, reads, top, &mut out);
     push_ranking(
@@ -106,9 +166,42 @@ fn text(accesses: &[Arc<Access>], alerts: &[Alert], top: usize) -> String {
         top,
         &mut out,
     );
-    push_new_pairs(accesses, top, &mut out);
-    push_alerts(alerts, &mut out);
+    push_new_pairs(found.accesses, top, &mut out);
+    push_alerts(found.alerts, &mut out);
     out
+}
+
+/// Each call with its outcome: how often, on how many secrets and from how many sources, first and
+/// last.
+fn push_calls(accesses: &[Arc<Access>], out: &mut String) {
+    let mut calls: BTreeMap<(&str, CallOutcome), Vec<&Access>> = BTreeMap::new();
+    for access in accesses {
+        let call = (&*access.head.api, access.head.outcome);
+        calls.entry(call).or_default().push(access);
+    }
+    let rows = calls.iter().map(|((api, outcome), own)| {
+        let secrets: BTreeSet<String> = own.iter().map(|access| secret(access)).collect();
+        let sources: BTreeSet<_> = own.iter().map(|a| &a.head.source.ip).collect();
+        let time = |access: Option<&&Access>| {
+            access
+                .map(|access| access.head.time.to_string())
+                .unwrap_or_default()
+        };
+        [
+            (*api).to_owned(),
+            outcome.as_str().to_owned(),
+            number(own.len() as u64),
+            number(secrets.len() as u64),
+            number(sources.len() as u64),
+            time(own.first()),
+            time(own.last()),
+        ]
+    });
+    let rows: Vec<[String; 7]> = rows.collect();
+    let header = [
+        "CALL", "OUTCOME", "COUNT", "SECRETS", "SOURCES", "FIRST", "LAST",
+    ];
+    push_list(header, &rows, rows.len(), rows.len(), out);
 }
 
 /// The line of totals.
@@ -238,49 +331,65 @@ fn push_list<const N: usize>(
     };
 }
 
-/// Counts for each mark of a sparkline: one day, or several.
+/// Lengths of a mark in seconds, and how they are called; longer ones are whole days.
+const LENGTHS: [(i64, &str); 10] = [
+    (60, "minute"),
+    (5 * 60, "5 minutes"),
+    (15 * 60, "15 minutes"),
+    (30 * 60, "30 minutes"),
+    (3_600, "hour"),
+    (2 * 3_600, "2 hours"),
+    (4 * 3_600, "4 hours"),
+    (8 * 3_600, "8 hours"),
+    (12 * 3_600, "12 hours"),
+    (DAY, "day"),
+];
+
+/// Counts for each mark of a sparkline.
 #[derive(Debug, PartialEq, Eq)]
-struct DailyCounts {
-    days_a_mark: usize,
+struct SpanCounts {
+    /// What a mark covers.
+    unit: String,
     marks: Vec<OutcomeCounts>,
 }
 
-impl DailyCounts {
+impl SpanCounts {
     fn of(accesses: &[Arc<Access>]) -> Self {
-        // Ordered by time: the first and the last access give the number of days.
+        // Ordered by time: the first and the last access give the span.
         let (first, last) = match (accesses.first(), accesses.last()) {
-            (Some(first), Some(last)) => (day(first), day(last)),
-            _ => (0, 0),
+            (Some(first), Some(last)) => (first.head.time, last.head.time),
+            _ => (EventTime(0), EventTime(0)),
         };
-        let all = index(last, first) + 1;
-        let days_a_mark = all.div_ceil(MARKS);
-        let mut marks = vec![OutcomeCounts::default(); all.div_ceil(days_a_mark)];
+        let marks = |secs: i64| index(last, first.start_of(secs), secs) + 1;
+        let short = LENGTHS.iter().find(|(secs, _)| marks(*secs) <= MARKS);
+        let (secs, unit) = short.map_or_else(
+            || {
+                let days = i64::try_from(marks(DAY).div_ceil(MARKS)).unwrap_or(i64::MAX / DAY);
+                (days * DAY, format!("{days} days"))
+            },
+            |(secs, unit)| (*secs, (*unit).to_owned()),
+        );
+        // Days are counted from the first one: marks of several days begin nowhere else.
+        let start = first.start_of(secs.min(DAY));
+        let mut marks = vec![OutcomeCounts::default(); index(last, start, secs) + 1];
         for access in accesses {
-            if let Some(mark) = marks.get_mut(index(day(access), first) / days_a_mark) {
+            if let Some(mark) = marks.get_mut(index(access.head.time, start, secs)) {
                 mark.add(access.head.outcome);
             }
         }
-        Self { days_a_mark, marks }
+        Self { unit, marks }
     }
 }
 
-fn day(access: &Access) -> i64 {
-    access.head.time.0.div_euclid(DAY)
-}
-
-/// Number of days after the first one.
-fn index(day: i64, first: i64) -> usize {
-    usize::try_from(day.saturating_sub(first)).unwrap_or(0)
+/// Number of spans of `secs` seconds after a start.
+fn index(time: EventTime, start: EventTime, secs: i64) -> usize {
+    let spans = time.0.saturating_sub(start.0).div_euclid(secs);
+    usize::try_from(spans).unwrap_or(0)
 }
 
 /// Two sparklines: successful and denied accesses over time.
-fn push_days(accesses: &[Arc<Access>], out: &mut String) {
-    let DailyCounts { days_a_mark, marks } = DailyCounts::of(accesses);
-    let unit = if days_a_mark == 1 {
-        "day".to_owned()
-    } else {
-        format!("{days_a_mark} days")
-    };
+fn push_marks(accesses: &[Arc<Access>], out: &mut String) {
+    let SpanCounts { unit, marks } = SpanCounts::of(accesses);
     let reads: Vec<u64> = marks.iter().map(|mark| mark.reads).collect();
     let denied: Vec<u64> = marks.iter().map(|mark| mark.denied).collect();
     for (name, counts) in [("success", reads), ("denied", denied)] {
@@ -375,7 +484,40 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::commands::tests::{access, alert, rule};
+    use crate::commands::tests::{LOGS, POLICY, access, alert, ran, ran_with, rule};
+
+    #[test]
+    fn the_most_suspicious_incidents_come_first_and_json_has_the_same() {
+        let args = ["summary", LOGS, "--policy", POLICY, "-q", "--top", "2"];
+        let screen = ran(&args).out;
+        let lines: Vec<&str> = screen.lines().collect();
+        assert!(
+            lines[0].starts_with("CRITICAL  role/search-app in 111122223333"),
+            "{screen}"
+        );
+        assert!(screen.contains("\nand 3 incidents more;"), "{screen}");
+        let json: Value =
+            serde_json::from_str(&ran(&[&args[..], &["-f", "json"]].concat()).out).unwrap();
+        assert_eq!(json["schema"], "secretrail.summary/1");
+        assert_eq!(json["incidents"].as_array().unwrap().len(), 2);
+        assert_eq!(json["incidents_total"], 5);
+        let csv = ran(&[&args[..], &["-f", "csv"]].concat());
+        assert_eq!(csv.code, crate::exit::USAGE, "{}", csv.err);
+    }
+
+    #[test]
+    fn of_a_principal_each_call_is_shown() {
+        let screen = ran(&["summary", LOGS, "-q", "--principal", "*web-frontend"]).out;
+        let calls: Vec<&str> = screen
+            .lines()
+            .filter(|l| l.starts_with("GetSecretValue"))
+            .collect();
+        assert!(calls.iter().any(|line| line.contains("denied")), "{screen}");
+        assert!(
+            calls.iter().any(|line| line.contains("success")),
+            "{screen}"
+        );
+    }
 
     /// An access on a day in March.
     fn on(day: u32, changes: &[(&str, Value)]) -> Arc<Access> {
@@ -394,8 +536,16 @@ mod tests {
 
     #[test]
     fn an_empty_ledger_is_reported_in_one_line() {
-        let none = text(&[], &[], 5);
-        assert_eq!(none, "no accesses to secrets in these logs\n");
+        let none = ran_with(
+            &["summary", "-", "-q"],
+            r#"{"Records":[{"eventSource":
+            "ec2.amazonaws.com","eventName":"RunInstances","eventTime":"2026-03-02T10:00:00Z"}]}"#,
+        );
+        assert_eq!(
+            none.out, "no accesses to secrets in these logs\n",
+            "{}",
+            none.err
+        );
     }
 
     #[test]
@@ -420,14 +570,17 @@ mod tests {
     }
 
     #[test]
-    fn long_histories_have_several_days_to_a_mark() {
-        let short = DailyCounts::of(&[on(2, &[]), on(4, &[denied_read()])]);
-        assert_eq!((short.days_a_mark, short.marks.len()), (1, 3));
-        assert_eq!((short.marks[0].reads, short.marks[2].denied), (1, 1));
-        let start = on(2, &[]);
-        let end = access(&[("/time", json!("2026-06-30T10:00:00Z"))]);
-        let long = DailyCounts::of(&[start, end]);
-        assert_eq!(long.days_a_mark, 3);
+    fn a_mark_is_as_long_as_the_span_asks_for() {
+        let at = |time: &str| access(&[("/time", json!(time))]);
+        let day = SpanCounts::of(&[at("2026-03-02T00:00:30Z"), at("2026-03-02T23:59:30Z")]);
+        assert_eq!((&*day.unit, day.marks.len()), ("30 minutes", 48));
+        let one = SpanCounts::of(&[at("2026-03-02T10:00:30Z")]);
+        assert_eq!((&*one.unit, one.marks.len()), ("minute", 1));
+        let month = SpanCounts::of(&[on(2, &[]), on(31, &[denied_read()])]);
+        assert_eq!((&*month.unit, month.marks.len()), ("12 hours", 59));
+        assert_eq!((month.marks[0].reads, month.marks[58].denied), (1, 1));
+        let long = SpanCounts::of(&[on(2, &[]), at("2026-06-30T10:00:00Z")]);
+        assert_eq!(long.unit, "3 days");
         assert_eq!(long.marks.last().map(|mark| mark.reads), Some(1));
         assert!(long.marks.len() <= MARKS);
     }

@@ -8,7 +8,8 @@ use std::{
 use clap::Parser;
 use secretrail_engine::{
     access::{Access, json_v1::AccessV1},
-    alert::Alert,
+    actor::{Actor, Origin},
+    alert::{Alert, AlertTraits},
     rule_meta::{RuleLevel, RuleMeta},
     time::EventTime,
 };
@@ -91,10 +92,7 @@ pub(super) fn rule(id: &str, title: &str) -> Arc<RuleMeta> {
         id: id.to_owned(),
         title: title.to_owned(),
         level: RuleLevel::High,
-        tags: Vec::new(),
-        false_positives: Vec::new(),
-        references: Vec::new(),
-        file: String::new(),
+        ..RuleMeta::default()
     })
 }
 
@@ -114,6 +112,10 @@ pub(super) fn alert(rule: &Arc<RuleMeta>, event: &str) -> Alert {
         accesses: Vec::new(),
         accesses_total: 0,
         events: Vec::new(),
+        actor: Actor::by_names(None, None, None),
+        origin: Origin::default(),
+        traits: AlertTraits::default(),
+        incident: None,
         withdrawn: false,
     }
 }

@@ -18,6 +18,7 @@ use secretrail_engine::{
     policy::AccessPolicy,
     report::ReadReport,
     rule::RuleSet,
+    rule_meta::RuleLevel,
     sanitize,
     selection::SelectionTally,
     state::StateError,
@@ -59,6 +60,8 @@ pub(crate) struct SessionResult {
     pub(crate) store: Box<dyn ObjectStore>,
     /// What the selection by time, account and region took and left out.
     pub(crate) selected: SelectionTally,
+    /// Number of incidents by level; `None` where alerts were not grouped.
+    pub(crate) incidents: Option<BTreeMap<RuleLevel, u64>>,
     /// One line for each pattern of the filter that matched nothing.
     pub(crate) unmatched: Vec<String>,
 }
@@ -76,6 +79,7 @@ impl SessionResult {
             coverage: CoverageHours::default(),
             store,
             selected: SelectionTally::default(),
+            incidents: None,
             unmatched: Vec::new(),
         }
     }

@@ -27,6 +27,7 @@ const ALERT: &[&str] = &[
     "accesses_total",
     "rule_id",
     "id",
+    "incident_id",
 ];
 
 /// Longest cell of a spreadsheet, in UTF-16 units.
@@ -150,6 +151,7 @@ fn alert(alert: &Alert) -> Vec<String> {
         alert.accesses_total.to_string(),
         alert.rule.id.clone(),
         alert.id.0.to_string(),
+        or_empty(alert.incident.as_ref().map(|id| &id.0)),
     ]
 }
 

@@ -5,7 +5,9 @@ use std::{borrow::Cow, io::Write, path::Path, sync::Arc};
 use secretrail_engine::{
     access::{Access, json_v1::AccessV1},
     alert::{Alert, json_v1::AlertV1, ocsf},
+    incident::{Incident, IncidentPeriods, json_v1::IncidentV1},
     parallel, sanitize,
+    time::EventTime,
 };
 
 use crate::{
@@ -15,7 +17,7 @@ use crate::{
     },
     host::{ProcessHost, RunFailure, say},
     output::{
-        csv,
+        csv, incidents,
         parquet::ParquetRows,
         table::{self, TableSpool},
         target::{BUFFER, OutputTarget, failure},
@@ -92,6 +94,30 @@ impl<'s> OpenOutput<'s> {
             // The HTML report needs more than alerts: `replay` writes it.
             OutputFormat::Html | OutputFormat::Parquet => Err(only_rows("alerts")),
             OutputFormat::Table => self.raw(&table::alerts(alerts, self.settings)),
+        }
+    }
+
+    /// Writes incidents as they stand at `now`, the most suspicious first.
+    ///
+    /// # Errors
+    ///
+    /// [`RunFailure::Output`]: they could not be written. [`RunFailure::Usage`]: incidents do not
+    /// support the format.
+    pub(crate) fn incidents(
+        &mut self,
+        incidents: &mut [Incident],
+        now: EventTime,
+    ) -> Result<(), RunFailure> {
+        incidents.sort_by_cached_key(|incident| incident.order());
+        let periods = IncidentPeriods::default();
+        match self.settings.format {
+            OutputFormat::Json | OutputFormat::Jsonl => self.lines(incidents, |incident, out| {
+                serde_json::to_writer(out, &IncidentV1::new(incident, now, periods))
+            }),
+            OutputFormat::Table => self.raw(&incidents::list(incidents, self.settings)),
+            OutputFormat::Csv | OutputFormat::Ocsf | OutputFormat::Html | OutputFormat::Parquet => {
+                Err(only_rows("incidents"))
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use std::{
 
 use secretrail_engine::{
     access::DecryptStatus,
+    incident::Incident,
     policy::AccessPolicy,
     record_shape::RecordShape,
     report::ReadReport,
@@ -177,7 +178,7 @@ impl fmt::Display for RulesInUse {
     }
 }
 
-/// The whole run summary; `rules` is the number of rules, `None` for commands without alerts, and
+/// The lines of the run summary; `rules` is the number of rules, `None` for commands without alerts, and
 /// for runs that read nothing: no alerts would say too much.
 #[must_use]
 pub fn words(
@@ -186,7 +187,7 @@ pub fn words(
     elapsed: Duration,
     rules: Option<RulesInUse>,
     selected: &SelectionTally,
-) -> String {
+) -> Vec<String> {
     let mut lines = read(report, threads, elapsed);
     lines.extend(left_out(selected));
     lines.push(format!("secret reads   {}", number(report.reads)));
@@ -207,7 +208,7 @@ pub fn words(
     ));
     lines.push(accesses(report));
     lines.extend(rules.map(|rules| alerts(report, rules)));
-    said(&lines)
+    lines
 }
 
 /// The line about different events with one id; `None` if there are none.
@@ -241,16 +242,33 @@ fn accesses(report: &ReadReport) -> String {
 
 /// The alerts by level, the most severe first.
 fn alerts(report: &ReadReport, rules: RulesInUse) -> String {
-    let mut counts = Vec::new();
-    for level in RuleLevel::ALL.iter().rev() {
-        if let Some(count) = report.alerts.get(level) {
-            counts.push(format!("{} {level}", number(*count)));
-        }
+    format!("alerts         {} ({rules})", levels(&report.alerts))
+}
+
+/// The incidents by level, the most severe first.
+fn incidents(counts: &BTreeMap<RuleLevel, u64>) -> String {
+    format!("incidents      {}", levels(counts))
+}
+
+fn levels(counts: &BTreeMap<RuleLevel, u64>) -> String {
+    let counts = counts.iter().rev();
+    let texts: Vec<String> = counts
+        .map(|(level, count)| format!("{} {level}", number(*count)))
+        .collect();
+    if texts.is_empty() {
+        return "none".to_owned();
     }
-    if counts.is_empty() {
-        counts.push("none".to_owned());
+    texts.join(", ")
+}
+
+/// Number of incidents by level.
+#[must_use]
+pub fn by_level(incidents: &[Incident]) -> BTreeMap<RuleLevel, u64> {
+    let mut counts = BTreeMap::new();
+    for incident in incidents {
+        *counts.entry(incident.level).or_default() += 1;
     }
-    format!("alerts         {} ({rules})", counts.join(", "))
+    counts
 }
 
 /// A summary of these lines, marked with the name of the command.
@@ -301,8 +319,11 @@ pub(crate) fn close(
     let rules = rules.filter(|_| !reading.is_nothing());
     if !settings.quiet {
         let (threads, elapsed) = (settings.threads, started.elapsed());
-        let words = words(&found.report, threads, elapsed, rules, &found.selected);
-        say(host, &words);
+        let mut words = words(&found.report, threads, elapsed, rules, &found.selected);
+        if rules.is_some() {
+            words.extend(found.incidents.as_ref().map(incidents));
+        }
+        say(host, &said(&words));
     }
     say_lines(
         hint_about_named_files(&found.objects, &found.problems),
@@ -388,7 +409,7 @@ detection:
 
     fn lines(report: &ReadReport, rules: Option<RulesInUse>) -> Vec<String> {
         let none = SelectionTally::default();
-        let text = words(report, 2, Duration::from_secs(2), rules, &none);
+        let text = said(&words(report, 2, Duration::from_secs(2), rules, &none));
         text.lines().map(|line| line.trim().to_owned()).collect()
     }
 
@@ -409,13 +430,8 @@ detection:
             ..ReadReport::default()
         };
         let none = SelectionTally::default();
-        let text = words(
-            &report,
-            1,
-            Duration::from_secs(1),
-            Some(in_use(1, 0)),
-            &none,
-        );
+        let elapsed = Duration::from_secs(1);
+        let text = said(&words(&report, 1, elapsed, Some(in_use(1, 0)), &none));
         assert!(text.contains("read 1 file, ") && text.contains("1 thread)"));
         assert!(text.contains("1 key-validation Decrypt ignored)"));
         assert!(text.ends_with("alerts         none (1 rule)\n"), "{text}");

@@ -9,9 +9,11 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Alert, AlertId, WindowMatch};
+use super::{Alert, AlertEvent, AlertId, AlertTraits, IncidentId, WindowMatch};
 use crate::{
     access::json_v1::{AccessV1, UnknownForm, is_of, known, lent, some, time},
+    actor::{Actor, Origin},
+    evidence::Evidence,
     ids::SharedStr,
     rule_meta::{RuleLevel, RuleMeta},
     sanitize,
@@ -28,6 +30,9 @@ pub struct AlertV1<'a> {
     /// seen.
     id: Cow<'a, str>,
     rule: RuleV1<'a>,
+    /// The `id` of its `secretrail.incident/1`; `null` while that is not decided.
+    #[serde(default)]
+    incident_id: Option<Cow<'a, str>>,
     /// Time of the event, or the end of the window.
     time: String,
     window: Option<WindowV1>,
@@ -47,9 +52,18 @@ pub struct AlertV1<'a> {
     /// The first ten, each a `secretrail.access/1`.
     accesses: Vec<AccessV1<'a>>,
     accesses_total: usize,
+    /// The first ten events of the evidence, accesses or not.
+    #[serde(default)]
+    events: Vec<EventV1<'a>>,
     /// `true` where a record that came late shows that there was nothing to tell.
     #[serde(default)]
     withdrawn: bool,
+    /// What the rule detects.
+    #[serde(default)]
+    description: Cow<'a, str>,
+    /// What to check and to do, in this order.
+    #[serde(default)]
+    next_steps: Cow<'a, [String]>,
     false_positives: Cow<'a, [String]>,
     references: Cow<'a, [String]>,
     /// `true` where accesses, secrets or texts were omitted or truncated to fit a size limit; the
@@ -100,6 +114,16 @@ struct RuleV1<'a> {
     tags: Cow<'a, [String]>,
 }
 
+/// An event, to find its record.
+#[derive(Debug, Serialize, Deserialize)]
+struct EventV1<'a> {
+    event_id: Cow<'a, str>,
+    /// `eventTime`.
+    time: String,
+    /// Path or key of the object that contained the record.
+    object: Cow<'a, str>,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct WindowV1 {
     start: String,
@@ -115,6 +139,7 @@ impl<'a> From<&'a Alert> for AlertV1<'a> {
             schema: SCHEMA.into(),
             id: (&*alert.id.0).into(),
             rule: RuleV1::of(rule),
+            incident_id: alert.incident.as_ref().map(|id| (&*id.0).into()),
             time: alert.time.to_string(),
             window: window_match.map(WindowV1::of),
             group: window_match.map(group),
@@ -127,7 +152,10 @@ impl<'a> From<&'a Alert> for AlertV1<'a> {
             secrets_total: alert.secrets_total,
             accesses: accesses.map(|a| AccessV1::from(&**a)).collect(),
             accesses_total: alert.accesses_total,
+            events: alert.events.iter().map(EventV1::of).collect(),
             withdrawn: alert.withdrawn,
+            description: (&*rule.description).into(),
+            next_steps: (&*rule.next_steps).into(),
             false_positives: (&*rule.false_positives).into(),
             references: (&*rule.references).into(),
             truncated: false,
@@ -143,6 +171,24 @@ impl<'a> RuleV1<'a> {
             level: rule.level.as_str().into(),
             tags: (&*rule.tags).into(),
         }
+    }
+}
+
+impl<'a> EventV1<'a> {
+    fn of(event: &'a AlertEvent) -> Self {
+        Self {
+            event_id: (&*event.id).into(),
+            time: event.time.to_string(),
+            object: (&*event.object).into(),
+        }
+    }
+
+    fn read(&self) -> Result<AlertEvent, UnknownForm> {
+        Ok(AlertEvent {
+            id: (&*self.event_id).into(),
+            time: time(&self.time)?,
+            object: (&*self.object).into(),
+        })
     }
 }
 
@@ -174,6 +220,10 @@ pub fn read(value: Value) -> Result<Alert, UnknownForm> {
         .map_err(|error| UnknownForm(format!("not an alert: {error}")))?;
     is_of(&alert.schema, SCHEMA)?;
     let accesses = alert.accesses.iter();
+    let accesses: Vec<_> = accesses
+        .map(|access| access.read().map(Arc::new))
+        .collect::<Result<_, _>>()?;
+    let evidence: Vec<_> = accesses.iter().cloned().map(Evidence::access).collect();
     Ok(Alert {
         id: alert_id(&alert.id)?,
         rule: Arc::new(alert.rule_meta()?),
@@ -189,11 +239,21 @@ pub fn read(value: Value) -> Result<Alert, UnknownForm> {
             .map(|s| SharedStr::from(&**s))
             .collect(),
         secrets_total: alert.secrets_total,
-        accesses: accesses
-            .map(|access| access.read().map(Arc::new))
-            .collect::<Result<_, _>>()?,
+        accesses,
         accesses_total: alert.accesses_total,
-        events: Vec::new(),
+        events: alert
+            .events
+            .iter()
+            .map(EventV1::read)
+            .collect::<Result<_, _>>()?,
+        actor: Actor::by_names(
+            alert.principal.as_deref(),
+            alert.account.as_deref(),
+            alert.region.as_deref(),
+        ),
+        origin: Origin::of(&evidence),
+        traits: AlertTraits::of(&evidence),
+        incident: alert.incident_id.as_deref().map(incident_id).transpose()?,
         withdrawn: alert.withdrawn,
     })
 }
@@ -201,12 +261,20 @@ pub fn read(value: Value) -> Result<Alert, UnknownForm> {
 /// Parses the id of an alert. The id is printed and becomes part of keys, so anything but
 /// hexadecimal digits is rejected.
 fn alert_id(text: &str) -> Result<AlertId, UnknownForm> {
+    id(text, "alert").map(AlertId)
+}
+
+/// Parses the id of an incident, as [`alert_id`] does.
+pub(crate) fn incident_id(text: &str) -> Result<IncidentId, UnknownForm> {
+    id(text, "incident").map(IncidentId)
+}
+
+fn id(text: &str, of: &str) -> Result<SharedStr, UnknownForm> {
     if text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        Ok(AlertId(text.into()))
+        Ok(text.into())
     } else {
-        Err(UnknownForm(
-            "the alert id is not 32 hexadecimal digits".to_owned(),
-        ))
+        let message = format!("the {of} id is not 32 hexadecimal digits");
+        Err(UnknownForm(message))
     }
 }
 
@@ -217,6 +285,9 @@ impl AlertV1<'_> {
             title: self.rule.title.to_string(),
             level: known(&RuleLevel::ALL, RuleLevel::as_str, &self.rule.level)?,
             tags: self.rule.tags.to_vec(),
+            description: self.description.to_string(),
+            next_steps: self.next_steps.to_vec(),
+            asks_for_seen: false,
             false_positives: self.false_positives.to_vec(),
             references: self.references.to_vec(),
             file: String::new(),

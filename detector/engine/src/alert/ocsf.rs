@@ -187,6 +187,9 @@ struct OcsfTechnique {
 
 #[derive(Debug, Serialize)]
 struct OcsfMetadata<'a> {
+    /// The incident; absent while it is not decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_uid: Option<&'a str>,
     product: OcsfProduct,
     profiles: [&'static str; 1],
     uid: &'a str,
@@ -316,6 +319,7 @@ impl<'a> OcsfFindingInfo<'a> {
 impl<'a> OcsfMetadata<'a> {
     fn of(alert: &'a Alert) -> Self {
         Self {
+            correlation_uid: alert.incident.as_ref().map(|id| &*id.0),
             product: OcsfProduct {
                 name: "Secretrail",
                 vendor_name: "Secretrail",

@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use super::WindowMatch;
 use crate::{
-    access::AccessMethod,
-    evidence::Evidence,
-    observation::{CallOutcome, SourceKind},
+    access::AccessMethod, actor::is_from_caller, evidence::Evidence, observation::CallOutcome,
     rule_meta::RuleMeta,
 };
 
@@ -81,14 +79,6 @@ fn source(evidence: &[Evidence]) -> String {
         few if few.len() <= NAMED_SOURCES => format!("{} sources ({})", few.len(), few.join(", ")),
         many => format!("{} sources", many.len()),
     }
-}
-
-/// Whether the source of an event is that of its caller: the service that called KMS is no second
-/// machine of the reader.
-fn is_from_caller(evidence: &Evidence) -> bool {
-    let access = evidence.access.as_deref();
-    access.is_none_or(|access| access.method != AccessMethod::DecryptOnly)
-        && evidence.head.source.kind != SourceKind::Internal
 }
 
 /// The value if there is only one, otherwise the number of distinct values; `None` if there are
@@ -192,10 +182,7 @@ mod tests {
             id: "rule".to_owned(),
             title: "Title".to_owned(),
             level: RuleLevel::High,
-            tags: Vec::new(),
-            false_positives: Vec::new(),
-            references: Vec::new(),
-            file: String::new(),
+            ..RuleMeta::default()
         };
         let window_match = count.map(|count| WindowMatch {
             group: Vec::new(),

@@ -6,6 +6,7 @@ use std::fmt::{self, Write as _};
 use super::{Alert, cut};
 use crate::{
     access::{Access, AccessDecrypt, DecryptStatus},
+    ids::SharedStr,
     observation::CallOutcome,
     sanitize,
 };
@@ -17,7 +18,7 @@ pub(super) const WITHDRAWN: &str = "Withdrawn: a record that came late shows tha
 /// Most secrets listed in a body.
 const SECRETS: usize = 10;
 
-/// Most characters of one text from a log: enough for an ARN, too few to hide the rest.
+/// Most characters of one text from a log or a rule: enough for an ARN, too few to hide the rest.
 const LONGEST: usize = 300;
 
 /// Longest subject in characters; SNS takes fewer than 100.
@@ -78,9 +79,13 @@ fn write(alert: &Alert, out: &mut String) -> fmt::Result {
     }
     writeln!(out, "{summary}.\n")?;
     write_facts(alert, out)?;
+    if !rule.description.is_empty() {
+        writeln!(out, "\nwhy it matters:\n  {}", line(&rule.gist()))?;
+    }
+    write_list("check first", &rule.next_steps, out)?;
     write_secrets(alert, out)?;
     write_accesses(alert, out)?;
-    write_list("possible false positives", &rule.false_positives, out)?;
+    write_list("harmless if", &rule.false_positives, out)?;
     write_list("references", &rule.references, out)?;
     writeln!(out, "\nalert {}, rule {}", alert.id.0, line(&rule.id))
 }
@@ -95,24 +100,28 @@ fn write_facts(alert: &Alert, out: &mut String) -> fmt::Result {
         )?,
         _ => writeln!(out, "time       {}", alert.time)?,
     }
-    for (name, value) in [
-        ("account", &alert.account),
-        ("region", &alert.region),
-        ("principal", &alert.principal),
-    ] {
-        let value = value.as_deref().map(line);
-        let value = value.unwrap_or_else(|| "several or unknown".to_owned());
-        writeln!(out, "{name:<11}{value}")?;
-    }
+    let account = known(alert.account.as_ref());
+    writeln!(
+        out,
+        "where      account {account}, region {}",
+        known(alert.region.as_ref())
+    )?;
+    writeln!(out, "principal  {}", known(alert.principal.as_ref()))?;
     let group = alert
         .window_match
         .iter()
         .flat_map(|window_match| &window_match.group);
     // A rule with `suppress` counts events that lack a group field under an empty value.
-    for (field, value) in group.filter(|(_, value)| !value.is_empty()) {
+    let group = group.filter(|(_, value)| !value.is_empty());
+    for (field, value) in group.filter(|(_, value)| Some(value) != alert.principal.as_ref()) {
         writeln!(out, "{:<11}{} = {}", "group", line(field), line(value))?;
     }
     Ok(())
+}
+
+fn known(value: Option<&SharedStr>) -> String {
+    let value = value.map(|value| line(value));
+    value.unwrap_or_else(|| "several or unknown".to_owned())
 }
 
 fn write_secrets(alert: &Alert, out: &mut String) -> fmt::Result {
@@ -123,7 +132,8 @@ fn write_secrets(alert: &Alert, out: &mut String) -> fmt::Result {
     for secret in alert.secrets.iter().take(SECRETS) {
         writeln!(out, "  {}", line(secret))?;
     }
-    rest(alert.secrets_total, SECRETS, out)
+    let shown = alert.secrets.len().min(SECRETS);
+    rest(alert.secrets_total, shown, out)
 }
 
 fn write_accesses(alert: &Alert, out: &mut String) -> fmt::Result {
@@ -240,7 +250,7 @@ mod tests {
         let body = body(&alert);
         assert!(body.contains("\nsecrets (40):\n  s0\n"), "{body}");
         assert!(body.contains("  s9\n  and 30 more\n"), "{body}");
-        assert!(body.contains("\nregion     several or unknown\n"), "{body}");
+        assert!(body.contains(", region several or unknown\n"), "{body}");
         assert!(!body.contains("accesses ("), "{body}");
     }
 

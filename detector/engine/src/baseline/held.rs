@@ -19,7 +19,7 @@ impl<'a> HeldBack<'a> {
         for alert in alerts.iter().filter(|a| a.rule.level >= RuleLevel::Medium) {
             let title = alert.rule.title.as_str();
             held.events
-                .extend(alert.events.iter().map(|id| (&**id, title)));
+                .extend(alert.events.iter().map(|event| (&*event.id, title)));
             // An alert lists only the first of many events.
             let is_cut = alert.accesses_total > alert.accesses.len();
             if let (Some(window), Some(principal), true) =

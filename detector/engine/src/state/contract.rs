@@ -132,10 +132,8 @@ pub fn alert(event_id: &str) -> Alert {
         id: "rule".into(),
         title: "title".into(),
         level: RuleLevel::High,
-        tags: Vec::new(),
-        false_positives: Vec::new(),
-        references: Vec::new(),
         file: "rule.yml".into(),
+        ..RuleMeta::default()
     };
     let id = Alert::single_id(&meta, event_id);
     Alert::new(

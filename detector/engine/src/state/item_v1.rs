@@ -265,9 +265,43 @@ struct StoredAlertV1 {
     accesses_total: usize,
     /// Absent in items of earlier versions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    events: Vec<SharedStr>,
+    events: Vec<StoredAlertEventV1>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     withdrawn: bool,
+    /// Absent in items of earlier versions, as what follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    actor: Option<StoredActorV1>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    addresses: Vec<SharedStr>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    networks: Vec<SharedStr>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    revealed: Vec<SharedStr>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sources: Vec<SharedStr>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    regions: Vec<SharedStr>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sessions: Vec<SharedStr>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    access_keys: Vec<SharedStr>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    clients: Vec<SharedStr>,
+}
+
+/// An event of an alert; only its id in items of earlier versions.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum StoredAlertEventV1 {
+    Id(SharedStr),
+    Event(SharedStr, i64, SharedStr),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredActorV1 {
+    kind: SharedStr,
+    key: SharedStr,
+    name: SharedStr,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -279,6 +313,12 @@ struct StoredRuleV1 {
     false_positives: Vec<String>,
     references: Vec<String>,
     file: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    description: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    next_steps: Vec<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    asks_for_seen: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -27,15 +27,15 @@ pub(super) struct RawRecord {
     pub(super) json: String,
 }
 
-/// The records of an alert in these objects, by event time; and what could not be read.
+/// The records of alerts in these objects, by event time; and what could not be read.
 pub(super) fn records(
-    alert: &Alert,
+    alerts: &[&Alert],
     objects: &[InputObject],
     threads: usize,
     store: &dyn ObjectStore,
 ) -> (Vec<RawRecord>, Vec<InputProblem>) {
     let search = EventSearch {
-        ids: &event_ids(alert),
+        ids: &alerts.iter().flat_map(|alert| event_ids(alert)).collect(),
         store,
     };
     let found = parallel::map(readers(threads, objects), objects, |object| {
@@ -80,7 +80,7 @@ fn event_ids(alert: &Alert) -> BTreeSet<String> {
         .map(|(_, id)| id.to_owned());
     of_accesses
         .flatten()
-        .chain(&alert.events)
+        .chain(alert.events.iter().map(|event| &event.id))
         .map(ToString::to_string)
         .chain(of_summary)
         .collect()
@@ -178,6 +178,7 @@ fn event_time(record: &str) -> Option<String> {
 mod tests {
     use std::io::Write;
 
+    use secretrail_engine::{alert::AlertEvent, time::EventTime};
     use serde_json::json;
 
     use super::*;
@@ -193,6 +194,14 @@ mod tests {
         (file, InputObject::at(place, name.to_owned(), name, true))
     }
 
+    fn event(id: &str) -> AlertEvent {
+        AlertEvent {
+            id: id.into(),
+            time: EventTime(0),
+            object: "".into(),
+        }
+    }
+
     #[test]
     fn the_summary_names_the_event_only_where_nothing_else_does() {
         let mut alert = alert(&rule("r", "R"), "a");
@@ -202,7 +211,7 @@ mod tests {
             ("/event_id", json!("read")),
             ("/decrypt/event_id", json!("decrypt")),
         ])];
-        alert.events = vec!["other".into()];
+        alert.events = vec![event("other")];
         let expected = ["read", "decrypt", "other"].map(str::to_owned);
         assert_eq!(event_ids(&alert), expected.into());
     }
@@ -210,7 +219,7 @@ mod tests {
     #[test]
     fn records_come_by_time_and_only_by_their_own_id() {
         let mut alert = alert(&rule("r", "R"), "a");
-        alert.events = vec!["e1".into(), "e2".into()];
+        alert.events = vec![event("e1"), event("e2")];
         let late = r#"{"eventID":"e1","eventTime":"2026-03-02T10:00:05Z"}"#;
         let soon = r#"{"eventID":"e2","eventTime":"2026-03-02T10:00:01Z"}"#;
         let update = r#"{"eventID":"e3","eventTime":"2026-03-02T10:00:06Z","addendum":{"originalEventID":"e1"}}"#;
@@ -218,7 +227,7 @@ mod tests {
         let text = format!(r#"{{"Records":[{late},{about},{update}]}}"#);
         let (_a, first) = log("a.json", &text);
         let (_b, second) = log("b.json", &format!(r#"{{"Records":[{soon}]}}"#));
-        let (records, problems) = records(&alert, &[first, second], 2, &NoObjectStore);
+        let (records, problems) = records(&[&alert], &[first, second], 2, &NoObjectStore);
         let found: Vec<_> = records
             .iter()
             .map(|record| (record.object.as_str(), record.json.as_str()))
@@ -231,11 +240,11 @@ mod tests {
     #[test]
     fn what_comes_before_the_damage_is_found_and_the_damage_is_reported() {
         let mut alert = alert(&rule("r", "R"), "a");
-        alert.events = vec!["e1".into()];
+        alert.events = vec![event("e1")];
         let gone = ObjectPlace::File("/nowhere/a.json".into());
         let gone = InputObject::at(gone, "gone.json".to_owned(), "gone.json", true);
         let (_file, there) = log("a.json", r#"{"Records":[{"eventID":"e1"}]}"#);
-        let (records, problems) = records(&alert, &[gone, there], 1, &NoObjectStore);
+        let (records, problems) = records(&[&alert], &[gone, there], 1, &NoObjectStore);
         assert_eq!((records.len(), problems.len()), (1, 1));
         assert_eq!(problems[0].name, "gone.json");
     }

@@ -1,33 +1,201 @@
-//! The text of `explain`: the alert, its records, and where to look next.
+//! The text of `explain`: the alert or incident, its records, and where to look next.
 
-use std::{collections::BTreeSet, fmt::Write as _, path::PathBuf};
+use std::{borrow::Cow, collections::BTreeSet, fmt::Write as _, sync::Arc};
 
 use secretrail_engine::{
+    actor::ActorKind,
     alert::{Alert, text},
     sanitize,
 };
 use serde_json::Value;
 
-use super::records::RawRecord;
+use super::{records::RawRecord, subject::ExplainedSubject};
+use crate::{args::settings::RunSettings, output::incidents, text::plural};
 
 /// Seconds before and after an alert in which to search for records and to look next.
 pub(super) const AROUND: i64 = 3_600;
 
-/// An alert with its evidence from these logs.
-pub(super) fn explained(alert: &Alert, logs: &[PathBuf], records: &[RawRecord]) -> String {
-    let mut text = text::body(alert);
-    writeln!(text, "rule file  {}", sanitize::line(&alert.rule.file)).ok();
-    text.push_str("\nrecords:\n");
-    for record in records {
-        push_record(record, &mut text);
+/// How much of an alert is shown, at most: entries of each list.
+#[derive(Debug, Clone, Copy)]
+struct AlertExtent {
+    steps: usize,
+    accesses: usize,
+    secrets: usize,
+    benign: usize,
+    records: usize,
+    hints: usize,
+}
+
+impl AlertExtent {
+    const ALL: Self = Self::of([usize::MAX; 6]);
+
+    /// Tried in turn until the text fits one screen.
+    const SHORTER: [Self; 5] = [
+        Self::of([4, 5, 5, 3, 5, 2]),
+        Self::of([3, 2, 3, 2, 3, 1]),
+        Self::of([2, 1, 3, 1, 3, 1]),
+        Self::of([2, 1, 0, 0, 2, 1]),
+        Self::of([1, 0, 0, 0, 2, 1]),
+    ];
+
+    const fn of([steps, accesses, secrets, benign, records, hints]: [usize; 6]) -> Self {
+        Self {
+            steps,
+            accesses,
+            secrets,
+            benign,
+            records,
+            hints,
+        }
     }
-    if logs.is_empty() {
-        push_places(alert, &mut text);
-    } else if records.is_empty() {
-        text.push_str("  none found by their event ids\n");
+}
+
+/// Most events whose places are named.
+const PLACES: usize = 3;
+
+/// Most lines of one screen.
+const SCREEN: usize = 40;
+
+/// An alert with its evidence from these logs, or an incident; with `raw`, whole records.
+pub(super) fn explained(
+    subject: &ExplainedSubject<'_>,
+    settings: &RunSettings,
+    records: &[RawRecord],
+    raw: bool,
+) -> String {
+    let explanation = Explanation {
+        subject,
+        settings,
+        records,
+        raw,
+    };
+    if let Some(incident) = subject.incident {
+        let mut text = incidents::whole(incident, settings, raw);
+        if raw {
+            explanation.push_records(usize::MAX, &mut text);
+        }
+        explanation.push_next(usize::MAX, &mut text);
+        return text;
     }
-    push_next(alert, logs, &mut text);
+    let mut text = explanation.alert(AlertExtent::ALL);
+    if !raw {
+        for shorter in AlertExtent::SHORTER {
+            text = explanation.alert(shorter);
+            if text.lines().count() <= SCREEN {
+                break;
+            }
+        }
+    }
     text
+}
+
+/// What is explained, and with what.
+struct Explanation<'e, 'a> {
+    subject: &'e ExplainedSubject<'a>,
+    settings: &'e RunSettings,
+    records: &'e [RawRecord],
+    raw: bool,
+}
+
+impl Explanation<'_, '_> {
+    fn alert(&self, shown: AlertExtent) -> String {
+        let mut text = String::new();
+        for alert in &self.subject.alerts {
+            let mut body = text::body(&self.shortened(alert, shown));
+            writeln!(body, "rule file  {}", sanitize::line(&alert.rule.file)).ok();
+            if let Some(incident) = &alert.incident {
+                writeln!(body, "incident   {}", incident.0).ok();
+            }
+            text.push_str(&incidents::fitted(&body, self.settings.width));
+        }
+        self.push_records(shown.records, &mut text);
+        self.push_next(shown.hints, &mut text);
+        text
+    }
+
+    fn shortened(&self, alert: &Alert, shown: AlertExtent) -> Alert {
+        let mut short = alert.shortened(shown.accesses, shown.secrets, usize::MAX);
+        if self.raw {
+            return short;
+        }
+        // The access names the secret.
+        if short.secrets_total == short.accesses.len() {
+            short.secrets.clear();
+        }
+        let rule = Arc::make_mut(&mut short.rule);
+        rule.references.clear();
+        if let Some((first, _)) = rule.description.split_once(". ") {
+            rule.description = format!("{first}.");
+        }
+        rule.next_steps.truncate(shown.steps);
+        rule.false_positives.truncate(shown.benign);
+        short
+    }
+
+    fn push_records(&self, most: usize, text: &mut String) {
+        text.push_str("\nrecords:\n");
+        for record in self.records.iter().take(most) {
+            if self.raw {
+                push_record(record, text);
+            } else {
+                push_line(record, text);
+            }
+        }
+        let more = self.records.len().saturating_sub(most);
+        if more > 0 {
+            let more = plural(more as u64, "more record");
+            writeln!(text, "  and {more}; --raw shows all, with their JSON").ok();
+        }
+        if self.settings.paths.is_empty() {
+            push_places(self.subject, text);
+        } else if self.records.is_empty() {
+            text.push_str("  none found by their event ids\n");
+        }
+    }
+
+    /// Commands for the next steps, ready to paste into a shell.
+    fn push_next(&self, most: usize, text: &mut String) {
+        let paths = self.settings.paths.iter();
+        let paths: Vec<String> = paths.map(|path| quoted(&path.to_string_lossy())).collect();
+        let paths = if paths.is_empty() {
+            Cow::Borrowed("LOGS")
+        } else {
+            Cow::Owned(paths.join(" "))
+        };
+        let (first, last) = self.subject.span();
+        let (from, to) = (first.plus(-AROUND), last.plus(AROUND));
+        text.push_str("\nlook next:\n");
+        for AnalystHint { why, option, value } in hints(self.subject).into_iter().take(most) {
+            let value = quoted(value);
+            if self.raw {
+                writeln!(text, "  # {why}").ok();
+            }
+            writeln!(
+                text,
+                "  secretrail accesses {paths} {option} {value} --from {from} --to {to}"
+            )
+            .ok();
+        }
+    }
+}
+
+/// A record in one line: when, what, by whom, from where, with which result, and where it is.
+fn push_line(record: &RawRecord, text: &mut String) {
+    let value: Value = serde_json::from_str(&record.json).unwrap_or_default();
+    let of = |place: &str| value.pointer(place).and_then(Value::as_str).unwrap_or("-");
+    let result = match value.get("errorCode").and_then(Value::as_str) {
+        Some(error) => format!(", {error}"),
+        None => String::new(),
+    };
+    let line = format!(
+        "{} {} from {}{result}, event {} in {}",
+        of("/eventTime"),
+        of("/eventName"),
+        of("/sourceIPAddress"),
+        of("/eventID"),
+        record.object
+    );
+    writeln!(text, "  {}", sanitize::line(&line)).ok();
 }
 
 fn push_record(record: &RawRecord, text: &mut String) {
@@ -41,36 +209,33 @@ fn push_record(record: &RawRecord, text: &mut String) {
 }
 
 /// The objects that hold the records, if no logs are given.
-fn push_places(alert: &Alert, text: &mut String) {
-    for access in &alert.accesses {
-        let event = sanitize::line(&access.head.event_id);
-        let object = sanitize::line(&access.head.object);
-        writeln!(text, "  event {event} in {object}").ok();
+fn push_places(subject: &ExplainedSubject<'_>, text: &mut String) {
+    let events = subject.alerts.iter().flat_map(|alert| &alert.events);
+    for event in events.take(PLACES) {
+        let id = sanitize::line(&event.id);
+        let object = sanitize::line(&event.object);
+        writeln!(text, "  event {id} in {object}").ok();
     }
     text.push_str("  name the logs beside the alerts to see them\n");
 }
 
-/// Commands for the next steps, ready to paste into a shell.
-fn push_next(alert: &Alert, logs: &[PathBuf], text: &mut String) {
-    let paths: Vec<String> = logs
-        .iter()
-        .map(|path| quoted(&path.to_string_lossy()))
-        .collect();
-    let paths = if paths.is_empty() {
-        "LOGS".to_owned()
-    } else {
-        paths.join(" ")
+/// Suggestions for an alert; of an incident, for its actor.
+fn hints<'a>(subject: &ExplainedSubject<'a>) -> Vec<AnalystHint<'a>> {
+    let Some(incident) = subject.incident else {
+        let alerts = subject.alerts.iter();
+        return alerts.flat_map(|alert| clues(alert)).collect();
     };
-    let (from, to) = (alert.time.plus(-AROUND), alert.time.plus(AROUND));
-    text.push_str("\nlook next:\n");
-    for AnalystHint { why, option, value } in clues(alert) {
-        let value = quoted(value);
-        writeln!(
-            text,
-            "  # {why}\n  secretrail accesses {paths} {option} {value} --from {from} --to {to}"
-        )
-        .ok();
-    }
+    let (why, option) = match incident.actor.kind {
+        ActorKind::Principal => (
+            "all accesses by this principal around that time",
+            "--principal",
+        ),
+        ActorKind::Address => ("all accesses from this source", "--source"),
+        ActorKind::Secret => ("all accesses to this secret", "--secret"),
+        ActorKind::Log => return Vec::new(),
+    };
+    let value = &*incident.actor.name;
+    vec![AnalystHint { why, option, value }]
 }
 
 /// A suggested command.
@@ -130,10 +295,31 @@ fn is_plain(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+    use secretrail_engine::{alert::AlertEvent, time::EventTime};
     use serde_json::json;
 
     use super::*;
-    use crate::commands::tests::{access, alert, rule};
+    use crate::{
+        args::{CommandArgs, CommandLine},
+        commands::tests::{access, alert, rule},
+        host::for_tests::in_memory,
+    };
+
+    fn of(alert: &Alert, paths: &[&str]) -> String {
+        let typed = ["secretrail", "explain", "x", "logs"];
+        let CommandArgs::Explain(args) = CommandLine::parse_from(typed).command else {
+            unreachable!("explain was typed");
+        };
+        let host = in_memory("2026-03-02T12:00:00Z");
+        let mut settings = RunSettings::plain(&args.input, &args.destination, &host).unwrap();
+        settings.paths = paths.iter().map(Into::into).collect();
+        let subject = ExplainedSubject {
+            incident: None,
+            alerts: vec![alert],
+        };
+        explained(&subject, &settings, &[], false)
+    }
 
     #[test]
     fn what_a_log_holds_cannot_become_a_command() {
@@ -166,12 +352,17 @@ mod tests {
     #[test]
     fn without_logs_the_places_of_the_records_are_named() {
         let mut alert = alert(&rule("r", "R"), "a");
-        alert.accesses = vec![access(&[("/object", json!("x\u{1b}[2J.json"))])];
-        let text = explained(&alert, &[], &[]);
+        alert.accesses = vec![access(&[])];
+        alert.events = vec![AlertEvent {
+            id: "e1".into(),
+            time: EventTime(0),
+            object: "x\u{1b}[2J.json".into(),
+        }];
+        let text = of(&alert, &[]);
         assert!(text.contains("  name the logs beside the alerts to see them\n"));
         assert!(text.contains("  event e1 in x") && !text.contains('\u{1b}'));
         assert!(text.contains("  secretrail accesses LOGS --source 10.0.0.1 --from "));
-        let with_logs = explained(&alert, &["my logs".into()], &[]);
+        let with_logs = of(&alert, &["my logs"]);
         assert!(with_logs.contains("  none found by their event ids\n"));
         assert!(with_logs.contains("  secretrail accesses 'my logs' --source"));
     }

@@ -23,6 +23,10 @@ const HEAD: u64 = 512;
 const ONLY_ALERTS: &str = "explain reads only alerts from standard input, as `replay -f jsonl` \
     writes them; logs are read twice: write them to a file first";
 
+/// The error about incidents alone.
+const WITHOUT_ALERTS: &str = "holds incidents without their alerts; write both with \
+    `replay -f jsonl`, without --incidents";
+
 /// The paths of `explain`, separated.
 pub(super) struct ExplainPaths {
     /// Distinct alerts of all files of alerts; `None` if there is no such file.
@@ -107,7 +111,8 @@ fn begins_with_alert(head: &[u8]) -> bool {
     let value = text
         .strip_prefix("\"schema\"")
         .and_then(|rest| rest.trim_start().strip_prefix(':'));
-    value.is_some_and(|value| value.trim_start().starts_with("\"secretrail.alert/"))
+    let schema = value.unwrap_or_default().trim_start();
+    schema.starts_with("\"secretrail.alert/") || schema.starts_with("\"secretrail.incident/")
 }
 
 /// Reads alerts; of several copies, keeps the one with the most accesses: notifications truncate
@@ -117,7 +122,13 @@ fn read(
     bytes: &[u8],
     alerts: &mut BTreeMap<AlertId, Alert>,
 ) -> Result<(), RunFailure> {
-    for value in values(bytes).map_err(|error| unreadable(path, error))? {
+    let values = values(bytes).map_err(|error| unreadable(path, error))?;
+    // Incidents are made again from their alerts, which name them.
+    let (incidents, values): (Vec<_>, Vec<_>) = values.into_iter().partition(is_incident);
+    if values.is_empty() && !incidents.is_empty() {
+        return Err(unreadable(path, WITHOUT_ALERTS));
+    }
+    for value in values {
         let alert = json_v1::read(value).map_err(|error| unreadable(path, error))?;
         let shown = alerts.get(&alert.id).map(|known| known.accesses.len());
         if shown.is_none_or(|shown| shown < alert.accesses.len()) {
@@ -125,6 +136,11 @@ fn read(
         }
     }
     Ok(())
+}
+
+fn is_incident(value: &Value) -> bool {
+    let schema = value.get("schema").and_then(Value::as_str);
+    schema.is_some_and(|schema| schema.starts_with("secretrail.incident/"))
 }
 
 /// The values of JSON lines and arrays, compressed or not.
@@ -179,6 +195,7 @@ mod tests {
         for begin in ["{", "[\n{", "\u{feff} [ {"] {
             assert!(begins_with_alert(format!("{begin}{head}").as_bytes()));
         }
+        assert!(begins_with_alert(br#"{"schema":"secretrail.incident/1""#));
         for other in [
             r#"{"Records":[{"schema":"secretrail.alert/1"}]}"#,
             r#"{"schema":"secretrail.access/1"}"#,
@@ -222,6 +239,19 @@ mod tests {
         assert_eq!(paths.alerts.unwrap().len(), 1);
         // A path that cannot be opened counts as logs, whose readers report it.
         assert_eq!(paths.logs, [log, gone]);
+    }
+
+    #[test]
+    fn incidents_beside_alerts_are_left_aside_and_alone_they_are_refused() {
+        let incident = r#"{"schema":"secretrail.incident/1","id":"x"}"#;
+        let both = format!("{}\n{incident}\n", json(&alert(&rule("r", "R"), "a")));
+        let paths = sorted(&["-".into()], &both).unwrap();
+        assert_eq!(paths.alerts.unwrap().len(), 1);
+        let alone = sorted(&["-".into()], incident).err().unwrap();
+        assert!(
+            alone.to_string().contains("without their alerts"),
+            "{alone}"
+        );
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(super) struct AddedRule {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(super) struct ExtensionBlock {
+    #[serde(rename = "next_steps")]
+    pub(super) next_steps: Vec<String>,
     suppress: Option<String>,
     pub(super) group_by: Vec<String>,
     #[serde(rename = "rate_multiplier")]
@@ -111,7 +113,7 @@ mod tests {
         let error = read("  suppress: 1h\n  supress: 2h").unwrap_err();
         assert_eq!((error.line, &*error.field), (4, "secretrail"));
         assert!(
-            error.message.contains("expected one of `suppress`"),
+            error.message.contains("expected one of `next_steps`"),
             "{error}"
         );
     }

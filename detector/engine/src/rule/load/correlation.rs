@@ -38,7 +38,7 @@ pub(super) fn add(
     // A span beyond this is longer than any log; sums with event times must not overflow.
     let span_secs = i64::try_from(rule.timespan.seconds).unwrap_or(i64::MAX / 4);
     build.warn_of_status(rule.status, &rule.title, source);
-    let meta = meta!(rule, source.file);
+    let meta = meta!(rule, block, counts_new(build), source.file);
     let id = meta.id.clone();
     let counts_values = rule.correlation_type == CorrelationType::ValueCount;
     build.set.windows.push(WindowRule {
@@ -254,6 +254,16 @@ fn members(
         members.push(member);
     }
     Ok(members)
+}
+
+/// Whether one of the rules that the next window counts asks what was seen before.
+fn counts_new(build: &RuleSetBuild) -> bool {
+    let window = build.set.windows.len();
+    let mut counted = build.set.detections.iter().filter(|rule| {
+        let mut feeds = rule.feeds.iter();
+        feeds.any(|(fed, _)| *fed == window)
+    });
+    counted.any(|rule| rule.meta.asks_for_seen)
 }
 
 /// Why a name does not mean one rule about single events.

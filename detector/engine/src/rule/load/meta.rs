@@ -5,7 +5,7 @@ use crate::rule_meta::RuleLevel;
 /// What a rule says of itself; rules about one event and about many have the same fields in types
 /// of their own.
 macro_rules! meta {
-    ($rule:expr, $file:expr) => {
+    ($rule:expr, $block:expr, $asks_for_seen:expr, $file:expr) => {
         std::sync::Arc::new($crate::rule_meta::RuleMeta {
             id: $rule
                 .id
@@ -15,7 +15,10 @@ macro_rules! meta {
             title: $rule.title.clone(),
             level: $crate::rule::load::meta::level($rule.level),
             tags: $rule.tags.clone(),
+            description: $rule.description.clone().unwrap_or_default(),
             false_positives: $rule.falsepositives.clone(),
+            next_steps: $block.next_steps.clone(),
+            asks_for_seen: $asks_for_seen,
             references: $rule.references.clone(),
             file: $file.to_owned(),
         })

@@ -43,7 +43,8 @@ pub(super) fn add(
     let block = block(&source, &rule)?;
     let suppression = Suppression::read(&block, target, &source)?;
     build.set.ask_for(target, &uses);
-    let meta = meta!(rule, source.file);
+    let asks_for_seen = uses.fields.iter().any(|field| field.starts_with("seen."));
+    let meta = meta!(rule, block, asks_for_seen, source.file);
     let id = meta.id.clone();
     let mut detection = DetectionRule {
         meta,

@@ -3,13 +3,15 @@
 use std::{mem::take, sync::Arc};
 
 use super::{
-    ItemError, StoredAccessV1, StoredAlertV1, StoredFactV1, StoredGroup, StoredHeaderV1,
-    StoredPackV1, StoredPendingEventV1, StoredPrincipalV1, StoredRequestV1, StoredRuleV1,
-    StoredSecretV1, StoredSourceV1, StoredValueV1, StoredWindowMatchV1, VERSION, unsqueezed,
+    ItemError, StoredAccessV1, StoredActorV1, StoredAlertEventV1, StoredAlertV1, StoredFactV1,
+    StoredGroup, StoredHeaderV1, StoredPackV1, StoredPendingEventV1, StoredPrincipalV1,
+    StoredRequestV1, StoredRuleV1, StoredSecretV1, StoredSourceV1, StoredValueV1,
+    StoredWindowMatchV1, VERSION, unsqueezed,
 };
 use crate::{
     access::{Access, AccessDecrypt, AccessMethod, DecryptStatus},
-    alert::{Alert, AlertId, WindowMatch},
+    actor::{Actor, ActorKind, Origin},
+    alert::{Alert, AlertEvent, AlertId, AlertTraits, WindowMatch},
     evidence::Evidence,
     fact::Fact,
     ids::{SecretRef, SecretStore, SharedStr},
@@ -156,10 +158,20 @@ impl ItemReader {
     }
 
     pub(super) fn alert(&self, alert: StoredAlertV1) -> Result<Alert, ItemError> {
+        let time = EventTime(alert.time);
+        let events = alert.events.into_iter();
+        let actor = match alert.actor {
+            Some(stored) => actor(stored)?,
+            None => Actor::by_names(
+                alert.principal.as_deref(),
+                alert.account.as_deref(),
+                alert.region.as_deref(),
+            ),
+        };
         Ok(Alert {
             id: AlertId(alert.id),
             rule: Arc::new(rule_meta(alert.rule)?),
-            time: EventTime(alert.time),
+            time,
             window_match: alert.window_match.map(window_match),
             summary: alert.summary,
             account: alert.account,
@@ -169,7 +181,21 @@ impl ItemReader {
             secrets_total: alert.secrets_total,
             accesses: each(alert.accesses, |index| at(&self.accesses, index))?,
             accesses_total: alert.accesses_total,
-            events: alert.events,
+            events: events.map(|event| alert_event(event, time)).collect(),
+            actor,
+            origin: Origin {
+                addresses: alert.addresses,
+                networks: alert.networks,
+            },
+            traits: AlertTraits {
+                revealed: alert.revealed,
+                sources: alert.sources,
+                regions: alert.regions,
+                sessions: alert.sessions,
+                access_keys: alert.access_keys,
+                clients: alert.clients,
+            },
+            incident: None,
             withdrawn: alert.withdrawn,
         })
     }
@@ -282,12 +308,32 @@ fn kept(fields: Vec<(SharedStr, StoredValueV1)>, whole: Option<StoredValueV1>) -
     }
 }
 
+fn actor(actor: StoredActorV1) -> Result<Actor, ItemError> {
+    Ok(Actor {
+        kind: known(&ActorKind::ALL, ActorKind::as_str, &actor.kind)?,
+        key: actor.key,
+        name: actor.name,
+    })
+}
+
+/// An event of an alert; of one whose time was not stored, the time of the alert.
+fn alert_event(event: StoredAlertEventV1, time: EventTime) -> AlertEvent {
+    let (id, time, object) = match event {
+        StoredAlertEventV1::Id(id) => (id, time, "".into()),
+        StoredAlertEventV1::Event(id, secs, object) => (id, EventTime(secs), object),
+    };
+    AlertEvent { id, time, object }
+}
+
 fn rule_meta(rule: StoredRuleV1) -> Result<RuleMeta, ItemError> {
     Ok(RuleMeta {
         level: known(&RuleLevel::ALL, RuleLevel::as_str, &rule.level)?,
         id: rule.id,
         title: rule.title,
         tags: rule.tags,
+        description: rule.description,
+        next_steps: rule.next_steps,
+        asks_for_seen: rule.asks_for_seen,
         false_positives: rule.false_positives,
         references: rule.references,
         file: rule.file,

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use ahash::HashMap;
 
 use super::{
-    StoredAccessV1, StoredAlertV1, StoredFactV1, StoredGroup, StoredHeaderV1, StoredPackV1,
-    StoredPendingEventV1, StoredPrincipalV1, StoredRequestV1, StoredRuleV1, StoredSecretV1,
-    StoredSourceV1, StoredValueV1, StoredWindowMatchV1,
+    StoredAccessV1, StoredActorV1, StoredAlertEventV1, StoredAlertV1, StoredFactV1, StoredGroup,
+    StoredHeaderV1, StoredPackV1, StoredPendingEventV1, StoredPrincipalV1, StoredRequestV1,
+    StoredRuleV1, StoredSecretV1, StoredSourceV1, StoredValueV1, StoredWindowMatchV1,
 };
 use crate::{
     access::Access,
-    alert::{Alert, WindowMatch},
+    actor::Actor,
+    alert::{Alert, AlertEvent, WindowMatch},
     evidence::Evidence,
     fact::Fact,
     geo::SourceGeo,
@@ -224,9 +225,30 @@ impl ItemWriter {
             secrets_total: alert.secrets_total,
             accesses: accesses.map(|access| self.access(access)).collect(),
             accesses_total: alert.accesses_total,
-            events: alert.events.clone(),
+            events: alert.events.iter().map(event_v1).collect(),
             withdrawn: alert.withdrawn,
+            actor: Some(actor_v1(&alert.actor)),
+            addresses: alert.origin.addresses.clone(),
+            networks: alert.origin.networks.clone(),
+            revealed: alert.traits.revealed.clone(),
+            sources: alert.traits.sources.clone(),
+            regions: alert.traits.regions.clone(),
+            sessions: alert.traits.sessions.clone(),
+            access_keys: alert.traits.access_keys.clone(),
+            clients: alert.traits.clients.clone(),
         }
+    }
+}
+
+fn event_v1(event: &AlertEvent) -> StoredAlertEventV1 {
+    StoredAlertEventV1::Event(event.id.clone(), event.time.0, event.object.clone())
+}
+
+fn actor_v1(actor: &Actor) -> StoredActorV1 {
+    StoredActorV1 {
+        kind: actor.kind.as_str().into(),
+        key: actor.key.clone(),
+        name: actor.name.clone(),
     }
 }
 
@@ -269,6 +291,9 @@ fn rule_v1(rule: &RuleMeta) -> StoredRuleV1 {
         title: rule.title.clone(),
         level: rule.level.as_str().into(),
         tags: rule.tags.clone(),
+        description: rule.description.clone(),
+        next_steps: rule.next_steps.clone(),
+        asks_for_seen: rule.asks_for_seen,
         false_positives: rule.false_positives.clone(),
         references: rule.references.clone(),
         file: rule.file.clone(),

@@ -1,0 +1,115 @@
+//! What is explained: one alert, or one incident with its alerts, found by the beginning of its id.
+
+use std::{collections::BTreeSet, fmt::Write as _};
+
+use secretrail_engine::{
+    alert::{Alert, IncidentId},
+    incident::Incident,
+    sanitize,
+    time::EventTime,
+};
+
+use crate::{host::RunFailure, text::plural};
+
+/// Most ids that are listed when the beginning of an id is not enough.
+const LISTED: usize = 10;
+
+/// One alert, or one incident with its alerts.
+#[derive(Debug)]
+pub(super) struct ExplainedSubject<'a> {
+    /// The incident; `None` for one alert.
+    pub(super) incident: Option<&'a Incident>,
+    /// The alert, or the alerts of the incident.
+    pub(super) alerts: Vec<&'a Alert>,
+}
+
+/// The incidents that alerts of a file name.
+pub(super) fn incidents_of(alerts: &[Alert]) -> Vec<Incident> {
+    let ids: BTreeSet<&IncidentId> = alerts.iter().filter_map(|a| a.incident.as_ref()).collect();
+    let incidents = ids.into_iter();
+    incidents
+        .filter_map(|id| Incident::of_file(id, alerts))
+        .collect()
+}
+
+impl<'a> ExplainedSubject<'a> {
+    /// The one alert or incident whose id begins with a text.
+    ///
+    /// # Errors
+    ///
+    /// [`RunFailure::Usage`]: several do; they are listed. [`RunFailure::Input`]: none does.
+    pub(super) fn find(
+        alerts: &'a [Alert],
+        incidents: &'a [Incident],
+        id: &str,
+    ) -> Result<Self, RunFailure> {
+        let fitting_alerts = alerts.iter().filter(|alert| alert.id.0.starts_with(id));
+        let fitting = incidents.iter();
+        let fitting = fitting.filter(|incident| incident.id.0.starts_with(id));
+        let found: Vec<Self> = fitting
+            .map(|incident| Self {
+                incident: Some(incident),
+                alerts: members(alerts, &incident.id),
+            })
+            .chain(fitting_alerts.map(|alert| Self {
+                incident: None,
+                alerts: vec![alert],
+            }))
+            .collect();
+        match found.len() {
+            0 => Err(RunFailure::Input(format!(
+                "{id}: not among the {} and {} found; to explain one from logs, use the rules and \
+                 the policy that raised it",
+                plural(alerts.len() as u64, "alert"),
+                plural(incidents.len() as u64, "incident")
+            ))),
+            1 => found.into_iter().next().ok_or_else(|| ambiguous(id, &[])),
+            _ => Err(ambiguous(id, &found)),
+        }
+    }
+
+    /// First and last time of its events.
+    pub(super) fn span(&self) -> (EventTime, EventTime) {
+        let times = self.alerts.iter().flat_map(|alert| {
+            // The time of an alert of a window rule is the end of the window.
+            let first = alert.accesses.first().map(|access| access.head.time);
+            let events = alert.events.iter().map(|event| event.time);
+            events.chain(first).chain([alert.time])
+        });
+        let first = times.clone().min().unwrap_or(EventTime(0));
+        (first, times.max().unwrap_or(first))
+    }
+
+    /// Whether raw records are searched for: those of an incident are many.
+    pub(super) fn shows_records(&self, raw: bool) -> bool {
+        raw || self.incident.is_none()
+    }
+}
+
+fn members<'a>(alerts: &'a [Alert], id: &IncidentId) -> Vec<&'a Alert> {
+    let alerts = alerts.iter();
+    alerts
+        .filter(|alert| alert.incident.as_ref() == Some(id))
+        .collect()
+}
+
+fn ambiguous(id: &str, found: &[ExplainedSubject<'_>]) -> RunFailure {
+    let mut text = format!(
+        "{id}: {} ids of alerts and incidents start with this; give more of one:",
+        found.len()
+    );
+    for subject in found.iter().take(LISTED) {
+        match (subject.incident, subject.alerts.first()) {
+            (Some(incident), _) => {
+                let name = sanitize::line(&incident.actor.name);
+                write!(text, "\n  {} incident of {name}", incident.id.0).ok();
+            }
+            (None, Some(alert)) => {
+                let title = sanitize::line(&alert.rule.title);
+                write!(text, "\n  {} alert: {title}", alert.id.0).ok();
+            }
+            (None, None) => {}
+        }
+    }
+    RunFailure::Usage(text)
+}

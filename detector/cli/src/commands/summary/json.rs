@@ -1,0 +1,76 @@
+//! `summary -f json`: the same as the screen, as one object of the schema `secretrail.summary/1`.
+
+use std::sync::Arc;
+
+use secretrail_engine::{
+    access::Access,
+    incident::{IncidentPeriods, json_v1::IncidentV1},
+    time::EventTime,
+};
+use serde_json::{Value, json};
+
+use super::{
+    ReadTally, SummaryContent, by_rule, denied, new_pairs, principal, ranked, reads, secret, tally,
+};
+
+/// The summary as it stands at `now`, with `top` entries in each list.
+pub(super) fn value(found: &SummaryContent<'_>, top: usize, now: EventTime) -> Value {
+    let principals = tally(found.accesses, principal, secret);
+    let secrets = tally(found.accesses, secret, principal);
+    let periods = IncidentPeriods::default();
+    let incidents = found.incidents.iter().take(top);
+    let alerts = by_rule(found.alerts);
+    let alerts = alerts.iter().map(|((level, title), of_rule)| {
+        json!({
+            "title": title,
+            "level": level.0.as_str(),
+            "alerts": of_rule.count,
+            "last": of_rule.last.to_string(),
+        })
+    });
+    let new = new_pairs(found.accesses);
+    let new = new.iter().rev().take(top).map(|access| {
+        json!({
+            "time": access.head.time.to_string(),
+            "principal": access.head.principal.id.as_deref(),
+            "secret": access.secret.arn.as_ref().or(access.secret.name.as_ref()),
+        })
+    });
+    json!({
+        "schema": "secretrail.summary/1",
+        "first": found.accesses.first().map(time),
+        "last": found.accesses.last().map(time),
+        "accesses_total": found.accesses.len(),
+        "principals_total": principals.len(),
+        "secrets_total": secrets.len(),
+        "incidents": incidents
+            .map(|incident| IncidentV1::new(incident, now, periods))
+            .collect::<Vec<_>>(),
+        "incidents_total": found.incidents.len(),
+        "principals": entries(&ranked(&principals, reads), top),
+        "secrets": entries(&ranked(&secrets, reads), top),
+        "most_denied": entries(&ranked(&principals, denied), top),
+        "new_pairs": new.collect::<Vec<_>>(),
+        "rules": alerts.collect::<Vec<_>>(),
+    })
+}
+
+fn time(access: &Arc<Access>) -> String {
+    access.head.time.to_string()
+}
+
+/// The first entries of a ranking.
+fn entries(ranked: &[(&String, &ReadTally)], top: usize) -> Vec<Value> {
+    let first = ranked.iter().take(top);
+    first
+        .map(|(name, tally)| {
+            json!({
+                "name": name,
+                "success": tally.counts.reads,
+                "denied": tally.counts.denied,
+                "others_total": tally.others.len(),
+                "last": tally.last.map(|last| last.to_string()),
+            })
+        })
+        .collect()
+}

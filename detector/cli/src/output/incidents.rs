@@ -1,0 +1,352 @@
+//! Incidents as text for people, at the width of the terminal. Text from logs is sanitised.
+
+use std::fmt::Write as _;
+
+use secretrail_engine::{
+    incident::{
+        Incident,
+        story::{IncidentStory, StoryAction, StoryStep},
+    },
+    rule_meta::RuleLevel,
+    sanitize,
+    time::EventTime,
+};
+use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
+
+use crate::{args::settings::RunSettings, output::style::level_style, text::plural};
+
+/// What is shown of an incident in a list.
+const LISTED: StoryExtent = StoryExtent::of([6, 4, 0, 1, 0, 0]);
+
+/// Width of the level column, in characters.
+const LEVEL: usize = 10;
+
+/// Incidents, the most suspicious first, each with its story in short.
+pub(crate) fn list(incidents: &[Incident], settings: &RunSettings) -> String {
+    let mut sorted: Vec<&Incident> = incidents.iter().collect();
+    sorted.sort_by_cached_key(|incident| incident.order());
+    let mut out = String::new();
+    for incident in sorted {
+        push(incident, settings, &mut out);
+    }
+    out
+}
+
+/// One line and the id of each incident.
+pub(crate) fn headlines(incidents: &[Incident], settings: &RunSettings) -> String {
+    let mut out = String::new();
+    for incident in incidents {
+        let story = IncidentStory::of(incident);
+        push_headline(incident, &story, settings, &mut out);
+        let id = incident.id.0.get(..10).unwrap_or(&incident.id.0);
+        let indent = " ".repeat(LEVEL);
+        let text = format!("{}, incident {id}", span(incident.first, incident.last));
+        push_wrapped(&indent, &indent, &text, settings, &mut out);
+    }
+    out
+}
+
+fn push(incident: &Incident, settings: &RunSettings, out: &mut String) {
+    let story = IncidentStory::of(incident);
+    push_headline(incident, &story, settings, out);
+    let indent = " ".repeat(LEVEL);
+    push_wrapped(&indent, &indent, &about(incident, &story), settings, out);
+    push_steps(incident, &story.steps, LISTED, settings, out);
+    for check in story.checks.iter().take(LISTED.checks) {
+        let first = format!("{indent}first: ");
+        push_wrapped(&first, &indent, check, settings, out);
+    }
+    // Of one prefix there are seldom two incidents; `explain` asks for more if so.
+    let id = incident.id.0.get(..10).unwrap_or(&incident.id.0);
+    writeln!(out, "{indent}more: secretrail explain {id}\n").ok();
+}
+
+/// The level and the headline.
+fn push_headline(
+    incident: &Incident,
+    story: &IncidentStory,
+    settings: &RunSettings,
+    out: &mut String,
+) {
+    let level = incident.level.as_str().to_uppercase();
+    let style = level_style(incident.level, settings.color);
+    let headline = wrapped(
+        "",
+        "",
+        &story.headline,
+        settings.width.saturating_sub(LEVEL),
+    );
+    for (index, line) in headline.iter().enumerate() {
+        let level = if index == 0 { level.as_str() } else { "" };
+        writeln!(out, "{style}{level:<LEVEL$}{line}{style:#}").ok();
+    }
+}
+
+/// Time, and where it came from.
+fn about(incident: &Incident, story: &IncidentStory) -> String {
+    let mut parts = vec![span(incident.first, incident.last)];
+    let mut facts = story.facts.iter();
+    let from = facts.find(|(label, _)| *label == "from");
+    parts.extend(from.map(|(_, from)| format!("from {from}")));
+    let mut facts = story.facts.iter();
+    let region = facts.find(|(label, _)| *label == "region");
+    parts.extend(region.map(|(_, region)| format!("in {region}")));
+    parts.push(plural(incident.alerts_total as u64, "alert"));
+    parts.join(", ")
+}
+
+/// A span of time in UTC; the date once where it is one day.
+fn span(first: EventTime, last: EventTime) -> String {
+    let (from, to) = (first.to_string(), last.to_string());
+    if first == last {
+        return from;
+    }
+    match (from.split_once('T'), to.split_once('T')) {
+        (Some((day, _)), Some((same, time))) if day == same => format!("{from} to {time}"),
+        _ => format!("{from} to {to}"),
+    }
+}
+
+/// What happened, by time.
+fn push_steps(
+    incident: &Incident,
+    steps: &[StoryStep],
+    shown: StoryExtent,
+    settings: &RunSettings,
+    out: &mut String,
+) {
+    let mut day = String::new();
+    for step in steps.iter().take(shown.steps) {
+        let time = step.time.to_string();
+        let (date, clock) = time.split_once('T').unwrap_or((&time, ""));
+        // The date stands in the headline, or where it changes.
+        if date != day && !incident.first.to_string().starts_with(date) {
+            writeln!(out, "  {date}").ok();
+        }
+        day = date.to_owned();
+        let clock = clock.trim_end_matches('Z');
+        push_wrapped(
+            &format!("  {clock}  "),
+            "            ",
+            &step.what,
+            settings,
+            out,
+        );
+        push_titles(&step.rules, shown.titles, settings, out);
+    }
+    let more = steps.len().saturating_sub(shown.steps);
+    if more > 0 {
+        writeln!(out, "            and {}", plural(more as u64, "more step")).ok();
+    }
+}
+
+fn push_titles(
+    rules: &[(RuleLevel, String, usize)],
+    most: usize,
+    settings: &RunSettings,
+    out: &mut String,
+) {
+    for (level, title, alerts) in rules.iter().take(most) {
+        let style = level_style(*level, settings.color);
+        let times = if *alerts > 1 {
+            format!(" ({alerts} alerts)")
+        } else {
+            String::new()
+        };
+        let lines = wrapped(
+            "",
+            "  ",
+            &format!("{level}: {title}{times}"),
+            settings.width.saturating_sub(14),
+        );
+        for line in lines {
+            writeln!(out, "              {style}{line}{style:#}").ok();
+        }
+    }
+    let more = rules.len().saturating_sub(most);
+    if more > 0 {
+        writeln!(
+            out,
+            "              and {}",
+            plural(more as u64, "more rule")
+        )
+        .ok();
+    }
+}
+
+/// An action, and below it its command or link, unbroken: it is for the clipboard.
+fn push_action(action: &StoryAction, settings: &RunSettings, out: &mut String) {
+    push_wrapped("  - ", "    ", &action.text, settings, out);
+    for text in action.command.iter().chain(&action.link) {
+        writeln!(out, "    {}", sanitize::line(text)).ok();
+    }
+}
+
+/// A text under its label, with further lines indented.
+fn push_wrapped(first: &str, rest: &str, text: &str, settings: &RunSettings, out: &mut String) {
+    for line in wrapped(first, rest, text, settings.width) {
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+}
+
+/// A text whose long lines are continued with the same indent and two more cells.
+pub(crate) fn fitted(text: &str, width: usize) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let start = line.len() - line.trim_start().len();
+        let (indent, words) = line.split_at(start);
+        let rest = format!("{indent}  ");
+        // Columns within a line are kept: only its end is moved.
+        for line in wrapped(indent, &rest, words, width) {
+            out.push_str(line.trim_end());
+            out.push('\n');
+        }
+    }
+    out
+}
+
+/// Lines of at most this width; a word is never broken, however long it is.
+fn wrapped(first: &str, rest: &str, text: &str, width: usize) -> Vec<String> {
+    let text = sanitize::line(text);
+    let options = Options::new(width)
+        .initial_indent(first)
+        .subsequent_indent(rest)
+        .break_words(false)
+        .word_separator(WordSeparator::AsciiSpace)
+        .word_splitter(WordSplitter::NoHyphenation)
+        .wrap_algorithm(WrapAlgorithm::FirstFit);
+    let lines = textwrap::wrap(&text, options).into_iter();
+    lines.map(std::borrow::Cow::into_owned).collect()
+}
+
+/// How much of a story is shown: steps, titles below each, and of each list the first entries.
+#[derive(Debug, Clone, Copy)]
+struct StoryExtent {
+    steps: usize,
+    titles: usize,
+    why: usize,
+    checks: usize,
+    actions: usize,
+    harmless: usize,
+}
+
+impl StoryExtent {
+    const ALL: Self = Self::of([usize::MAX; 6]);
+
+    /// Tried in turn until the story fits one screen.
+    const SHORTER: [Self; 6] = [
+        Self::of([8, 4, 3, 5, 6, 3]),
+        Self::of([5, 3, 1, 4, 4, 2]),
+        Self::of([3, 2, 1, 3, 3, 1]),
+        Self::of([2, 1, 1, 2, 2, 1]),
+        Self::of([2, 1, 1, 2, 2, 0]),
+        Self::of([2, 1, 0, 1, 2, 0]),
+    ];
+
+    const fn of([steps, titles, why, checks, actions, harmless]: [usize; 6]) -> Self {
+        Self {
+            steps,
+            titles,
+            why,
+            checks,
+            actions,
+            harmless,
+        }
+    }
+}
+
+/// Most lines of an incident on one screen, without the commands below it.
+const SCREEN: usize = 37;
+
+/// The story of an incident: all of it, or what fits one screen.
+pub(crate) fn whole(incident: &Incident, settings: &RunSettings, all: bool) -> String {
+    let story = IncidentStory::of(incident);
+    let mut text = extent(incident, &story, StoryExtent::ALL, settings);
+    if all {
+        return text;
+    }
+    for shorter in StoryExtent::SHORTER {
+        if text.lines().count() <= SCREEN {
+            break;
+        }
+        text = extent(incident, &story, shorter, settings);
+    }
+    text
+}
+
+fn extent(
+    incident: &Incident,
+    story: &IncidentStory,
+    shown: StoryExtent,
+    settings: &RunSettings,
+) -> String {
+    let mut out = String::new();
+    push_headline(incident, story, settings, &mut out);
+    writeln!(out, "{}", span(incident.first, incident.last)).ok();
+    for (label, text) in &story.facts {
+        push_wrapped(
+            &format!("{label:<9}"),
+            "         ",
+            text,
+            settings,
+            &mut out,
+        );
+    }
+    push_list(
+        "check first",
+        &story.checks,
+        shown.checks,
+        settings,
+        &mut out,
+    );
+    push_actions(&story.actions, shown.actions, settings, &mut out);
+    out.push_str("\nwhat happened:\n");
+    push_steps(incident, &story.steps, shown, settings, &mut out);
+    push_list("why it matters", &story.why, shown.why, settings, &mut out);
+    push_list(
+        "harmless if",
+        &story.harmless_if,
+        shown.harmless,
+        settings,
+        &mut out,
+    );
+    let alerts = plural(incident.alerts_total as u64, "alert");
+    writeln!(out, "\nincident {}: {alerts}", incident.id.0).ok();
+    out
+}
+
+fn push_list(
+    heading: &str,
+    texts: &[String],
+    most: usize,
+    settings: &RunSettings,
+    out: &mut String,
+) {
+    if texts.is_empty() || most == 0 {
+        return;
+    }
+    writeln!(out, "\n{heading}:").ok();
+    for text in texts.iter().take(most) {
+        push_wrapped("  - ", "    ", text, settings, out);
+    }
+}
+
+fn push_actions(actions: &[StoryAction], most: usize, settings: &RunSettings, out: &mut String) {
+    if actions.is_empty() {
+        return;
+    }
+    out.push_str("\nto contain it:\n");
+    for action in actions.iter().take(most) {
+        push_action(action, settings, out);
+    }
+    let more = actions.len().saturating_sub(most);
+    if more > 0 {
+        writeln!(
+            out,
+            "  and {}; --raw shows all",
+            plural(more as u64, "more action")
+        )
+        .ok();
+    }
+}

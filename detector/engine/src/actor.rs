@@ -1,0 +1,235 @@
+//! Actors: who or what an alert is about. Alerts about one actor that follow each other are one
+//! incident.
+
+use std::collections::{BTreeSet, HashSet};
+
+use crate::{
+    access::AccessMethod,
+    evidence::Evidence,
+    ids::SharedStr,
+    limits::ALERT_TRAITS,
+    network::network_of,
+    observation::{CallSource, EventHeader, SourceKind},
+    principal::Principal,
+};
+
+/// Kind of actor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ActorKind {
+    /// A principal; people by their own name.
+    Principal,
+    /// An address or network, for alerts about several principals behind it.
+    Address,
+    /// A secret, for alerts about several principals and addresses that it alone connects.
+    Secret,
+    /// An account and region, for alerts about the log.
+    Log,
+}
+
+impl ActorKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Principal, Self::Address, Self::Secret, Self::Log];
+
+    /// The name in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Principal => "principal",
+            Self::Address => "address",
+            Self::Secret => "secret",
+            Self::Log => "log",
+        }
+    }
+}
+
+/// Who or what an alert is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Actor {
+    /// Kind of actor.
+    pub kind: ActorKind,
+    /// Identity, equal in all forms in which CloudTrail names the actor: for users and roles
+    /// `account:unique id`, and for people on a role `account:unique id/session`; where a record
+    /// lacks these, [`Principal::id`].
+    pub key: SharedStr,
+    /// How it is shown: an ARN, an address, a secret, or `account region`.
+    pub name: SharedStr,
+}
+
+impl Actor {
+    /// The actor of sorted evidence: the principal that all of it shares; else the address or
+    /// network; else the secret, if there is only one; else account and region.
+    #[must_use]
+    pub fn of(evidence: &[Evidence]) -> Self {
+        principal(evidence)
+            .or_else(|| address(evidence))
+            .or_else(|| secret(evidence))
+            .unwrap_or_else(|| log(evidence))
+    }
+
+    /// The actor of an alert of which only these are known.
+    #[must_use]
+    pub fn by_names(principal: Option<&str>, account: Option<&str>, region: Option<&str>) -> Self {
+        match principal {
+            Some(principal) => Self::new(ActorKind::Principal, principal, principal),
+            None => log_of(account, region),
+        }
+    }
+
+    fn new(kind: ActorKind, key: impl Into<SharedStr>, name: impl Into<SharedStr>) -> Self {
+        Self {
+            kind,
+            key: key.into(),
+            name: name.into(),
+        }
+    }
+}
+
+/// The principal of all evidence; where some prepared what another did, the one that accessed the
+/// secrets.
+fn principal(evidence: &[Evidence]) -> Option<Actor> {
+    let all = || evidence.iter().map(|e| &*e.head);
+    let accessing = evidence.iter().filter(|e| e.access.is_some());
+    one_principal(all()).or_else(|| one_principal(accessing.map(|e| &*e.head)))
+}
+
+fn one_principal<'e>(heads: impl Iterator<Item = &'e EventHeader> + Clone) -> Option<Actor> {
+    let key = shared_by_all(heads.clone().map(|head| principal_key(&head.principal)))?;
+    // The owner's copy of another account's call has no ARN; another event may have it.
+    let mut names = heads.filter_map(|head| head.principal.id.as_ref());
+    let first = names.next()?;
+    let arn = names.find(|name| name.starts_with("arn:"));
+    let name = arn.filter(|_| !first.starts_with("arn:")).unwrap_or(first);
+    Some(Actor::new(ActorKind::Principal, key, name.clone()))
+}
+
+/// Identity of a principal in all its forms; `None` where the record identifies nobody.
+fn principal_key(principal: &Principal) -> Option<String> {
+    let id = principal.id.as_deref()?;
+    let (Some(account), Some((unique, session))) = (
+        principal.account.as_deref(),
+        principal.principal_id.as_deref().map(unique_and_session),
+    ) else {
+        return Some(id.to_owned());
+    };
+    // Users and roles keep their unique id for life; ids of other kinds are names or accounts.
+    if !(unique.starts_with("AROA") || unique.starts_with("AIDA")) {
+        return Some(id.to_owned());
+    }
+    let person = match principal.role_of_person() {
+        Some(_) => principal.session.as_deref(),
+        None => session.filter(|session| principal.actor.is_none() && session.contains('@')),
+    };
+    Some(match person {
+        Some(person) => format!("{account}:{unique}/{person}"),
+        None => format!("{account}:{unique}"),
+    })
+}
+
+fn unique_and_session(principal_id: &str) -> (&str, Option<&str>) {
+    match principal_id.split_once(':') {
+        Some((unique, session)) => (unique, Some(session)),
+        None => (principal_id, None),
+    }
+}
+
+/// The address that all calls share, or else their network.
+fn address(evidence: &[Evidence]) -> Option<Actor> {
+    let sources = evidence.iter().filter(|e| is_from_caller(e));
+    let sources = sources.map(|e| &*e.head.source);
+    let address = shared_by_all(sources.clone().map(address_of));
+    let value = address.or_else(|| shared_by_all(sources.map(network_of)))?;
+    Some(Actor::new(
+        ActorKind::Address,
+        value.as_str(),
+        value.as_str(),
+    ))
+}
+
+fn secret(evidence: &[Evidence]) -> Option<Actor> {
+    let secrets = evidence.iter().map(|e| e.secret.as_ref());
+    let keys = secrets.clone().map(|secret| {
+        let secret = secret?;
+        let name = secret.name.as_deref()?;
+        Some(format!("{} {} {name}", secret.account, secret.region))
+    });
+    let key = shared_by_all(keys)?;
+    let named = secrets.flatten().find_map(|secret| secret.arn.clone());
+    let name = named.or_else(|| {
+        let first = evidence.first()?.secret.as_ref()?;
+        first.name.clone()
+    })?;
+    Some(Actor::new(ActorKind::Secret, key, name))
+}
+
+fn log(evidence: &[Evidence]) -> Actor {
+    let account = shared_by_all(evidence.iter().map(|e| Some(e.head.account.to_string())));
+    let region = shared_by_all(evidence.iter().map(|e| Some(e.head.region.to_string())));
+    log_of(account.as_deref(), region.as_deref())
+}
+
+fn log_of(account: Option<&str>, region: Option<&str>) -> Actor {
+    let account = account.unwrap_or("several accounts");
+    let region = region.unwrap_or("several regions");
+    let name = format!("{account} {region}");
+    Actor::new(ActorKind::Log, name.as_str(), name.as_str())
+}
+
+/// Where the calls of some evidence come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Addresses of the callers, the first [`ALERT_TRAITS`]; services have none.
+    pub addresses: Vec<SharedStr>,
+    /// Their networks and VPC endpoints, the first [`ALERT_TRAITS`].
+    pub networks: Vec<SharedStr>,
+}
+
+impl Origin {
+    /// The origin of sorted evidence. The services that call KMS for a caller are left aside.
+    #[must_use]
+    pub fn of(evidence: &[Evidence]) -> Self {
+        let sources = evidence.iter().filter(|e| is_from_caller(e));
+        let sources = sources.map(|e| &*e.head.source);
+        Self {
+            addresses: first_of(sources.clone().filter_map(address_of)),
+            networks: first_of(sources.filter_map(network_of)),
+        }
+    }
+
+    /// The addresses, and then the networks.
+    pub fn places(&self) -> impl Iterator<Item = &SharedStr> {
+        self.addresses.iter().chain(&self.networks)
+    }
+}
+
+fn address_of(source: &CallSource) -> Option<String> {
+    let ip = source.ip.as_deref();
+    ip.filter(|_| source.kind == SourceKind::Ip)
+        .map(str::to_owned)
+}
+
+/// The first distinct values.
+pub(crate) fn first_of(values: impl Iterator<Item = String>) -> Vec<SharedStr> {
+    let mut met = HashSet::new();
+    let distinct = values.filter(|value| met.insert(value.clone()));
+    distinct.take(ALERT_TRAITS).map(SharedStr::from).collect()
+}
+
+/// Whether the source of an event is that of its caller: the service that called KMS is no second
+/// machine of the reader.
+pub(crate) fn is_from_caller(evidence: &Evidence) -> bool {
+    let access = evidence.access.as_deref();
+    access.is_none_or(|access| access.method != AccessMethod::DecryptOnly)
+        && evidence.head.source.kind != SourceKind::Internal
+}
+
+/// The value that all share; `None` where they differ or where there is none.
+fn shared_by_all(values: impl Iterator<Item = Option<String>>) -> Option<String> {
+    let mut distinct: BTreeSet<Option<String>> = BTreeSet::new();
+    for value in values {
+        distinct.insert(value);
+        if distinct.len() > 1 {
+            return None;
+        }
+    }
+    distinct.pop_first().flatten()
+}

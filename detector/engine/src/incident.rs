@@ -1,0 +1,321 @@
+//! Incidents: the alerts about one actor that follow each other without a long quiet time. People
+//! are notified of incidents; alerts are their parts.
+//!
+//! An alert lasts from its first event to its time: the alerts of a day's window and those about
+//! single events of that day are neighbours. Incidents are cut from alerts of medium or higher, which alone make the id and the span. A lower
+//! alert joins the incident of its actor whose span is nearest, within the gap; of two, the
+//! earlier. Lower alerts that join none make incidents of their own. The alerts about one address
+//! and several principals also take in the alerts of principals that come from that address in
+//! their window. The set of incidents, their ids and their members depend on the set of alerts
+//! alone ([`grouping`]).
+
+pub mod grouping;
+pub mod json_v1;
+mod response;
+pub mod story;
+
+use std::{collections::HashSet, sync::Arc};
+
+use crate::{
+    actor::{Actor, ActorKind},
+    alert::{Alert, AlertId, IncidentId},
+    digest::digest,
+    ids::SharedStr,
+    limits::{
+        INCIDENT_ALERTS, INCIDENT_GAP_SECS, INCIDENT_MAX_SECS, INCIDENT_RULES, INCIDENT_SECRETS,
+        INCIDENT_TRAITS,
+    },
+    rule_meta::{RuleLevel, RuleMeta},
+    time::EventTime,
+};
+
+/// The lowest level of alerts that make an incident; lower ones only join.
+pub const LEAST: RuleLevel = RuleLevel::Medium;
+
+/// How alerts are cut into incidents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IncidentPeriods {
+    /// Longest quiet time in seconds between neighbouring alerts.
+    pub gap_secs: i64,
+    /// Longest time in seconds from the first to the last alert.
+    pub max_secs: i64,
+}
+
+impl Default for IncidentPeriods {
+    fn default() -> Self {
+        Self {
+            gap_secs: INCIDENT_GAP_SECS,
+            max_secs: INCIDENT_MAX_SECS,
+        }
+    }
+}
+
+/// Distinct values: the first of them, and how many there are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// The first ones, in the order in which they were met.
+    pub first: Vec<SharedStr>,
+    /// Number of all of them; at least so many where alerts do not list all of theirs.
+    pub total: usize,
+}
+
+/// A rule of an incident, with its first alert.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IncidentRule {
+    /// The rule.
+    pub rule: Arc<RuleMeta>,
+    /// Number of its alerts.
+    pub alerts: usize,
+    /// Time of the first of them.
+    pub first: EventTime,
+    /// Summary of the first of them.
+    pub summary: String,
+}
+
+/// Alerts about one actor that follow each other.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Incident {
+    /// The same for the same set of alerts.
+    pub id: IncidentId,
+    /// Who or what it is about.
+    pub actor: Actor,
+    /// Highest level of its alerts.
+    pub level: RuleLevel,
+    /// How suspicious it is, from 0 to 100: by level, then by number of rules, novelty and size.
+    pub score: u32,
+    /// Time of the first event of the alerts that make it.
+    pub first: EventTime,
+    /// Time of the last alert that makes it.
+    pub last: EventTime,
+    /// Its rules, by their first alerts; at most [`INCIDENT_RULES`].
+    pub rules: Vec<IncidentRule>,
+    /// Number of its rules.
+    pub rules_total: usize,
+    /// Secrets: ARNs where known, otherwise names; at most [`INCIDENT_SECRETS`].
+    pub secrets: Listed,
+    /// Those of them whose values were read; at most [`INCIDENT_SECRETS`].
+    pub revealed: Listed,
+    /// Addresses of the callers, and where these are registered; at most [`INCIDENT_TRAITS`], as
+    /// what follows.
+    pub sources: Listed,
+    /// `awsRegion`.
+    pub regions: Listed,
+    /// `userIdentity.arn`: full sessions.
+    pub sessions: Listed,
+    /// `userIdentity.accessKeyId`.
+    pub access_keys: Listed,
+    /// Programs, by their user agents.
+    pub clients: Listed,
+    /// Ids of its alerts by time; at most [`INCIDENT_ALERTS`].
+    pub alert_ids: Vec<AlertId>,
+    /// Number of its alerts.
+    pub alerts_total: usize,
+}
+
+/// The id of the incident of an actor that begins at a time.
+#[must_use]
+pub fn incident_id(actor: &Actor, first: EventTime) -> IncidentId {
+    let first = first.0.to_string();
+    let parts = ["incident", actor.kind.as_str(), &actor.key, &first];
+    IncidentId(digest(&parts).into())
+}
+
+impl Incident {
+    /// Whether more alerts may still join it at a time, if none comes late.
+    #[must_use]
+    pub fn is_active(&self, now: EventTime, periods: IncidentPeriods) -> bool {
+        now.0.saturating_sub(self.last.0) <= periods.gap_secs
+    }
+
+    /// Sort key: the most suspicious first.
+    #[must_use]
+    pub fn order(&self) -> impl Ord + use<> {
+        let by_score = std::cmp::Reverse((self.score, self.alerts_total));
+        (by_score, self.first, self.id.clone())
+    }
+}
+
+impl Incident {
+    /// The incident of alerts that carry its id, as those in a file do; `None` without such alerts.
+    #[must_use]
+    pub fn of_file(id: &IncidentId, alerts: &[Alert]) -> Option<Self> {
+        let own = alerts.iter();
+        let mut own: Vec<&Alert> = own.filter(|a| a.incident.as_ref() == Some(id)).collect();
+        own.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
+        let is_made = own.iter().any(|alert| alert.rule.level >= LEAST);
+        let makes = |alert: &Alert| !is_made || alert.rule.level >= LEAST;
+        let begins = own.iter().filter(|alert| makes(alert)).map(|alert| {
+            let events = alert.events.iter().filter(|_| is_made);
+            let first = events.map(|event| event.time).min();
+            first.unwrap_or(alert.time).min(alert.time)
+        });
+        let mut growing = GrowingIncident::new(own.first()?.actor.clone(), begins.min()?);
+        for alert in &own {
+            growing.add(alert, makes(alert));
+        }
+        growing.incident.id = id.clone();
+        Some(growing.incident)
+    }
+}
+
+/// An incident that grows by alerts in order of time.
+#[derive(Debug)]
+struct GrowingIncident {
+    incident: Incident,
+    met: MetValues,
+}
+
+/// Values that were counted, for each list of an incident.
+#[derive(Debug, Default)]
+struct MetValues {
+    rules: HashSet<SharedStr>,
+    secrets: HashSet<SharedStr>,
+    revealed: HashSet<SharedStr>,
+    /// Most secrets of one alert, listed or not.
+    most_secrets: usize,
+    sources: HashSet<SharedStr>,
+    regions: HashSet<SharedStr>,
+    sessions: HashSet<SharedStr>,
+    access_keys: HashSet<SharedStr>,
+    clients: HashSet<SharedStr>,
+    novelty: bool,
+}
+
+impl GrowingIncident {
+    /// An incident without alerts, of an actor, that begins at a time.
+    fn new(actor: Actor, first: EventTime) -> Self {
+        Self {
+            incident: Incident {
+                id: incident_id(&actor, first),
+                actor,
+                level: RuleLevel::Informational,
+                score: 0,
+                first,
+                last: first,
+                rules: Vec::new(),
+                rules_total: 0,
+                secrets: Listed::default(),
+                revealed: Listed::default(),
+                sources: Listed::default(),
+                regions: Listed::default(),
+                sessions: Listed::default(),
+                access_keys: Listed::default(),
+                clients: Listed::default(),
+                alert_ids: Vec::new(),
+                alerts_total: 0,
+            },
+            met: MetValues::default(),
+        }
+    }
+
+    /// Adds an alert. `makes` says whether it makes the span, or only joins.
+    fn add(&mut self, alert: &Alert, makes: bool) {
+        if makes {
+            self.incident.last = self.incident.last.max(alert.time);
+        }
+        self.name_actor(alert);
+        self.count_rule(alert);
+        self.count_values(alert);
+        let incident = &mut self.incident;
+        incident.level = incident.level.max(alert.rule.level);
+        incident.alerts_total += 1;
+        if incident.alert_ids.len() < INCIDENT_ALERTS {
+            incident.alert_ids.push(alert.id.clone());
+        }
+        incident.score = score(incident, self.met.novelty);
+    }
+
+    /// Alerts may know an actor by several names; an ARN says more than a number.
+    fn name_actor(&mut self, alert: &Alert) {
+        let known = &mut self.incident.actor;
+        let is_better = alert.actor.key == known.key
+            && alert.actor.name.starts_with("arn:")
+            && !known.name.starts_with("arn:");
+        if known.kind == ActorKind::Principal && is_better {
+            known.name = alert.actor.name.clone();
+        }
+    }
+
+    fn count_rule(&mut self, alert: &Alert) {
+        let rules = &mut self.incident.rules;
+        if self.met.rules.insert(alert.rule.id.as_str().into()) {
+            self.incident.rules_total += 1;
+            self.met.novelty |= alert.rule.asks_for_seen;
+            if rules.len() < INCIDENT_RULES {
+                rules.push(IncidentRule {
+                    rule: alert.rule.clone(),
+                    alerts: 1,
+                    first: alert.time,
+                    summary: alert.summary.clone(),
+                });
+            }
+            return;
+        }
+        let known = rules
+            .iter_mut()
+            .find(|known| known.rule.id == alert.rule.id);
+        if let Some(known) = known {
+            known.alerts += 1;
+        }
+    }
+
+    fn count_values(&mut self, alert: &Alert) {
+        let (met, incident) = (&mut self.met, &mut self.incident);
+        met.most_secrets = met.most_secrets.max(alert.secrets_total);
+        let secrets = &mut incident.secrets;
+        list(&alert.secrets, INCIDENT_SECRETS, &mut met.secrets, secrets);
+        secrets.total = secrets.total.max(met.most_secrets);
+        let traits = &alert.traits;
+        let revealed = &mut incident.revealed;
+        list(
+            &traits.revealed,
+            INCIDENT_SECRETS,
+            &mut met.revealed,
+            revealed,
+        );
+        for (values, met, listed) in [
+            (&traits.sources, &mut met.sources, &mut incident.sources),
+            (&traits.regions, &mut met.regions, &mut incident.regions),
+            (&traits.sessions, &mut met.sessions, &mut incident.sessions),
+            (
+                &traits.access_keys,
+                &mut met.access_keys,
+                &mut incident.access_keys,
+            ),
+            (&traits.clients, &mut met.clients, &mut incident.clients),
+        ] {
+            list(values, INCIDENT_TRAITS, met, listed);
+        }
+    }
+}
+
+/// Level first: what comes after it never outweighs a higher level.
+fn score(incident: &Incident, novelty: bool) -> u32 {
+    let level = match incident.level {
+        RuleLevel::Informational => 0,
+        RuleLevel::Low => 20,
+        RuleLevel::Medium => 40,
+        RuleLevel::High => 60,
+        RuleLevel::Critical => 80,
+    };
+    let more_rules = incident.rules_total.saturating_sub(1).min(4);
+    let rules = 3 * u32::try_from(more_rules).unwrap_or_default();
+    let novelty = if novelty { 4 } else { 0 };
+    let size = match incident.secrets.total {
+        0 | 1 => 0,
+        2..10 => 1,
+        10..100 => 2,
+        _ => 3,
+    };
+    level + rules + novelty + size
+}
+
+/// Counts values, and lists the first of them.
+fn list(values: &[SharedStr], most: usize, met: &mut HashSet<SharedStr>, listed: &mut Listed) {
+    for value in values {
+        if met.insert(value.clone()) && listed.first.len() < most {
+            listed.first.push(value.clone());
+        }
+    }
+    listed.total = met.len();
+}

@@ -1,0 +1,529 @@
+//! Groups alerts into incidents, as they come in order of time. Held are the alerts whose incident
+//! is not decided, and the incidents that may still grow.
+//!
+//! An alert lasts from its first event to its time. It goes through two queues. In the first it
+//! waits until no alert that began earlier can come: then alerts about addresses have taken it in,
+//! and in the order of their beginnings alerts make the spans of incidents. In the second it waits
+//! until all spans that a lower alert could join are known; then it is added to its incident, in
+//! order of time, so that what an incident lists depends on nothing but its alerts.
+
+use std::collections::BTreeMap;
+
+use ahash::HashMap;
+
+use super::{GrowingIncident, Incident, IncidentPeriods, LEAST, incident_id};
+use crate::{
+    actor::{Actor, ActorKind},
+    alert::{Alert, AlertId, IncidentId},
+    ids::SharedStr,
+    time::EventTime,
+};
+
+/// Later than any alert.
+const END_OF_TIME: EventTime = EventTime(i64::MAX);
+
+/// What can no longer change.
+#[derive(Debug, Default)]
+pub struct GroupedAlerts {
+    /// Alerts with their incidents, by time and id.
+    pub alerts: Vec<Alert>,
+    /// Incidents that nothing can join any more.
+    pub incidents: Vec<Incident>,
+}
+
+/// Groups alerts that come in order of time.
+#[derive(Debug)]
+pub struct IncidentGrouping {
+    periods: IncidentPeriods,
+    /// Longest window of a rule, and so the longest alert, in seconds.
+    reach_secs: i64,
+    /// Windows of alerts about addresses, by the address or network.
+    addresses: HashMap<SharedStr, AddressWindows>,
+    /// Alerts that an earlier one may still precede, by their beginning.
+    waiting: BTreeMap<(EventTime, EventTime, AlertId), Alert>,
+    spans: HashMap<ActorKey, ActorSpans>,
+    /// Alerts whose incidents are not decided, by their time.
+    undecided: BTreeMap<(EventTime, AlertId), UndecidedAlert>,
+    growing: HashMap<IncidentId, GrowingIncident>,
+}
+
+type ActorKey = (ActorKind, SharedStr);
+
+/// The windows of the alerts about one address.
+#[derive(Debug)]
+struct AddressWindows {
+    actor: Actor,
+    /// Starts, exclusive, and ends.
+    windows: Vec<(EventTime, EventTime)>,
+}
+
+/// An alert whose incident is not decided.
+#[derive(Debug)]
+struct UndecidedAlert {
+    actor: Actor,
+    alert: Alert,
+    /// Beginning of the incident that it makes; `None` for lower alerts.
+    makes: Option<EventTime>,
+}
+
+impl IncidentGrouping {
+    /// Groups the alerts of rules whose longest window has `reach_secs` seconds.
+    #[must_use]
+    pub fn new(periods: IncidentPeriods, reach_secs: i64) -> Self {
+        Self {
+            periods,
+            reach_secs,
+            addresses: HashMap::default(),
+            waiting: BTreeMap::new(),
+            spans: HashMap::default(),
+            undecided: BTreeMap::new(),
+            growing: HashMap::default(),
+        }
+    }
+
+    /// Groups all alerts of a history, in any order.
+    #[must_use]
+    pub fn all(periods: IncidentPeriods, reach_secs: i64, alerts: Vec<Alert>) -> GroupedAlerts {
+        let mut grouping = Self::new(periods, reach_secs);
+        alerts.into_iter().for_each(|alert| grouping.add(alert));
+        grouping.finish()
+    }
+
+    /// Adds the next alerts by time and id, none of them earlier than one that was added before.
+    /// Returns what can no longer change.
+    pub fn advance(&mut self, alerts: Vec<Alert>) -> GroupedAlerts {
+        let last = alerts.last().map(|alert| alert.time);
+        alerts.into_iter().for_each(|alert| self.add(alert));
+        match last {
+            // What began before this has its time before the last, and so have the alerts about
+            // addresses that may take it in. More alerts of the last second may follow.
+            Some(last) => self.settle(last.plus(self.reach_secs.saturating_mul(-2))),
+            None => GroupedAlerts::default(),
+        }
+    }
+
+    /// Ends the grouping.
+    #[must_use]
+    pub fn finish(mut self) -> GroupedAlerts {
+        self.settle(END_OF_TIME)
+    }
+
+    fn add(&mut self, alert: Alert) {
+        if alert.actor.kind == ActorKind::Address {
+            let window = alert.window_match.as_ref();
+            let start = window.map_or(alert.time.plus(-1), |window| window.start);
+            let known = self.addresses.entry(alert.actor.key.clone());
+            let known = known.or_insert_with(|| AddressWindows {
+                actor: alert.actor.clone(),
+                windows: Vec::new(),
+            });
+            known.windows.push((start, alert.time));
+        }
+        let place = (self.begin(&alert), alert.time, alert.id.clone());
+        self.waiting.insert(place, alert);
+    }
+
+    /// Time of the first event of an alert.
+    fn begin(&self, alert: &Alert) -> EventTime {
+        let first = alert.events.iter().map(|event| event.time).min();
+        let first = first.unwrap_or(alert.time).min(alert.time);
+        first.max(alert.time.plus(-self.reach_secs))
+    }
+
+    /// Decides what depends on nothing that begins at or after a time.
+    fn settle(&mut self, settled: EventTime) -> GroupedAlerts {
+        while let Some(first) = self.waiting.first_entry()
+            && first.key().0 < settled
+        {
+            let alert = first.remove();
+            self.begin_or_extend(alert);
+        }
+        let oldest = settled.plus(-self.reach_secs);
+        self.addresses.retain(|_, known| {
+            known.windows.retain(|(_, end)| *end >= oldest);
+            !known.windows.is_empty()
+        });
+        let mut grouped = GroupedAlerts::default();
+        while let Some(first) = self.undecided.first_entry()
+            && first.key().0.plus(self.periods.gap_secs) < settled
+        {
+            let undecided = first.remove();
+            grouped.alerts.push(self.decided(undecided));
+        }
+        grouped.incidents = self.ended(settled);
+        grouped
+    }
+
+    /// Gives an alert its actor, and where it makes an incident, extends its span.
+    fn begin_or_extend(&mut self, alert: Alert) {
+        let actor = self.actor(&alert);
+        let begin = self.begin(&alert);
+        let makes = (alert.rule.level >= LEAST).then(|| {
+            let spans = self.spans.entry((actor.kind, actor.key.clone()));
+            let made = &mut spans.or_default().made;
+            extend(made, (begin, alert.time), self.periods).first
+        });
+        let place = (alert.time, alert.id.clone());
+        let undecided = UndecidedAlert {
+            actor,
+            alert,
+            makes,
+        };
+        self.undecided.insert(place, undecided);
+    }
+
+    /// The actor of an alert: the address whose alerts take it in, or its own.
+    fn actor(&self, alert: &Alert) -> Actor {
+        if alert.actor.kind != ActorKind::Principal {
+            return alert.actor.clone();
+        }
+        let begin = self.begin(alert);
+        // Addresses before their networks.
+        let mut known = alert.origin.places();
+        let taken_in = known.find_map(|place| {
+            let known = self.addresses.get(place)?;
+            let mut windows = known.windows.iter();
+            let is_counted = windows.any(|(start, end)| *start < alert.time && begin <= *end);
+            is_counted.then_some(&known.actor)
+        });
+        taken_in.unwrap_or(&alert.actor).clone()
+    }
+
+    /// Adds an alert to its incident.
+    fn decided(&mut self, undecided: UndecidedAlert) -> Alert {
+        let UndecidedAlert {
+            actor,
+            mut alert,
+            makes,
+        } = undecided;
+        let begin = self.begin(&alert);
+        let spans = self.spans.entry((actor.kind, actor.key.clone()));
+        let ActorSpans { made, rest } = spans.or_default();
+        let joined = makes.or_else(|| nearest(made, (begin, alert.time), self.periods));
+        let first = match joined {
+            Some(first) => first,
+            // A lower alert has the time that it is shown with.
+            None => extend(rest, (alert.time, alert.time), self.periods).first,
+        };
+        let id = incident_id(&actor, first);
+        let growing = self.growing.entry(id.clone());
+        let growing = growing.or_insert_with(|| GrowingIncident::new(actor, first));
+        growing.add(&alert, makes.is_some() || joined.is_none());
+        alert.incident = Some(id);
+        alert
+    }
+
+    /// Takes out the incidents that nothing can join any more.
+    fn ended(&mut self, settled: EventTime) -> Vec<Incident> {
+        // A lower alert that begins within the gap after the last one is decided when the gap
+        // after its own end is known.
+        let gaps = 2 * self.periods.gap_secs;
+        let reach_secs = self.reach_secs;
+        let is_over = |last: EventTime| last.plus(gaps).plus(reach_secs) < settled;
+        self.spans.retain(|_, spans| {
+            spans.made.retain(|span| !is_over(span.last));
+            spans.rest.retain(|span| !is_over(span.last));
+            !spans.made.is_empty() || !spans.rest.is_empty()
+        });
+        let over = self
+            .growing
+            .extract_if(|_, growing| is_over(growing.incident.last));
+        let mut ended: Vec<Incident> = over.map(|(_, growing)| growing.incident).collect();
+        ended.sort_by(|a, b| (a.first, &a.id).cmp(&(b.first, &b.id)));
+        ended
+    }
+}
+
+/// The spans of an actor's incidents that may still grow or be joined, in order of time.
+#[derive(Debug, Default)]
+struct ActorSpans {
+    /// Made by alerts of medium or higher.
+    made: Vec<IncidentSpan>,
+    /// Made by lower alerts that join no other.
+    rest: Vec<IncidentSpan>,
+}
+
+/// First and last event of the alerts that make an incident.
+#[derive(Debug, Clone, Copy)]
+struct IncidentSpan {
+    first: EventTime,
+    last: EventTime,
+}
+
+/// Extends the last span by an alert, or begins a new one if that is too long ago or too long.
+fn extend(
+    spans: &mut Vec<IncidentSpan>,
+    (begin, end): (EventTime, EventTime),
+    periods: IncidentPeriods,
+) -> IncidentSpan {
+    match spans.last_mut() {
+        Some(span)
+            if begin.0.saturating_sub(span.last.0) <= periods.gap_secs
+                && end.0.saturating_sub(span.first.0) <= periods.max_secs =>
+        {
+            span.last = span.last.max(end);
+            *span
+        }
+        _ => {
+            let span = IncidentSpan {
+                first: begin,
+                last: end,
+            };
+            spans.push(span);
+            span
+        }
+    }
+}
+
+/// Beginning of the span nearest to an alert, within the gap; of two, the earlier.
+fn nearest(
+    spans: &[IncidentSpan],
+    (begin, end): (EventTime, EventTime),
+    periods: IncidentPeriods,
+) -> Option<EventTime> {
+    let near = spans.iter().filter_map(|span| {
+        let before = span.first.0.saturating_sub(end.0);
+        let distance = before.max(begin.0.saturating_sub(span.last.0)).max(0);
+        (distance <= periods.gap_secs).then_some((distance, span.first))
+    });
+    near.min().map(|(_, first)| first)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        alert::{AlertId, WindowMatch},
+        rule_meta::{RuleLevel, RuleMeta},
+        state::contract,
+    };
+
+    const PERIODS: IncidentPeriods = IncidentPeriods {
+        gap_secs: 10,
+        max_secs: 40,
+    };
+
+    const REACH: i64 = 15;
+
+    fn level(medium: bool) -> RuleLevel {
+        if medium {
+            RuleLevel::Medium
+        } else {
+            RuleLevel::Low
+        }
+    }
+
+    fn of_actor(kind: ActorKind, name: &str) -> Actor {
+        Actor {
+            kind,
+            key: name.into(),
+            name: name.into(),
+        }
+    }
+
+    /// An alert of a principal from an address.
+    fn alert(secs: i64, medium: bool, who: &str, address: &str, index: usize) -> Alert {
+        let mut alert = contract::alert(&format!("e{index}"));
+        alert.rule = Arc::new(RuleMeta {
+            id: format!("rule {}", index % 3),
+            level: level(medium),
+            ..RuleMeta::default()
+        });
+        alert.time = EventTime(secs);
+        alert.actor = of_actor(ActorKind::Principal, who);
+        alert.origin.addresses = vec![address.into()];
+        alert.events.truncate(1);
+        alert.events[0].time = alert.time;
+        alert
+    }
+
+    /// An alert about an address and several principals.
+    fn about(secs: i64, medium: bool, address: &str, span: i64, index: usize) -> Alert {
+        let mut alert = alert(secs, medium, "", address, index);
+        alert.actor = of_actor(ActorKind::Address, address);
+        alert.window_match = Some(WindowMatch {
+            group: Vec::new(),
+            bucket: 0,
+            start: EventTime(secs - span),
+            end: EventTime(secs),
+            count: 2,
+        });
+        alert
+    }
+
+    fn world() -> impl Strategy<Value = Vec<Alert>> {
+        let one = (
+            0..200_i64,
+            any::<bool>(),
+            0..3_usize,
+            0..2_usize,
+            0..9_u8,
+            1..=REACH,
+        );
+        prop::collection::vec(one, 0..40).prop_map(|all| {
+            let alerts = all.into_iter().enumerate();
+            let alerts = alerts.map(|(index, (secs, medium, who, address, kind, span))| {
+                let address = ["198.51.100.1", "203.0.113.2"][address];
+                let mut alert = match kind {
+                    0 => about(secs, medium, address, span, index),
+                    _ => alert(secs, medium, ["a", "b", "c"][who], address, index),
+                };
+                // Every third alert is of a window.
+                if kind % 3 == 0 {
+                    alert.events[0].time = EventTime(secs - span + 1);
+                }
+                alert
+            });
+            let mut alerts: Vec<Alert> = alerts.collect();
+            alerts.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
+            alerts
+        })
+    }
+
+    fn begin(alert: &Alert) -> i64 {
+        alert.events[0].time.0
+    }
+
+    /// The members of each incident, by the definition, looking at everything at once.
+    fn reference(alerts: &[Alert]) -> BTreeMap<IncidentId, Vec<AlertId>> {
+        let actor = |alert: &Alert| {
+            let mut takers = alerts.iter().filter(|other| {
+                let window = other.window_match.as_ref();
+                let is_in = window
+                    .is_some_and(|w| w.start < alert.time && EventTime(begin(alert)) <= w.end);
+                other.actor.kind == ActorKind::Address
+                    && is_in
+                    && *alert.origin.addresses[0] == *other.actor.key
+            });
+            match alert.actor.kind {
+                ActorKind::Principal => takers.next().unwrap_or(alert).actor.clone(),
+                _ => alert.actor.clone(),
+            }
+        };
+        let mut by_actor: BTreeMap<Actor, Vec<&Alert>> = BTreeMap::new();
+        for alert in alerts {
+            by_actor.entry(actor(alert)).or_default().push(alert);
+        }
+        let mut members: BTreeMap<IncidentId, Vec<AlertId>> = BTreeMap::new();
+        for (actor, own) in by_actor {
+            let made = own.iter().filter(|a| a.rule.level >= LEAST);
+            let made = cut(made.map(|a| (begin(a), a.time.0, Some(&a.id))).collect());
+            let near = |alert: &Alert| {
+                if alert.rule.level >= LEAST {
+                    let mut made = made.iter();
+                    return made
+                        .find(|cut| cut.2.contains(&Some(&alert.id)))
+                        .map(|cut| cut.0);
+                }
+                let distance =
+                    |first: i64, last: i64| (first - alert.time.0).max(begin(alert) - last).max(0);
+                let made = made.iter();
+                let near = made.map(|(first, last, _)| (distance(*first, *last), *first));
+                near.filter(|(d, _)| *d <= PERIODS.gap_secs)
+                    .min()
+                    .map(|(_, first)| first)
+            };
+            let rest = own.iter().filter(|a| near(a).is_none());
+            let rest = cut(rest.map(|a| (a.time.0, a.time.0, None)).collect());
+            for alert in own {
+                let within = |cut: &&Cut<'_>| (cut.0..=cut.1).contains(&alert.time.0);
+                let first = near(alert).or_else(|| rest.iter().find(within).map(|cut| cut.0));
+                let id = incident_id(&actor, EventTime(first.unwrap()));
+                members.entry(id).or_default().push(alert.id.clone());
+            }
+        }
+        members
+    }
+
+    /// First, last and members.
+    type Cut<'a> = (i64, i64, Vec<Option<&'a AlertId>>);
+
+    /// Spans without long gaps, of limited length.
+    fn cut(mut alerts: Vec<(i64, i64, Option<&AlertId>)>) -> Vec<Cut<'_>> {
+        alerts.sort();
+        let mut cuts: Vec<Cut<'_>> = Vec::new();
+        for (begin, end, id) in alerts {
+            match cuts.last_mut() {
+                Some((first, last, members))
+                    if begin - *last <= PERIODS.gap_secs && end - *first <= PERIODS.max_secs =>
+                {
+                    *last = (*last).max(end);
+                    members.push(id);
+                }
+                _ => cuts.push((begin, end, vec![id])),
+            }
+        }
+        cuts
+    }
+
+    fn members(grouped: &GroupedAlerts) -> BTreeMap<IncidentId, Vec<AlertId>> {
+        let mut members: BTreeMap<IncidentId, Vec<AlertId>> = BTreeMap::new();
+        for alert in &grouped.alerts {
+            let id = alert.incident.clone().unwrap();
+            members.entry(id).or_default().push(alert.id.clone());
+        }
+        members
+    }
+
+    /// Groups alerts that come in pieces.
+    fn in_pieces(alerts: &[Alert], pieces: &[usize]) -> GroupedAlerts {
+        let mut grouping = IncidentGrouping::new(PERIODS, REACH);
+        let mut all = GroupedAlerts::default();
+        let mut rest = alerts;
+        for most in pieces.iter().copied().cycle().take(alerts.len()) {
+            let (piece, later) = rest.split_at(most.min(rest.len()));
+            rest = later;
+            let mut grouped = grouping.advance(piece.to_vec());
+            all.alerts.append(&mut grouped.alerts);
+            all.incidents.append(&mut grouped.incidents);
+        }
+        let mut grouped = grouping.finish();
+        all.alerts.append(&mut grouped.alerts);
+        all.incidents.append(&mut grouped.incidents);
+        all.incidents
+            .sort_by(|a, b| (a.first, &a.id).cmp(&(b.first, &b.id)));
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn incidents_are_those_of_the_definition_in_any_pieces(
+            alerts in world(),
+            pieces in prop::collection::vec(1..9_usize, 1..9),
+            turn in 0..40_usize,
+        ) {
+            let whole = IncidentGrouping::all(PERIODS, REACH, alerts.clone());
+            prop_assert_eq!(members(&whole), reference(&alerts));
+            let mut shuffled = alerts.clone();
+            shuffled.rotate_left(turn.min(alerts.len()));
+            let again = IncidentGrouping::all(PERIODS, REACH, shuffled);
+            prop_assert_eq!(&again.incidents, &whole.incidents);
+            let pieces = in_pieces(&alerts, &pieces);
+            prop_assert_eq!(&pieces.incidents, &whole.incidents);
+            prop_assert_eq!(&pieces.alerts, &whole.alerts);
+            for incident in &whole.incidents {
+                let listed = &members(&whole)[&incident.id];
+                prop_assert_eq!(&incident.alert_ids, listed);
+                let of_file = Incident::of_file(&incident.id, &whole.alerts);
+                prop_assert_eq!(of_file.map(|known| known.alert_ids), Some(listed.clone()));
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_ended_is_not_held() {
+        let mut grouping = IncidentGrouping::new(PERIODS, REACH);
+        let mut ended = 0;
+        for round in 0..1_000 {
+            let alert = alert(round * 100, round % 2 == 0, &round.to_string(), "a", 0);
+            ended += grouping.advance(vec![alert]).incidents.len();
+            assert!(grouping.growing.len() < 5 && grouping.spans.len() < 5);
+            assert!(grouping.waiting.len() + grouping.undecided.len() < 5);
+        }
+        assert!(ended > 990);
+    }
+}

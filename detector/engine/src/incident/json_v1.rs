@@ -1,0 +1,177 @@
+//! The published JSON form of an incident, `secretrail.incident/1`. Every key is always present.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use super::{
+    Incident, IncidentPeriods, IncidentRule, Listed,
+    story::{IncidentStory, StoryAction},
+};
+use crate::time::EventTime;
+
+/// Name and version of the schema.
+pub const SCHEMA: &str = "secretrail.incident/1";
+
+/// An incident as JSON.
+#[derive(Debug, Serialize)]
+pub struct IncidentV1<'a> {
+    schema: &'a str,
+    /// 32 hexadecimal digits; the same for the same set of alerts.
+    id: &'a str,
+    /// `active` while more alerts may join, `ended` afterwards.
+    status: &'a str,
+    actor: ActorV1<'a>,
+    /// Highest level of the alerts.
+    level: &'a str,
+    /// How suspicious it is, from 0 to 100.
+    score: u32,
+    /// Times of the first and the last alert that make it.
+    first: String,
+    last: String,
+    /// By their first alerts; the first fifty.
+    rules: Vec<RuleV1<'a>>,
+    rules_total: usize,
+    /// The first fifty: ARNs where known, otherwise names.
+    secrets: Vec<&'a str>,
+    secrets_total: usize,
+    /// Those whose values were read; the first fifty.
+    revealed: Vec<&'a str>,
+    revealed_total: usize,
+    /// The first twenty, as of the lists that follow.
+    sources: Vec<&'a str>,
+    sources_total: usize,
+    regions: Vec<&'a str>,
+    regions_total: usize,
+    /// `userIdentity.arn`.
+    sessions: Vec<&'a str>,
+    sessions_total: usize,
+    access_keys: Vec<&'a str>,
+    access_keys_total: usize,
+    clients: Vec<&'a str>,
+    clients_total: usize,
+    /// The first two hundred, by time.
+    alert_ids: Vec<&'a str>,
+    alerts_total: usize,
+    /// The incident that took it in; `null` while it stands for itself.
+    merged_into: Option<&'a str>,
+    /// One line: the actor and the size.
+    headline: String,
+    /// Descriptions of the most serious rules.
+    why: Vec<String>,
+    /// What to check first.
+    checks: Vec<String>,
+    /// What contains it, in this order.
+    actions: Vec<ActionV1>,
+    /// Known benign causes.
+    harmless_if: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ActorV1<'a> {
+    /// `principal`, `address`, `secret` or `log`.
+    kind: &'a str,
+    /// An ARN, an address, a secret, or `account region`.
+    id: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct RuleV1<'a> {
+    id: &'a str,
+    title: &'a str,
+    level: &'a str,
+    alerts: usize,
+    /// Time and summary of the first alert.
+    first: String,
+    summary: Cow<'a, str>,
+}
+
+#[derive(Debug, Serialize)]
+struct ActionV1 {
+    text: String,
+    /// A command of the AWS CLI; `null` where there is none.
+    command: Option<String>,
+    /// A page of the AWS console; `null` where there is none.
+    link: Option<String>,
+}
+
+/// Longest summary in characters.
+const SUMMARY: usize = 300;
+
+impl<'a> IncidentV1<'a> {
+    /// The form of an incident as it stands at `now`.
+    #[must_use]
+    pub fn new(incident: &'a Incident, now: EventTime, periods: IncidentPeriods) -> Self {
+        let story = IncidentStory::of(incident);
+        let is_active = incident.is_active(now, periods);
+        Self {
+            schema: SCHEMA,
+            id: &incident.id.0,
+            status: if is_active { "active" } else { "ended" },
+            actor: ActorV1 {
+                kind: incident.actor.kind.as_str(),
+                id: &incident.actor.name,
+            },
+            level: incident.level.as_str(),
+            score: incident.score,
+            first: incident.first.to_string(),
+            last: incident.last.to_string(),
+            rules: incident.rules.iter().map(RuleV1::of).collect(),
+            rules_total: incident.rules_total,
+            secrets: texts(&incident.secrets),
+            secrets_total: incident.secrets.total,
+            revealed: texts(&incident.revealed),
+            revealed_total: incident.revealed.total,
+            sources: texts(&incident.sources),
+            sources_total: incident.sources.total,
+            regions: texts(&incident.regions),
+            regions_total: incident.regions.total,
+            sessions: texts(&incident.sessions),
+            sessions_total: incident.sessions.total,
+            access_keys: texts(&incident.access_keys),
+            access_keys_total: incident.access_keys.total,
+            clients: texts(&incident.clients),
+            clients_total: incident.clients.total,
+            alert_ids: incident.alert_ids.iter().map(|id| &*id.0).collect(),
+            alerts_total: incident.alerts_total,
+            merged_into: None,
+            headline: story.headline,
+            why: story.why,
+            checks: story.checks,
+            actions: story.actions.into_iter().map(ActionV1::from).collect(),
+            harmless_if: story.harmless_if,
+        }
+    }
+}
+
+fn texts(listed: &Listed) -> Vec<&str> {
+    listed.first.iter().map(|text| &**text).collect()
+}
+
+impl<'a> RuleV1<'a> {
+    fn of(rule: &'a IncidentRule) -> Self {
+        let summary = &rule.summary;
+        let cut = summary.char_indices().nth(SUMMARY);
+        Self {
+            id: &rule.rule.id,
+            title: &rule.rule.title,
+            level: rule.rule.level.as_str(),
+            alerts: rule.alerts,
+            first: rule.first.to_string(),
+            summary: match cut {
+                Some((end, _)) => format!("{}…", summary.get(..end).unwrap_or_default()).into(),
+                None => summary.into(),
+            },
+        }
+    }
+}
+
+impl From<StoryAction> for ActionV1 {
+    fn from(action: StoryAction) -> Self {
+        Self {
+            text: action.text,
+            command: action.command,
+            link: action.link,
+        }
+    }
+}
