@@ -1,6 +1,7 @@
 //! Alerts: the rule that matched, the evidence, and an id derived from the rule and the event or
 //! window.
 
+pub mod alert_digest;
 pub mod chat;
 pub mod json_v1;
 pub mod ocsf;

@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use secretrail_engine::alert::{Alert, chat, json_v1, ocsf, text};
+use secretrail_engine::alert::{
+    Alert,
+    alert_digest::{self, AlertDigest},
+    chat, json_v1, ocsf, text,
+};
 use serde::Serialize;
 
 /// Most bytes of the body for queues, functions and chats: the rest of the message is for the
@@ -61,17 +65,50 @@ impl SnsMessage {
     /// The message of an alert.
     #[must_use]
     pub fn of(alert: &Alert, format: MessageFormat) -> Self {
-        let subject = text::subject(alert);
+        Self::new(
+            text::subject(alert),
+            &body(alert, format),
+            &cut_email(text::body(alert)),
+            attributes(alert),
+        )
+    }
+
+    /// The message of many alerts.
+    #[must_use]
+    pub fn of_digest(digest: &AlertDigest<'_>, format: MessageFormat) -> Self {
+        let body = match format {
+            MessageFormat::Standard => digest.json(),
+            MessageFormat::Chat => chat::digest_notification(digest),
+            MessageFormat::Ocsf => ocsf::digest_finding(digest),
+        };
+        let alert = digest.as_alert();
+        let mut attributes = attributes(&alert);
+        attributes.insert("schema", alert_digest::SCHEMA.to_owned());
+        // A filter policy by rule takes a digest of that rule alone.
+        match digest.rule_id().map(plain) {
+            Some(rule) => attributes.insert("rule_id", rule),
+            None => attributes.remove("rule_id"),
+        };
+        let email = cut_email(text::digest_body(digest));
+        Self::new(text::subject(&alert), &body, &email, attributes)
+    }
+
+    fn new(
+        subject: String,
+        body: &str,
+        email: &str,
+        attributes: BTreeMap<&'static str, String>,
+    ) -> Self {
         let bodies = ProtocolBodies {
-            default: &body(alert, format),
-            email: &email(alert),
+            default: body,
+            email,
             sms: &subject,
         };
         Self {
             // Cannot fail: every key is text.
             body: serde_json::to_string(&bodies).unwrap_or_default(),
             subject,
-            attributes: attributes(alert),
+            attributes,
         }
     }
 
@@ -102,9 +139,8 @@ fn body(alert: &Alert, format: MessageFormat) -> String {
     }
 }
 
-/// The e-mail text.
-fn email(alert: &Alert) -> String {
-    let mut email = text::body(alert);
+/// The e-mail text within its limit.
+fn cut_email(mut email: String) -> String {
     // Names of secrets and texts of rules may be long, and there may be many of them.
     if email.len() > TEXT_BYTES {
         email.truncate(email.floor_char_boundary(TEXT_BYTES));
@@ -152,7 +188,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use secretrail_engine::state::contract::alert;
+    use secretrail_engine::{rule_meta::RuleLevel, state::contract::alert};
 
     #[test]
     fn what_a_topic_filters_by_is_never_empty() {
@@ -182,9 +218,44 @@ mod tests {
         let mut long = alert("e1");
         let rule = Arc::make_mut(&mut long.rule);
         rule.false_positives = vec!["é".repeat(299); 100];
-        let text = email(&long);
+        let text = cut_email(text::body(&long));
         assert!(text.ends_with("\n(truncated)\n"));
         assert!(text.len() <= TEXT_BYTES + "\n(truncated)\n".len());
+    }
+
+    #[test]
+    fn every_form_of_a_digest_fits_and_names_every_alert() {
+        let mut alerts: Vec<Alert> = (0..alert_digest::MOST_ALERTS)
+            .map(|n| alert(&format!("e{n}")))
+            .collect();
+        for alert in &mut alerts {
+            alert.summary = "\u{1}\"".repeat(20_000);
+            Arc::make_mut(&mut alert.rule).level = RuleLevel::Informational;
+        }
+        let digest = AlertDigest::new(alerts.iter().collect());
+        for format in MessageFormat::ALL {
+            let message = SnsMessage::of_digest(&digest, format);
+            let bytes = message.bytes();
+            assert!(bytes <= 256 * 1024, "{format:?}: {bytes}");
+            let bodies: serde_json::Value = serde_json::from_str(&message.body).unwrap();
+            let named = |body: &serde_json::Value| {
+                let body = body.as_str().unwrap();
+                alerts
+                    .iter()
+                    .filter(|alert| body.contains(&*alert.id.0))
+                    .count()
+            };
+            assert_eq!(named(&bodies["email"]), alerts.len());
+            let expected = match format {
+                MessageFormat::Chat => 10,
+                MessageFormat::Standard | MessageFormat::Ocsf => alerts.len(),
+            };
+            assert_eq!(named(&bodies["default"]), expected, "{format:?}");
+            let attribute = |name: &str| message.attributes.get(name).map(String::as_str);
+            assert_eq!(attribute("schema"), Some("secretrail.digest/1"));
+            assert_eq!(attribute("rule_id"), Some("rule"));
+            assert_eq!(attribute("severity"), Some("informational"));
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{
     Alert,
+    alert_digest::AlertDigest,
     text::{WITHDRAWN, line},
 };
 use crate::digest::digest;
@@ -62,6 +63,46 @@ pub fn notification(alert: &Alert) -> String {
     };
     // Cannot fail: every key is text.
     serde_json::to_string(&notification).unwrap_or_default()
+}
+
+/// A digest as a custom notification in JSON.
+#[must_use]
+pub fn digest_notification(digest: &AlertDigest<'_>) -> String {
+    let alert = digest.as_alert();
+    let content = ChatContent {
+        description: digest_description(digest),
+        ..ChatContent::of(&alert)
+    };
+    let metadata = ChatMetadata {
+        event_type: "secretrail.digest",
+        ..ChatMetadata::of(&alert)
+    };
+    let notification = Notification {
+        version: "1.0",
+        source: "custom",
+        id: digest.id(),
+        content,
+        metadata,
+    };
+    // Cannot fail: every key is text.
+    serde_json::to_string(&notification).unwrap_or_default()
+}
+
+/// The numbers, then the worst with their ids.
+fn digest_description(digest: &AlertDigest<'_>) -> String {
+    let worst = digest.worst().map(|alert| {
+        let title = alert.prefix() + &plain(&alert.rule.title);
+        let summary = plain(&alert.summary);
+        format!("*{title}:* {summary} ({})", alert.id.0)
+    });
+    let mut lines = vec![format!("{}.", digest.counted())];
+    lines.extend(worst);
+    let described = lines.len() - 1;
+    match digest.alerts().len() - described {
+        0 => {}
+        more => lines.push(format!("and {more} more")),
+    }
+    lines.join("\n")
 }
 
 impl ChatContent {
@@ -197,6 +238,20 @@ mod tests {
         assert_ne!(withdrawn["id"], raised["id"]);
         let thread = |message: &serde_json::Value| message["metadata"]["threadId"].clone();
         assert_eq!(thread(&withdrawn), thread(&raised));
+    }
+
+    #[test]
+    fn a_digest_names_the_worst_and_counts_the_rest() {
+        let mut alerts: Vec<Alert> = (0..12).map(|n| contract::alert(&format!("e{n}"))).collect();
+        alerts[3].summary = "*<!channel>".to_owned();
+        let digest = AlertDigest::new(alerts.iter().collect());
+        let sent: Value = serde_json::from_str(&digest_notification(&digest)).unwrap();
+        assert_eq!(sent["id"], digest.id());
+        assert_eq!(sent["content"]["title"], "high: 12 alerts in one message");
+        let description = sent["content"]["description"].as_str().unwrap();
+        assert!(description.starts_with("12 high.\n*high: title:* "));
+        assert!(description.ends_with("\nand 2 more"), "{description}");
+        assert!(!description.contains("<!channel>"), "{description}");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use super::Alert;
+use super::{Alert, alert_digest::AlertDigest};
 use crate::{
     access::Access,
     ids::{SecretRef, SecretStore, SharedStr},
@@ -158,8 +158,16 @@ struct OcsfFindingInfo<'a> {
     desc: &'a str,
     first_seen_time: i64,
     last_seen_time: i64,
+    /// The alerts of a digest.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    related_events: Vec<OcsfRelatedEvent<'a>>,
     title: &'a str,
     types: [&'static str; 1],
+    uid: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct OcsfRelatedEvent<'a> {
     uid: &'a str,
 }
 
@@ -243,6 +251,17 @@ pub fn detection_finding(alert: &Alert) -> String {
     serde_json::to_string(&DetectionFinding::of(alert)).unwrap_or_default()
 }
 
+/// A digest as one Detection Finding in JSON, which names the findings of its alerts.
+#[must_use]
+pub fn digest_finding(digest: &AlertDigest<'_>) -> String {
+    let alert = digest.as_alert();
+    let mut finding = DetectionFinding::of(&alert);
+    let alerts = digest.alerts().iter();
+    let related = alerts.map(|alert| OcsfRelatedEvent { uid: &alert.id.0 });
+    finding.finding_info.related_events = related.collect();
+    serde_json::to_string(&finding).unwrap_or_default()
+}
+
 impl<'a> DetectionFinding<'a> {
     fn of(alert: &'a Alert) -> Self {
         let window_match = alert.window_match.as_ref();
@@ -309,6 +328,7 @@ impl<'a> OcsfFindingInfo<'a> {
             // Alerts about changes and other records have no accesses.
             first_seen_time: milliseconds(earliest.unwrap_or(alert.time)),
             last_seen_time: milliseconds(alert.time),
+            related_events: Vec::new(),
             title: &rule.title,
             types: ["Secret access"],
             uid: &alert.id.0,
@@ -511,6 +531,18 @@ mod tests {
                 {"technique": {"uid": "T1078"}, "version": "17.1"},
             ])
         );
+    }
+
+    #[test]
+    fn a_digest_is_one_finding_that_names_the_others() {
+        let alerts = ["e1", "e2"].map(contract::alert);
+        let digest = AlertDigest::new(alerts.iter().collect());
+        let found: Value = serde_json::from_str(&digest_finding(&digest)).unwrap();
+        let related = found["finding_info"]["related_events"].as_array().unwrap();
+        assert_eq!(related.len(), 2);
+        assert!(related.contains(&json!({"uid": &*alerts[0].id.0})));
+        assert_eq!(found["finding_info"]["uid"], digest.id());
+        assert_eq!(found["severity"], "High");
     }
 
     #[test]

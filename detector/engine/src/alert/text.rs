@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Alert, cut};
+use super::{Alert, alert_digest::AlertDigest, cut};
 use crate::{
     access::{Access, AccessDecrypt, DecryptStatus},
     ids::SharedStr,
@@ -14,6 +14,10 @@ use crate::{
 /// What is said of an alert that turned out to be wrong.
 pub(super) const WITHDRAWN: &str = "Withdrawn: a record that came late shows that what this alert \
                                     calls new was seen before. Nothing need be done.";
+
+/// Why there are many alerts in one message.
+const DIGEST: &str = "More alerts came together than this destination takes messages in a minute. \
+                      None is left out: all ids are below.";
 
 /// Most secrets listed in a body.
 const SECRETS: usize = 10;
@@ -68,6 +72,33 @@ pub fn body(alert: &Alert) -> String {
     // Writing to a string cannot fail.
     write(alert, &mut out).ok();
     out
+}
+
+/// A digest in plain text.
+#[must_use]
+pub fn digest_body(digest: &AlertDigest<'_>) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    write_digest(digest, &mut out).ok();
+    out
+}
+
+fn write_digest(digest: &AlertDigest<'_>, out: &mut String) -> fmt::Result {
+    let count = digest.alerts().len();
+    let (first, last) = digest.times();
+    writeln!(out, "{count} alerts in one message: {}\n", digest.counted())?;
+    writeln!(out, "{DIGEST}\n")?;
+    writeln!(out, "time       {first} to {last}")?;
+    writeln!(out, "\nthe worst:")?;
+    for alert in digest.worst() {
+        let title = line(&(alert.prefix() + &alert.rule.title));
+        writeln!(out, "  {title}\n    {}.", line(&alert.summary))?;
+        writeln!(out, "    alert {}", alert.id.0)?;
+    }
+    writeln!(out, "\nalerts ({count}):")?;
+    let ids = digest.alerts().iter();
+    ids.map(|alert| &alert.id.0)
+        .try_for_each(|id| writeln!(out, "  {id}"))
 }
 
 fn write(alert: &Alert, out: &mut String) -> fmt::Result {
@@ -252,6 +283,20 @@ mod tests {
         assert!(body.contains("  s9\n  and 30 more\n"), "{body}");
         assert!(body.contains(", region several or unknown\n"), "{body}");
         assert!(!body.contains("accesses ("), "{body}");
+    }
+
+    #[test]
+    fn a_digest_describes_ten_and_names_all() {
+        let mut alerts: Vec<Alert> = (0..12).map(|n| contract::alert(&format!("e{n}"))).collect();
+        alerts[0].withdrawn = true;
+        alerts[1].summary = "one\nline".to_owned();
+        let body = digest_body(&AlertDigest::new(alerts.iter().collect()));
+        assert!(body.starts_with("12 alerts in one message: 12 high\n"));
+        assert_eq!(body.matches("  high: title\n").count(), 10, "{body}");
+        assert!(!body.contains("withdrawn"), "it is last");
+        assert!(!body.contains("one\nline"), "{body}");
+        let listed = body.split_once("\nalerts (12):\n").unwrap().1;
+        assert_eq!(listed.lines().count(), 12);
     }
 
     #[test]
