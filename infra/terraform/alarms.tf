@@ -97,10 +97,40 @@ resource "aws_cloudwatch_metric_alarm" "alarm_rules" {
 
 resource "aws_cloudwatch_metric_alarm" "alarm_publish" {
   alarm_name          = "${var.name}-publish"
-  alarm_description   = "Alerts cannot be published and wait in the table. The log gives the reason."
+  alarm_description   = "A destination does not accept alerts, which wait in the table. The log gives the reason."
   namespace           = "Secretrail"
   metric_name         = "PublishFailures"
   dimensions          = local.of_function
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  threshold           = 0
+  comparison_operator = "GreaterThanThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+}
+
+resource "aws_cloudwatch_metric_alarm" "alarm_outbox" {
+  alarm_name          = "${var.name}-outbox"
+  alarm_description   = "An alert has waited for two hours to be published to one of its destinations. The log gives the reason."
+  namespace           = "Secretrail"
+  metric_name         = "OutboxAge"
+  dimensions          = local.of_function
+  statistic           = "Maximum"
+  period              = 300
+  evaluation_periods  = 1
+  threshold           = 7200
+  comparison_operator = "GreaterThanThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+}
+
+resource "aws_cloudwatch_metric_alarm" "alarm_delivery" {
+  alarm_name          = "${var.name}-delivery"
+  alarm_description   = "SNS could not deliver alerts to a recipient, such as a mail address that was suspended."
+  namespace           = "AWS/SNS"
+  metric_name         = "NumberOfNotificationsFailed"
+  dimensions          = { TopicName = aws_sns_topic.alerts.name }
   statistic           = "Sum"
   period              = 300
   evaluation_periods  = 1

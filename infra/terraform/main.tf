@@ -24,6 +24,7 @@ locals {
   has_lists  = var.rules_bucket != "" && var.networks_prefix != ""
   partition  = data.aws_partition.here.partition
   place      = "${data.aws_region.here.name}:${data.aws_caller_identity.here.account_id}"
+  rate       = var.alert_email != "" && !var.alert_fifo ? "?max-per-minute=${var.emails_per_minute}" : ""
   function   = "${var.name}-detector"
   queue_arn  = local.own_queue ? aws_sqs_queue.files[0].arn : var.trigger_queue_arn
 }
@@ -283,7 +284,7 @@ resource "aws_lambda_function" "detector" {
   environment {
     variables = {
       SECRETRAIL_TABLE            = aws_dynamodb_table.table.name
-      SECRETRAIL_TOPICS           = trimspace("${aws_sns_topic.alerts.arn} ${var.more_topics}")
+      SECRETRAIL_TOPICS           = trimspace("${aws_sns_topic.alerts.arn}${local.rate} ${var.more_topics}")
       SECRETRAIL_RULES            = local.has_rules ? "s3://${var.rules_bucket}/${var.rules_prefix}" : ""
       SECRETRAIL_POLICY           = local.has_policy ? "s3://${var.rules_bucket}/${var.policy_key}" : ""
       SECRETRAIL_STRICT           = tostring(var.strict)

@@ -61,6 +61,16 @@ variable "alert_email" {
   default     = ""
 }
 
+variable "emails_per_minute" {
+  description = "Most messages a minute to the alert topic if alert_email is set; further alerts are in one digest message."
+  type        = number
+  default     = 5
+  validation {
+    condition     = var.emails_per_minute >= 1 && var.emails_per_minute <= 60
+    error_message = "The number must be from 1 to 60."
+  }
+}
+
 variable "alert_fifo" {
   description = "Whether the alert topic is a FIFO topic, which removes duplicates but cannot send e-mail."
   type        = bool

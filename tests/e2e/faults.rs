@@ -1,6 +1,8 @@
 //! Everything that can go wrong between the function and AWS: the alerts are those of the replay,
 //! none is missing, and none comes twice unless nobody could know that it had gone out.
 
+mod destinations;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -238,6 +240,7 @@ fn any_one_call_may_fail_lose_its_answer_or_hang() {
         "BatchGetItem",
         "BatchWriteItem",
         "TransactWriteItems",
+        "PutItem",
         "Query",
         "PublishBatch",
     ] {

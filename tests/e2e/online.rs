@@ -544,7 +544,7 @@ fn access_denied_no_table_no_topic_and_no_time_hand_back_or_wait() {
     );
     assert!(has(
         &without_topic.log(),
-        "alert not published, kept in the outbox for the next sweep",
+        "destination failed, its alerts are kept in the outbox",
         "no-such-topic"
     ));
     assert_eq!(shop.deployment.published().len(), 0);

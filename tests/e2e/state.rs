@@ -4,14 +4,17 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use e2e::{
-    cloud::{config, make_table, runtime, store},
+    cloud::{config, make_table, runtime, store, store_for},
     local::Server,
     steps::{
         additions, look, repetition_changes_nothing, sequences, take, whoever_came_first, write_as,
     },
 };
 use secretrail_aws::dynamodb::DynamoStore;
-use secretrail_engine::state::{contract, memory::MemoryStore};
+use secretrail_engine::{
+    outbox::Destination,
+    state::{contract, memory::MemoryStore},
+};
 use tokio::runtime::Runtime;
 
 struct Tables {
@@ -44,21 +47,31 @@ impl Tables {
     }
 
     fn store(&self) -> DynamoStore {
-        store(&self.config, &self.name())
+        self.store_for(contract::destinations())
     }
+
+    fn store_for(&self, destinations: Vec<Destination>) -> DynamoStore {
+        store_for(&self.config, &self.name(), destinations)
+    }
+}
+
+fn memory() -> MemoryStore {
+    MemoryStore::with_destinations(contract::destinations())
 }
 
 #[test]
 fn dynamodb_keeps_the_contract() {
     let tables = Tables::start();
-    tables.runtime.block_on(contract::run(|| tables.store()));
+    tables
+        .runtime
+        .block_on(contract::run(|destinations| tables.store_for(destinations)));
 }
 
 #[test]
 fn both_stores_do_the_same_whatever_is_done() {
     let tables = Tables::start();
     for steps in sequences(40, 1..15) {
-        let (lookback, dynamodb) = (MemoryStore::default(), tables.store());
+        let (lookback, dynamodb) = (memory(), tables.store());
         // A second process on the same table knows nothing but what is in it.
         let other = store(&tables.config, dynamodb.name());
         tables.runtime.block_on(async {
@@ -84,7 +97,7 @@ fn many_writers_at_once_do_as_one_does() {
     const WRITERS: usize = 6;
     let tables = Tables::start();
     for steps in additions(10) {
-        let (lookback, name) = (MemoryStore::default(), tables.name());
+        let (lookback, name) = (memory(), tables.name());
         tables.runtime.block_on(async {
             let mut writers = tokio::task::JoinSet::new();
             for writer in 0..WRITERS {

@@ -11,10 +11,12 @@ use secretrail_engine::{
     evidence::Evidence,
     fact::{Fact, RuleRange, WindowKey, WindowRange},
     ids::SharedStr,
+    outbox::OutboxNote,
     pending_event::{CorrelationRange, PendingEvent},
     rule::RuleSet,
+    rule_meta::RuleLevel,
     seen::{LookbackPeriods, Sighting},
-    state::{StateStore, contract},
+    state::{OutboxStore, contract},
     time::EventTime,
 };
 use serde_json::json;
@@ -113,8 +115,13 @@ fn fact((group, secs, value): (u8, u32, u8)) -> (WindowKey, Fact) {
     )
 }
 
+/// An alert; those with even numbers are for both destinations.
 fn alert(number: u8) -> Alert {
-    contract::alert(&number.to_string())
+    let mut alert = contract::alert(&number.to_string());
+    if number % 2 == 0 {
+        Arc::make_mut(&mut alert.rule).level = RuleLevel::Critical;
+    }
+    alert
 }
 
 fn mark(number: u8) -> CoverageMark {
@@ -130,7 +137,7 @@ fn mark(number: u8) -> CoverageMark {
 /// # Panics
 ///
 /// When the store fails.
-pub async fn take<S: StateStore>(store: &S, step: &Step) -> String {
+pub async fn take<S: OutboxStore>(store: &S, step: &Step) -> String {
     match step {
         Step::Facts(facts) => store
             .put_facts(facts.iter().copied().map(fact).collect())
@@ -184,7 +191,9 @@ pub async fn take<S: StateStore>(store: &S, step: &Step) -> String {
         }
         Step::Publish(alerts) => {
             let ids: Vec<_> = alerts.iter().map(|number| alert(*number).id).collect();
-            store.mark_published(&ids).await.unwrap();
+            let mut notes = waiting(store, 5_000).await;
+            notes.retain(|note| ids.contains(&note.alert));
+            store.remove_notes(&notes).await.unwrap();
         }
     }
     String::new()
@@ -195,7 +204,7 @@ pub async fn take<S: StateStore>(store: &S, step: &Step) -> String {
 /// # Panics
 ///
 /// When the store fails, or gives one loose end twice.
-pub async fn look<S: StateStore>(store: &S) -> Vec<String> {
+pub async fn look<S: OutboxStore>(store: &S) -> Vec<String> {
     let mut seen = Vec::new();
     let ranges: Vec<WindowRange> = (0..3)
         .flat_map(|group| {
@@ -266,22 +275,31 @@ pub async fn look<S: StateStore>(store: &S) -> Vec<String> {
 }
 
 /// The alerts that wait to be confirmed, and those that wait to be published, before some times.
-async fn alerts_left<S: StateStore>(store: &S) -> Vec<String> {
+async fn alerts_left<S: OutboxStore>(store: &S) -> Vec<String> {
     let mut seen = Vec::new();
     for before in [10, 100] {
         let mut open = store.provisional_alerts(at(before)).await.unwrap();
         open.sort();
         seen.push(format!("{open:?}"));
-        let waiting = store.unpublished(at(before), usize::MAX).await.unwrap();
-        seen.push(format!(
-            "{:?}",
-            waiting
-                .into_iter()
-                .map(|alert| alert.id)
-                .collect::<BTreeSet<_>>()
-        ));
+        seen.push(format!("{:?}", waiting(store, before).await));
     }
     seen
+}
+
+/// The notes of alerts that wait to be published since before a time, the longest due first.
+async fn waiting<S: OutboxStore>(store: &S, before: i64) -> Vec<OutboxNote> {
+    let mut notes = Vec::new();
+    for destination in contract::destinations() {
+        let waiting = store.outbox(&destination.id, at(before), usize::MAX);
+        notes.extend(
+            waiting
+                .await
+                .unwrap()
+                .into_iter()
+                .map(|waiting| waiting.note),
+        );
+    }
+    notes
 }
 
 /// So many sequences of steps, the same in every run.
@@ -320,7 +338,7 @@ pub fn additions(count: usize) -> Vec<Vec<Step>> {
 
 /// One of so many writers takes all steps, beginning at its own. Gives the number of alerts of
 /// which it is the creator.
-pub async fn write_as<S: StateStore>(
+pub async fn write_as<S: OutboxStore>(
     writer: usize,
     writers: usize,
     store: &S,
@@ -351,7 +369,7 @@ pub fn whoever_came_first(seen: &[String]) -> Vec<&String> {
 /// # Panics
 ///
 /// When it does.
-pub async fn repetition_changes_nothing<S: StateStore>(twice: &S, once: &S, steps: &[Step]) {
+pub async fn repetition_changes_nothing<S: OutboxStore>(twice: &S, once: &S, steps: &[Step]) {
     for step in steps {
         assert_eq!(
             take(twice, step).await,

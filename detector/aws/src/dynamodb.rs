@@ -12,7 +12,9 @@
 //! | coverage | `coverage#` account `#` region | hour |
 //! | sightings (`seen.*`) | `seen#` digest of the key | `-` |
 //! | alert | `alert#` id | `-` |
-//! | outbox note: alert to be published | `outbox` | id |
+//! | outbox note: alert to be published to a destination | `outbox#` destination | when it is due `#` id |
+//! | outbox note of earlier versions, for all destinations | `outbox` | id |
+//! | state of a destination (permanent, unless it was removed) | `destinations` | destination |
 //! | note: alert to be confirmed or withdrawn | `provisional` | id |
 //! | object ledger | `object#` digest of bucket, key and version | `-` |
 //! | time of the last object (permanent) | `last-object` | `-` |
@@ -20,8 +22,8 @@
 //!
 //! Content with several concurrent writers is only ever added: the digest of the content is part of
 //! the key, so that writing it again changes nothing and no writer overwrites another. Alerts
-//! (created once) and sightings (merged) are written conditionally. Every read is strongly
-//! consistent.
+//! (created once), sightings (merged) and destinations (changed) are written conditionally. Every
+//! read is strongly consistent.
 //!
 //! A *digest* is that of the content, unless stated otherwise. A *segment* is ten minutes of event
 //! time. A *slot* is [`Fact::slot`], the position of a rule in its window.
@@ -32,6 +34,7 @@ mod item;
 mod kept;
 mod keys;
 mod ledger;
+mod outbox;
 mod pending_events;
 mod seen;
 mod table;
@@ -46,14 +49,15 @@ use secretrail_engine::{
     coverage::CoverageMark,
     fact::{Fact, RuleRange, WindowKey, WindowRange},
     ids::SharedStr,
+    outbox::{Destination, DestinationState, OutboxNote, WaitingAlert},
     pending_event::{CorrelationRange, PendingEvent},
     seen::{LookbackPeriods, SeenTimes, Sighting},
-    state::{DueEvents, StateError, StateStore},
+    state::{DueEvents, OutboxStore, StateError, StateStore},
     time::EventTime,
 };
 
 use self::{
-    alerts::StoredAlerts, coverage::StoredCoverage, ledger::ObjectLedger,
+    alerts::StoredAlerts, coverage::StoredCoverage, ledger::ObjectLedger, outbox::StoredOutbox,
     pending_events::StoredPendingEvents, seen::StoredSeenTimes, table::DynamoTable,
     windows::StoredWindows,
 };
@@ -99,11 +103,12 @@ pub struct DynamoStore {
     coverage: StoredCoverage,
     seen: StoredSeenTimes,
     alerts: StoredAlerts,
+    outbox: Arc<StoredOutbox>,
     ledger: ObjectLedger,
 }
 
 impl DynamoStore {
-    /// A store in an existing table.
+    /// A store in an existing table, for alerts to these destinations.
     #[must_use]
     pub fn new(
         client: Client,
@@ -111,16 +116,20 @@ impl DynamoStore {
         retention: Retention,
         retry: RetryPolicy,
         clock: Clock,
+        destinations: Vec<Destination>,
     ) -> Self {
         // One table for all parts, so that its calls are counted and limited together.
         let table = Arc::new(DynamoTable::new(client, table, retry, clock));
+        let kept = retention.alerts_secs;
+        let outbox = Arc::new(StoredOutbox::new(table.clone(), kept, destinations));
         Self {
             windows: StoredWindows::new(table.clone(), retention.facts_secs),
             pending_events: StoredPendingEvents::new(table.clone(), retention.ends_secs),
             coverage: StoredCoverage::new(table.clone(), retention.ends_secs),
             seen: StoredSeenTimes::new(table.clone(), retention.seen_secs),
-            alerts: StoredAlerts::new(table.clone(), retention.alerts_secs),
-            ledger: ObjectLedger::new(table.clone(), retention.alerts_secs),
+            alerts: StoredAlerts::new(table.clone(), kept, outbox.clone()),
+            outbox,
+            ledger: ObjectLedger::new(table.clone(), kept),
             table,
         }
     }
@@ -167,6 +176,20 @@ impl DynamoStore {
     /// The table could not be read.
     pub async fn last_object(&self) -> Result<Option<EventTime>, StateError> {
         self.ledger.last_object().await
+    }
+
+    /// Replaces outbox notes of earlier versions, which were for all destinations together, by notes
+    /// for each: about `most` of those that were created before a time. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// The table could not be read or written. The next call repeats the work.
+    pub async fn split_notes(
+        &self,
+        created_before: EventTime,
+        most: usize,
+    ) -> Result<usize, StateError> {
+        self.outbox.split_notes(created_before, most).await
     }
 
     /// Stores bytes under a name, replacing earlier ones. At most about 300 KB.
@@ -284,16 +307,39 @@ impl StateStore for DynamoStore {
     ) -> Result<Vec<Alert>, StateError> {
         self.alerts.withdraw(ids, now).await
     }
+}
 
-    async fn unpublished(
+impl OutboxStore for DynamoStore {
+    async fn outbox(
         &self,
-        created_before: EventTime,
+        destination: &str,
+        due_before: EventTime,
         most: usize,
-    ) -> Result<Vec<Alert>, StateError> {
-        self.alerts.unpublished(created_before, most).await
+    ) -> Result<Vec<WaitingAlert>, StateError> {
+        self.outbox.waiting(destination, due_before, most).await
     }
 
-    async fn mark_published(&self, ids: &[AlertId]) -> Result<(), StateError> {
-        self.alerts.mark_published(ids).await
+    async fn oldest_note(&self, destination: &str) -> Result<Option<EventTime>, StateError> {
+        self.outbox.oldest(destination).await
+    }
+
+    async fn remove_notes(&self, notes: &[OutboxNote]) -> Result<(), StateError> {
+        self.outbox.remove(notes).await
+    }
+
+    async fn replace_notes(&self, notes: Vec<(OutboxNote, OutboxNote)>) -> Result<(), StateError> {
+        self.outbox.replace(notes).await
+    }
+
+    async fn drop_notes(&self, destination: &str, most: usize) -> Result<usize, StateError> {
+        self.outbox.drop_some(destination, most).await
+    }
+
+    async fn destinations(&self) -> Result<Vec<DestinationState>, StateError> {
+        self.outbox.states().await
+    }
+
+    async fn change_destination(&self, state: &DestinationState) -> Result<bool, StateError> {
+        self.outbox.change(state).await
     }
 }

@@ -8,12 +8,17 @@
 mod batch;
 mod message;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_sns::{
     Client, operation::publish_batch::PublishBatchOutput, types::PublishBatchRequestEntry,
 };
-use secretrail_engine::{alert::Alert, rule_meta::RuleLevel};
+use secretrail_engine::{
+    alert::{Alert, alert_digest::AlertDigest},
+    ids::SharedStr,
+    outbox::Destination,
+    rule_meta::RuleLevel,
+};
 
 use self::batch::{OutgoingMessage, PublishBatch, batches};
 pub use self::{
@@ -22,41 +27,56 @@ pub use self::{
 };
 use crate::retry::{FailedCall, RetryPolicy};
 
+/// How long a batch is tried before the topic counts as failing.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A topic, and which alerts are published to it in which format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicDestination {
+    /// Identity in the outbox: the ARN; of a topic that is listed several times, all but the first
+    /// have a number behind it.
+    pub id: SharedStr,
     /// ARN of the topic; that of a FIFO topic ends in `.fifo`.
     pub topic_arn: String,
     /// Alerts below this level are not published to the topic.
     pub min_level: RuleLevel,
     /// Format of the messages.
     pub format: MessageFormat,
+    /// Most messages in a minute; `None` for no limit.
+    pub max_per_minute: Option<usize>,
 }
 
 impl TopicDestination {
-    /// The messages for the alerts that reach the minimum level.
-    fn messages<'a>(&self, alerts: &'a [Alert]) -> Vec<OutgoingMessage<'a>> {
-        alerts
-            .iter()
-            .enumerate()
-            .filter(|(_, alert)| alert.rule.level >= self.min_level)
-            .map(|(index, alert)| OutgoingMessage {
-                index,
-                alert,
-                message: SnsMessage::of(alert, self.format),
-            })
-            .collect()
+    /// What a store knows of it.
+    #[must_use]
+    pub fn destination(&self) -> Destination {
+        Destination {
+            id: self.id.clone(),
+            min_level: self.min_level,
+        }
     }
 }
 
-/// Why an alert was not published.
-#[derive(Debug, thiserror::Error)]
-#[error("publishing to {topic_arn}: {why}")]
-pub struct PublishError {
-    /// The topic that failed; of several, the last.
-    pub topic_arn: String,
-    /// The error.
-    pub why: EntryError,
+/// What is published in one message.
+#[derive(Debug)]
+pub enum Publication<'a> {
+    /// An alert.
+    Alert(&'a Alert),
+    /// Many alerts.
+    Digest(AlertDigest<'a>),
+}
+
+/// What became of a message.
+#[derive(Debug)]
+pub enum Published {
+    /// The topic accepted it.
+    Accepted,
+    /// The topic refuses this message, whatever becomes of others.
+    Refused(EntryError),
+    /// The topic does not accept messages, or not now.
+    Failed(EntryError),
+    /// It was not sent: the topic failed before.
+    NotSent,
 }
 
 /// Publishes alerts to topics.
@@ -64,49 +84,85 @@ pub struct PublishError {
 pub struct SnsSink {
     client: Client,
     retry: RetryPolicy,
-    destinations: Vec<TopicDestination>,
 }
 
 impl SnsSink {
-    /// A sink that publishes to these topics.
+    /// A sink.
     #[must_use]
-    pub fn new(client: Client, retry: RetryPolicy, destinations: Vec<TopicDestination>) -> Self {
-        Self {
-            client,
-            retry,
-            destinations,
-        }
+    pub fn new(client: Client, retry: RetryPolicy) -> Self {
+        Self { client, retry }
     }
 
-    /// Publishes each alert to every topic whose minimum level it reaches; for each alert, whether
-    /// all of them accepted it, or why not. After a lost response, or when only some topics failed,
-    /// a retry publishes the alert again, with the same id.
-    pub async fn publish(&self, alerts: &[Alert]) -> Vec<Result<(), PublishError>> {
-        // `Ok` also where no topic takes the level: such an alert must leave the outbox as well.
-        let mut results: Vec<_> = alerts.iter().map(|_| Ok(())).collect();
-        for destination in &self.destinations {
-            let topic_arn = &destination.topic_arn;
-            for messages in batches(destination.messages(alerts)) {
-                for (index, why) in self.send(topic_arn, messages).await {
-                    if let Some(result) = results.get_mut(index) {
-                        // The alert counts as published only when every topic has accepted it.
-                        let topic_arn = topic_arn.clone();
-                        *result = Err(PublishError { topic_arn, why });
+    /// Publishes messages to a topic, in their order, until the topic fails; the result of each.
+    /// After a lost response a retry publishes a message again, with the same id.
+    pub async fn publish(
+        &self,
+        topic: &TopicDestination,
+        publications: &[Publication<'_>],
+    ) -> Vec<Published> {
+        let mut results: Vec<_> = publications.iter().map(|_| Published::NotSent).collect();
+        let messages = publications.iter().enumerate();
+        let messages = messages.map(|(index, what)| OutgoingMessage::of(index, what, topic.format));
+        for messages in batches(messages.collect()) {
+            let sent: Vec<usize> = messages.iter().map(|message| message.index).collect();
+            let mut errors = self.send(&topic.topic_arn, messages).await;
+            let mut is_failing = false;
+            for index in sent {
+                let result = match errors.remove(&index) {
+                    None => Published::Accepted,
+                    Some(error) if error.is_about_message() => Published::Refused(error),
+                    Some(error) => {
+                        is_failing = true;
+                        Published::Failed(error)
                     }
+                };
+                if let Some(place) = results.get_mut(index) {
+                    *place = result;
                 }
+            }
+            if is_failing {
+                break;
             }
         }
         results
     }
 
-    /// Sends a batch until every entry was accepted or failed for good; returns those that were not
-    /// accepted.
+    /// Sends a batch; returns the messages that were not accepted. When the call is refused because
+    /// of its messages, each is sent alone, so that one does not take the others with it.
     async fn send(
         &self,
         topic_arn: &str,
-        messages: Vec<OutgoingMessage<'_>>,
+        messages: Vec<OutgoingMessage>,
+    ) -> HashMap<usize, EntryError> {
+        let errors = self.try_to_send(topic_arn, &messages).await;
+        let alone = messages.len() > 1
+            && errors.len() == messages.len()
+            && errors.values().all(EntryError::is_about_message);
+        if !alone {
+            return errors;
+        }
+        let mut errors = HashMap::new();
+        for message in messages {
+            errors.extend(self.try_to_send(topic_arn, &[message]).await);
+        }
+        errors
+    }
+
+    /// Sends a batch until every entry was accepted or failed for good, or the time is over;
+    /// returns those that were not accepted.
+    async fn try_to_send(
+        &self,
+        topic_arn: &str,
+        messages: &[OutgoingMessage],
     ) -> HashMap<usize, EntryError> {
         let mut batch = PublishBatch::of(topic_arn, messages);
+        let trying = self.try_batch(topic_arn, &mut batch);
+        // What the last try reported remains.
+        tokio::time::timeout(PATIENCE, trying).await.ok();
+        batch.given_up()
+    }
+
+    async fn try_batch(&self, topic_arn: &str, batch: &mut PublishBatch) {
         let mut tries = self.retry.tries();
         while !batch.is_finalized() {
             match self.publish_batch(topic_arn, batch.entries()).await {
@@ -120,7 +176,6 @@ impl SnsSink {
                 tries.wait().await;
             }
         }
-        batch.given_up()
     }
 
     async fn publish_batch(

@@ -64,6 +64,7 @@ pub mod incident;
 
 pub mod correlate;
 pub mod event_selectors;
+pub mod outbox;
 pub mod policy;
 pub mod report;
 pub mod resource_policy;

@@ -16,6 +16,7 @@ use crate::{
     coverage::CoverageMark,
     fact::{Fact, RuleRange, WindowKey, WindowRange},
     ids::SharedStr,
+    outbox::{DestinationState, OutboxNote, WaitingAlert},
     pending_event::{CorrelationRange, PendingEvent},
     seen::{LookbackPeriods, SeenTimes, Sighting},
     time::EventTime,
@@ -159,18 +160,56 @@ pub trait StateStore: Sync {
         ids: &[AlertId],
         now: EventTime,
     ) -> impl Future<Output = Result<Vec<Alert>, StateError>> + Send;
+}
 
-    /// Alerts that were created before a time and are not marked as published, in any order. A
-    /// store may return only some of them, about `most`; none only when there are none.
-    fn unpublished(
+/// What a front end needs that publishes alerts. Such a store is made with its destinations: an
+/// alert is created, or withdrawn, together with a note for each of them that takes it.
+pub trait OutboxStore: StateStore {
+    /// Alerts to be published to a destination whose notes are due before a time, the longest due
+    /// first. A store may return only some of them, about `most`; none only when there are none.
+    fn outbox(
         &self,
-        created_before: EventTime,
+        destination: &str,
+        due_before: EventTime,
         most: usize,
-    ) -> impl Future<Output = Result<Vec<Alert>, StateError>> + Send;
+    ) -> impl Future<Output = Result<Vec<WaitingAlert>, StateError>> + Send;
 
-    /// Marks alerts as published. Marking twice, or an unknown id, does nothing.
-    fn mark_published(
+    /// When the oldest of the notes of a destination was created, due or not; `None` without notes.
+    /// A store may look at the first hundred only.
+    fn oldest_note(
         &self,
-        ids: &[AlertId],
+        destination: &str,
+    ) -> impl Future<Output = Result<Option<EventTime>, StateError>> + Send;
+
+    /// Removes notes. An unknown note is ignored.
+    fn remove_notes(
+        &self,
+        notes: &[OutboxNote],
     ) -> impl Future<Output = Result<(), StateError>> + Send;
+
+    /// Replaces notes, each by one of the same alert and destination. A note of an alert that is not
+    /// there is ignored.
+    fn replace_notes(
+        &self,
+        notes: Vec<(OutboxNote, OutboxNote)>,
+    ) -> impl Future<Output = Result<(), StateError>> + Send;
+
+    /// Removes about `most` notes of a destination, whatever they are about; returns how many.
+    fn drop_notes(
+        &self,
+        destination: &str,
+        most: usize,
+    ) -> impl Future<Output = Result<usize, StateError>> + Send;
+
+    /// All destinations for which there may be notes, in the order of their ids.
+    fn destinations(
+        &self,
+    ) -> impl Future<Output = Result<Vec<DestinationState>, StateError>> + Send;
+
+    /// Writes the state of a destination, unless another writer has changed it since it was read;
+    /// returns whether it was written. The store counts the version up.
+    fn change_destination(
+        &self,
+        state: &DestinationState,
+    ) -> impl Future<Output = Result<bool, StateError>> + Send;
 }

@@ -3,7 +3,7 @@
 mod fault;
 mod settings;
 
-use std::{collections::BTreeMap, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use secretrail_aws::{
     dynamodb::Retention,
@@ -11,6 +11,7 @@ use secretrail_aws::{
 };
 use secretrail_engine::{
     limits::{ALLOWED_LATENESS_SECS, SEEN_LOOKBACK_SECS, SEEN_WARM_UP_SECS},
+    outbox::Destination,
     rule::RuleSet,
     rule_meta::{RuleLevel, timespan_secs},
     seen::LookbackPeriods,
@@ -24,6 +25,12 @@ pub use self::{
         WARM_UP,
     },
 };
+
+/// Most topics: the notes of an alert for all of them are written in one transaction.
+const MAX_TOPICS: usize = 50;
+
+/// Messages a minute to which a topic may be limited. SNS suspends a mail address at ten a second.
+const RATES: RangeInclusive<usize> = 1..=60;
 
 /// What the function does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,6 +142,13 @@ impl FunctionConfig {
             destinations: settings.destinations(),
         };
         settings.checked().map(|()| config)
+    }
+
+    /// What the store knows of the destinations.
+    #[must_use]
+    pub fn outbox(&self) -> Vec<Destination> {
+        let topics = self.destinations.iter();
+        topics.map(TopicDestination::destination).collect()
     }
 
     /// How long state is kept.
@@ -252,10 +266,15 @@ impl SettingReader {
     }
 
     fn destinations(&mut self) -> Vec<TopicDestination> {
-        self.items(TOPICS, destination, |topic, why| SettingFault::Topic {
+        let mut topics = self.items(TOPICS, destination, |topic, why| SettingFault::Topic {
             topic,
             why,
-        })
+        });
+        if topics.len() > MAX_TOPICS {
+            self.faults.push(SettingFault::TooManyTopics(MAX_TOPICS));
+        }
+        number(&mut topics);
+        topics
     }
 
     /// The items of a setting, separated by white space. An invalid one is an error, and left out.
@@ -320,7 +339,19 @@ impl FileLocation {
     }
 }
 
-/// Parses `arn:…[?format=…][&min-level=…]`.
+/// Gives a topic that is listed several times, as for several formats, several ids.
+fn number(topics: &mut [TopicDestination]) {
+    let mut listed: BTreeMap<String, usize> = BTreeMap::new();
+    for topic in topics {
+        let times = listed.entry(topic.topic_arn.clone()).or_default();
+        *times += 1;
+        if *times > 1 {
+            topic.id = format!("{}#{times}", topic.topic_arn).into();
+        }
+    }
+}
+
+/// Parses `arn:…[?format=…][&min-level=…][&max-per-minute=…]`.
 fn destination(text: &str) -> Result<TopicDestination, TopicFault> {
     let (arn, options) = text.split_once('?').unwrap_or((text, ""));
     // The partition differs in China and GovCloud. A subscription's ARN has a seventh part.
@@ -331,9 +362,11 @@ fn destination(text: &str) -> Result<TopicDestination, TopicFault> {
         return Err(TopicFault::NotATopic);
     }
     let mut destination = TopicDestination {
+        id: arn.into(),
         topic_arn: arn.to_owned(),
         min_level: RuleLevel::Informational,
         format: MessageFormat::Standard,
+        max_per_minute: None,
     };
     for option in options.split('&').filter(|option| !option.is_empty()) {
         set(&mut destination, option)?;
@@ -357,6 +390,12 @@ fn set(destination: &mut TopicDestination, option: &str) -> Result<(), TopicFaul
                         TopicFault::Level(error.to_string())
                     })?;
         }
+        Some(("max-per-minute", most)) => {
+            let number = most.parse().ok();
+            let number = number.filter(|number| RATES.contains(number));
+            let fault = || TopicFault::Rate(most.to_owned());
+            destination.max_per_minute = Some(number.ok_or_else(fault)?);
+        }
         _ => return Err(TopicFault::Option(option.to_owned())),
     }
     Ok(())
@@ -374,7 +413,8 @@ mod tests {
     #[test]
     fn every_error_is_reported_at_once() {
         let topics = "arn:aws:sns:eu-west-1:111122223333:a?format=xml my-topic \
-            arn:aws:sns:eu-west-1:111122223333:b?level=high";
+            arn:aws:sns:eu-west-1:111122223333:b?level=high \
+            arn:aws:sns:eu-west-1:111122223333:c?max-per-minute=0";
         let faults = read(&[
             (TOPICS, topics),
             (ALLOWED_LATENESS, "soon"),
@@ -387,12 +427,13 @@ mod tests {
         .unwrap_err()
         .to_string();
         for part in [
-            "errors in the settings (10):",
+            "errors in the settings (11):",
             "SECRETRAIL_MODE is `both`",
             "SECRETRAIL_TABLE is not set",
             "`xml` is not a format",
             "`my-topic`; write the ARN",
             "`level=high` is not an option",
+            "`0` is not a number of messages",
             "`soon`; write a time span",
             "SECRETRAIL_PARALLEL is `0`",
             "write true or false",
@@ -430,6 +471,23 @@ mod tests {
             ]
         );
         assert_eq!((config.allowed_lateness_secs, config.parallel), (900, 4));
+    }
+
+    #[test]
+    fn topics_have_a_rate_and_an_id_of_their_own() {
+        let arn = "arn:aws:sns:eu-west-1:111122223333:alerts";
+        let topics = format!("{arn}?max-per-minute=5 {arn}?format=chat {arn}-b {arn}");
+        let config = read(&[(TABLE, "state"), (TOPICS, &topics)]).unwrap();
+        let all: Vec<_> = config
+            .destinations
+            .iter()
+            .map(|topic| (topic.id.trim_start_matches(arn), topic.max_per_minute))
+            .collect();
+        let expected = [("", Some(5)), ("#2", None), ("-b", None), ("#3", None)];
+        assert_eq!(all, expected);
+        let many = vec![arn; MAX_TOPICS + 1].join(" ");
+        let fault = read(&[(TABLE, "state"), (TOPICS, &many)]).unwrap_err();
+        assert_eq!(fault.0, [SettingFault::TooManyTopics(MAX_TOPICS)]);
     }
 
     const TOPIC: &str = "arn:aws:sns:eu-west-1:111122223333:alerts";

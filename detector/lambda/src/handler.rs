@@ -3,6 +3,7 @@
 //! acknowledged.
 
 mod deadline;
+mod delivery;
 mod object_reader;
 
 use std::{
@@ -17,19 +18,20 @@ use secretrail_aws::{
     dynamodb::{Clock, DynamoStore, ObjectEntry, ObjectState},
     retry::RetryPolicy,
     s3::S3Source,
-    sns::{PublishError, SnsSink},
+    sns::SnsSink,
 };
 use secretrail_engine::{
-    alert::Alert,
     pipeline::{BatchOutcome, Pipeline},
     scan::ScanResult,
     selection::Selection,
-    state::{StateError, StateStore},
+    state::StateError,
+    time::EventTime,
 };
 use serde_json::{Value, json};
 
 use self::{
-    deadline::{has_time, last_moment},
+    deadline::{has_time, last_moment, share_of},
+    delivery::Delivery,
     object_reader::{ObjectReading, ObjectResult},
 };
 use crate::{
@@ -39,9 +41,8 @@ use crate::{
     telemetry::{FunctionMetrics, LogSeverity, log},
 };
 
-/// Pending events that a sweep finalises at a time, and alerts that it publishes at a time.
+/// Pending events that a sweep finalises at a time.
 const AT_A_TIME: usize = 2_000;
-const ALERTS_AT_A_TIME: usize = 100;
 
 /// Why an invocation without partial batch responses must be retried.
 #[derive(Debug, thiserror::Error)]
@@ -100,12 +101,9 @@ impl FunctionContext {
             config.retention(),
             retry,
             clock.clone(),
+            config.outbox(),
         );
-        let sink = SnsSink::new(
-            aws_sdk_sns::Client::new(aws),
-            retry,
-            config.destinations.clone(),
-        );
+        let sink = SnsSink::new(aws_sdk_sns::Client::new(aws), retry);
         let rules = RuleSource::new(&config, s3.clone());
         Self {
             config,
@@ -252,7 +250,7 @@ impl FunctionContext {
         let pipeline = self.pipeline(active, &selection);
         let now = (self.clock)();
         let outcome = pipeline.ingest(&self.store, batch.scan_result, now).await?;
-        self.finish(outcome, metrics).await;
+        self.finish(outcome, now, metrics).await;
         // The objects themselves last: an object that is recorded is not processed again.
         self.store.note_objects(&batch.entries).await?;
         Ok(batch.not_done)
@@ -298,39 +296,23 @@ impl FunctionContext {
         }
     }
 
-    /// Counts the results of a batch and publishes its alerts. Alerts that cannot be published stay
-    /// in the outbox.
-    async fn finish(&self, outcome: BatchOutcome, metrics: &mut FunctionMetrics) {
+    /// Counts the results of a batch that was evaluated at `now`, and publishes its alerts. Alerts
+    /// that cannot be published stay in the outbox.
+    async fn finish(&self, outcome: BatchOutcome, now: EventTime, metrics: &mut FunctionMetrics) {
         metrics.count(&outcome.report);
-        self.publish(&outcome.alerts, metrics).await;
-        self.publish(&outcome.withdrawn, metrics).await;
+        let mut alerts = outcome.alerts;
+        alerts.extend(outcome.withdrawn);
+        self.delivery().publish_created(&alerts, now, metrics).await;
     }
 
-    /// Publishes alerts and removes them from the outbox; returns how many were published.
-    async fn publish(&self, alerts: &[Alert], metrics: &mut FunctionMetrics) -> usize {
-        if alerts.is_empty() {
-            return 0;
+    fn delivery(&self) -> Delivery<'_> {
+        Delivery {
+            store: &self.store,
+            sink: &self.sink,
+            topics: &self.config.destinations,
+            clock: &self.clock,
+            lease_secs: self.config.lease_secs,
         }
-        let results = self.sink.publish(alerts).await;
-        let mut published = Vec::new();
-        for (alert, result) in alerts.iter().zip(results) {
-            match result {
-                Ok(()) => published.push(alert.id.clone()),
-                Err(_) => metrics.add("PublishFailures", 1),
-            }
-            tell_published(alert, result);
-        }
-        metrics.add("AlertsPublished", published.len() as u64);
-        // After publishing, not before: after a crash between the two, an alert is published twice,
-        // but never lost.
-        if let Err(error) = self.store.mark_published(&published).await {
-            log(
-                LogSeverity::Error,
-                "alerts published but not removed from the outbox",
-                json!({"why": error.to_string()}),
-            );
-        }
-        published.len()
     }
 
     /// Finalises pending events that are due, and publishes alerts that are left in the outbox, as
@@ -341,8 +323,10 @@ impl FunctionContext {
         until: Instant,
         metrics: &mut FunctionMetrics,
     ) -> Result<(), StateError> {
-        self.finalize(active, until, metrics).await?;
-        self.publish_waiting(until, metrics).await?;
+        let finalized = self.finalize(active, share_of(until), metrics).await;
+        // Whatever became of that: what waits in the outbox does not depend on it.
+        self.delivery().sweep(until, metrics).await?;
+        finalized?;
         if let Some(last) = self.store.last_object().await? {
             let minutes = (self.clock)().0.saturating_sub(last.0).max(0) / 60;
             let minutes = i32::try_from(minutes).unwrap_or(i32::MAX);
@@ -361,31 +345,10 @@ impl FunctionContext {
         let pipeline = self.pipeline(active, &selection);
         // Some at a time, so that finished work is kept when the time runs out.
         while has_time(until) {
-            let (outcome, some) = pipeline
-                .sweep(&self.store, (self.clock)(), AT_A_TIME)
-                .await?;
-            self.finish(outcome, metrics).await;
+            let now = (self.clock)();
+            let (outcome, some) = pipeline.sweep(&self.store, now, AT_A_TIME).await?;
+            self.finish(outcome, now, metrics).await;
             if !some {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Publishes alerts that the invocation that created them did not publish, because it crashed
-    /// or a topic failed.
-    async fn publish_waiting(
-        &self,
-        until: Instant,
-        metrics: &mut FunctionMetrics,
-    ) -> Result<(), StateError> {
-        while has_time(until) {
-            // Younger ones may be published by their own invocation right now.
-            let before = (self.clock)().plus(-self.config.lease_secs);
-            let waiting = self.store.unpublished(before, ALERTS_AT_A_TIME).await?;
-            // When none of them can be published, the next cannot either: the topic is down, and
-            // the next sweep retries.
-            if waiting.is_empty() || self.publish(&waiting, metrics).await == 0 {
                 break;
             }
         }
@@ -448,22 +411,6 @@ fn is_retried(message: &QueueMessage, not_done: &UnfinishedObjects) -> bool {
     match &message.objects {
         Ok(objects) => objects.iter().any(|object| not_done.contains_key(object)),
         Err(_) => true,
-    }
-}
-
-fn tell_published(alert: &Alert, result: Result<(), PublishError>) {
-    let (id, rule, level) = (&*alert.id.0, &*alert.rule.id, alert.rule.level.as_str());
-    match result {
-        Ok(()) => log(
-            LogSeverity::Info,
-            "alert published",
-            json!({"alert_id": id, "rule_id": rule, "severity": level}),
-        ),
-        Err(why) => log(
-            LogSeverity::Error,
-            "alert not published, kept in the outbox for the next sweep",
-            json!({"alert_id": id, "rule_id": rule, "severity": level, "why": why.to_string()}),
-        ),
     }
 }
 

@@ -47,7 +47,7 @@ fn print(line: &Value) {
 }
 
 /// Names and units of all metrics. The template and the README must use these names.
-pub const METRICS: [(&str, &str); 22] = [
+pub const METRICS: [(&str, &str); 24] = [
     ("Objects", "Count"),
     ("ObjectsSkipped", "Count"),
     ("ObjectsFailed", "Count"),
@@ -63,6 +63,8 @@ pub const METRICS: [(&str, &str); 22] = [
     ("AlertsPublished", "Count"),
     ("AlertsWithdrawn", "Count"),
     ("PublishFailures", "Count"),
+    ("NotesDropped", "Count"),
+    ("OutboxAge", "Seconds"),
     ("MessagesRetried", "Count"),
     ("MessagesUnparseable", "Count"),
     ("DynamoDBRequests", "Count"),
@@ -229,6 +231,7 @@ mod tests {
     fn every_metric_that_is_used_is_declared() {
         let source = [
             include_str!("handler.rs"),
+            include_str!("handler/delivery.rs"),
             include_str!("handler/object_reader.rs"),
             include_str!("telemetry.rs"),
         ]

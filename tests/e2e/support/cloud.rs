@@ -10,7 +10,7 @@ use secretrail_aws::{
     dynamodb::{DynamoStore, Retention},
     retry::RetryPolicy,
 };
-use secretrail_engine::time::EventTime;
+use secretrail_engine::{outbox::Destination, state::contract, time::EventTime};
 
 /// The account of the stand-ins.
 pub const LOCAL_ACCOUNT: &str = "000000000000";
@@ -76,10 +76,17 @@ pub async fn make_table(config: &SdkConfig, name: &str) {
         .unwrap();
 }
 
-/// A store in a table.
+/// A store in a table, with the destinations of the contract.
 #[must_use]
 pub fn store(config: &SdkConfig, table: &str) -> DynamoStore {
+    store_for(config, table, contract::destinations())
+}
+
+/// A store in a table, for alerts to these destinations.
+#[must_use]
+pub fn store_for(config: &SdkConfig, table: &str, destinations: Vec<Destination>) -> DynamoStore {
     let client = aws_sdk_dynamodb::Client::new(config);
     let clock = Arc::new(|| EventTime(1_790_000_000));
-    DynamoStore::new(client, table.to_owned(), Retention::default(), QUICK, clock)
+    let kept = Retention::default();
+    DynamoStore::new(client, table.to_owned(), kept, QUICK, clock, destinations)
 }

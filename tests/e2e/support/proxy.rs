@@ -24,6 +24,17 @@ pub struct Call {
     pub operation: String,
     /// Bytes of its body.
     pub bytes: usize,
+    /// Its body; empty where it is no text.
+    pub body: String,
+}
+
+impl Call {
+    /// Whether it publishes to this topic.
+    #[must_use]
+    pub fn publishes_to(&self, topic_arn: &str) -> bool {
+        let topic = format!("TopicArn={}&", topic_arn.replace(':', "%3A"));
+        self.operation == "PublishBatch" && format!("{}&", self.body).contains(&topic)
+    }
 }
 
 /// What happens to a call.
@@ -33,6 +44,8 @@ pub enum Fault {
     None,
     /// It fails with this status before anything is done.
     Refused(u16),
+    /// It fails with this status and code before anything is done.
+    Failed(u16, &'static str),
     /// It is throttled before anything is done.
     Throttled,
     /// It is done, and the answer is lost.
@@ -123,6 +136,11 @@ impl Shared {
                 service,
                 operation,
                 bytes: request.body.len(),
+                body: if service == "sns" {
+                    request.text()
+                } else {
+                    String::new()
+                },
             };
             calls.push(call.clone());
             call
@@ -137,6 +155,9 @@ impl Shared {
             Fault::None => stream.write_all(&send(upstream, &request)?.bytes()),
             Fault::Refused(status) => {
                 stream.write_all(&failure(service, status, "InternalServerError").bytes())
+            }
+            Fault::Failed(status, code) => {
+                stream.write_all(&failure(service, status, code).bytes())
             }
             Fault::Throttled => {
                 let (status, code) = match service {

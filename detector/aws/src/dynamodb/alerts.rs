@@ -1,5 +1,5 @@
-//! Alerts and their outbox: an alert and its outbox note are created together, once; the note is
-//! deleted after publication. A provisional alert has a second note until it is confirmed or
+//! Alerts: an alert and its outbox notes, one for each destination, are created together, once; a
+//! note is deleted after publication. A provisional alert has another note until it is confirmed or
 //! withdrawn.
 
 mod provisional;
@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::{
     error::SdkError,
     operation::transact_write_items::TransactWriteItemsError,
     types::{
-        CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
+        CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem,
         builders::PutBuilder, error::TransactionCanceledException,
     },
 };
@@ -25,28 +25,31 @@ use secretrail_engine::{
 
 use crate::{
     dynamodb::{
-        item::{Attributes, CONTENT, SK, bytes_of, number, number_of, text, text_of},
+        item::{Attributes, number, text, text_of},
         keys,
+        outbox::{CREATED, StoredOutbox},
         table::DynamoTable,
     },
     retry::FailedCall,
 };
 
-const CREATED: &str = "created";
 const ATTEMPT: &str = "attempt";
 /// On an alert that was created as a provisional one, whatever became of it.
 const PROVISIONAL: &str = "provisional";
 /// On an alert that is withdrawn.
 const WITHDRAWN: &str = "withdrawn";
 
-/// Alerts in one transaction: each takes two or three of its at most 100 writes, and all together
-/// may have 4 MB.
+/// Most alerts in one transaction, which may have 4 MB.
 const TOGETHER: usize = 10;
+
+/// Most writes in one transaction.
+const WRITES_TOGETHER: usize = 100;
 
 /// Alerts in the table.
 pub(super) struct StoredAlerts {
     table: Arc<DynamoTable>,
     keep_secs: i64,
+    outbox: Arc<StoredOutbox>,
 }
 
 /// An alert that may have to be created.
@@ -68,8 +71,12 @@ const IS_NEW_OR_WITHDRAWN: &str = "attribute_not_exists(pk) OR attribute_exists(
 type Existing = HashMap<usize, Option<String>>;
 
 impl StoredAlerts {
-    pub(super) fn new(table: Arc<DynamoTable>, keep_secs: i64) -> Self {
-        Self { table, keep_secs }
+    pub(super) fn new(table: Arc<DynamoTable>, keep_secs: i64, outbox: Arc<StoredOutbox>) -> Self {
+        Self {
+            table,
+            keep_secs,
+            outbox,
+        }
     }
 
     pub(super) async fn create(
@@ -97,8 +104,12 @@ impl StoredAlerts {
         attempt: &str,
     ) -> Result<Vec<bool>, StateError> {
         let mut created = vec![false; alerts];
+        if !new.is_empty() {
+            // Before the first note: a sweep finds the notes of the destinations that are known.
+            self.outbox.register().await?;
+        }
         while !new.is_empty() {
-            let rest = new.split_off(new.len().min(TOGETHER));
+            let rest = new.split_off(together(&new));
             for index in self.create_together(new, attempt).await? {
                 if let Some(created) = created.get_mut(index) {
                     *created = true;
@@ -134,7 +145,7 @@ impl StoredAlerts {
         NewAlert {
             index,
             item,
-            notes: vec![self.outbox_note(&alert.id, now)],
+            notes: self.outbox.notes(alert, now),
             condition: IS_NEW_OR_WITHDRAWN,
         }
     }
@@ -145,13 +156,6 @@ impl StoredAlerts {
         item.extend(self.table.packed(packed, self.keep_secs));
         item.extend([(CREATED.to_owned(), number(created.0))]);
         item
-    }
-
-    fn outbox_note(&self, id: &AlertId, created: EventTime) -> Attributes {
-        let created = (CREATED.to_owned(), number(created.0));
-        let mut note = keys::note(id).attributes();
-        note.extend([created, self.table.expiry(self.keep_secs)]);
-        note
     }
 
     /// Creates alerts that other writers may create at the same time; returns the indices of those
@@ -169,8 +173,7 @@ impl StoredAlerts {
                 break;
             };
             let is_last = !tries.again();
-            let each = new.first().map_or(1, |new| 1 + new.notes.len());
-            let existing = existing(&error, each);
+            let existing = existing(&error, &new);
             if existing.is_empty() {
                 let why = failed(&error);
                 if !why.retry || is_last {
@@ -209,43 +212,7 @@ impl StoredAlerts {
     }
 
     fn put(&self, item: &Attributes) -> PutBuilder {
-        Put::builder()
-            .table_name(self.table.name())
-            .set_item(Some(item.clone()))
-    }
-
-    pub(super) async fn unpublished(
-        &self,
-        created_before: EventTime,
-        most: usize,
-    ) -> Result<Vec<Alert>, StateError> {
-        // The whole outbox: notes are sorted by id, not by age.
-        let notes = self.table.query(keys::outbox(), usize::MAX).await?;
-        let ids = waiting(&notes, created_before, most);
-        let asked = ids.iter().map(keys::alert).collect();
-        let items = self.table.get(asked, None).await?;
-        let alerts: Vec<Alert> = items
-            .values()
-            .map(|item| self.unpacked(item))
-            .collect::<Result<_, _>>()?;
-        // An alert may expire a moment before its note; such notes are deleted.
-        let lost = ids
-            .iter()
-            .filter(|id| !items.contains_key(&keys::alert(id)));
-        self.table.delete(lost.map(keys::note).collect()).await?;
-        Ok(alerts)
-    }
-
-    fn unpacked(&self, item: &Attributes) -> Result<Alert, StateError> {
-        let bytes = bytes_of(item, CONTENT).unwrap_or_default();
-        item_v1::unpack_alert(bytes).map_err(|error| self.table.unreadable(item, &error))
-    }
-
-    /// Deletes the notes. The alerts stay, so that the same alert is not created again.
-    pub(super) async fn mark_published(&self, ids: &[AlertId]) -> Result<(), StateError> {
-        self.table
-            .delete(ids.iter().map(keys::note).collect())
-            .await
+        self.table.put_builder(item.clone())
     }
 }
 
@@ -271,15 +238,22 @@ fn first_of_each(alerts: &[Alert]) -> impl Iterator<Item = (usize, &Alert)> {
         .filter(move |(_, alert)| met.insert(&alert.id))
 }
 
-/// Ids of unpublished alerts that were created before a time, `most` at most.
-fn waiting(notes: &[Attributes], created_before: EventTime, most: usize) -> Vec<AlertId> {
-    notes
-        .iter()
-        .filter(|note| number_of(note, CREATED).is_some_and(|created| created < created_before.0))
-        .filter_map(|note| text_of(note, SK))
-        .take(most)
-        .map(|id| AlertId(id.into()))
-        .collect()
+/// How many of the first alerts one transaction takes.
+fn together(new: &[NewAlert]) -> usize {
+    let mut writes = 0;
+    let fitting = new.iter().take(TOGETHER).take_while(|new| {
+        writes += new.writes();
+        writes <= WRITES_TOGETHER
+    });
+    // One that is too large by itself is refused by DynamoDB, which says why.
+    fitting.count().max(1)
+}
+
+impl NewAlert {
+    /// Number of writes: the alert and its notes.
+    fn writes(&self) -> usize {
+        1 + self.notes.len()
+    }
 }
 
 fn canceled(error: &SdkError<TransactWriteItemsError>) -> Option<&TransactionCanceledException> {
@@ -291,7 +265,7 @@ fn canceled(error: &SdkError<TransactWriteItemsError>) -> Option<&TransactionCan
 
 /// A failed transaction. A conflict with another one is temporary; so is every error marked as
 /// such.
-fn failed(error: &SdkError<TransactWriteItemsError>) -> FailedCall {
+pub(super) fn failed(error: &SdkError<TransactWriteItemsError>) -> FailedCall {
     let failed = FailedCall::of(error);
     FailedCall {
         retry: failed.retry || canceled(error).is_some(),
@@ -299,18 +273,32 @@ fn failed(error: &SdkError<TransactWriteItemsError>) -> FailedCall {
     }
 }
 
-/// Of the alerts of a canceled transaction, so many writes each, those that existed already.
-fn existing(error: &SdkError<TransactWriteItemsError>, each: usize) -> Existing {
-    let reasons = canceled(error)
+/// Of the alerts of a canceled transaction, those that existed already.
+fn existing(error: &SdkError<TransactWriteItemsError>, new: &[NewAlert]) -> Existing {
+    let reasons = cancellation_reasons(error);
+    let mut existing = Existing::new();
+    let mut write = 0;
+    for (position, new) in new.iter().enumerate() {
+        // One reason for each write, in their order; the alert comes before its notes.
+        let reason = reasons.get(write).filter(|reason| is_refused(reason));
+        existing.extend(reason.map(|reason| (position, attempt_of(reason))));
+        write += new.writes();
+    }
+    existing
+}
+
+/// Why each write of a canceled transaction failed; nothing when it failed otherwise.
+pub(super) fn cancellation_reasons(
+    error: &SdkError<TransactWriteItemsError>,
+) -> &[CancellationReason] {
+    canceled(error)
         .map(TransactionCanceledException::cancellation_reasons)
-        .unwrap_or_default();
-    // One reason for each write, in their order.
-    reasons
-        .iter()
-        .enumerate()
-        .filter(|(_, reason)| reason.code() == Some("ConditionalCheckFailed"))
-        .map(|(write, reason)| (write / each, attempt_of(reason)))
-        .collect()
+        .unwrap_or_default()
+}
+
+/// Whether the condition of the write does not hold.
+pub(super) fn is_refused(reason: &CancellationReason) -> bool {
+    reason.code() == Some("ConditionalCheckFailed")
 }
 
 fn attempt_of(reason: &CancellationReason) -> Option<String> {
@@ -346,13 +334,16 @@ fn without(new: Vec<NewAlert>, existing: &Existing) -> Vec<NewAlert> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dynamodb::table::tests::uncalled;
-    use aws_sdk_dynamodb::config::http::HttpResponse;
+    use crate::dynamodb::{item::number_of, table::tests::uncalled};
+    use aws_sdk_dynamodb::{config::http::HttpResponse, types::Put};
     use aws_sdk_s3::primitives::SdkBody;
-    use secretrail_engine::state::contract::alert;
+    use secretrail_engine::state::contract::{alert, destinations};
 
+    /// With two destinations, of which one takes these alerts.
     fn alerts() -> StoredAlerts {
-        StoredAlerts::new(Arc::new(uncalled()), 60)
+        let table = Arc::new(uncalled());
+        let outbox = StoredOutbox::new(table.clone(), 60, destinations());
+        StoredAlerts::new(table, 60, Arc::new(outbox))
     }
 
     fn new(count: usize, attempt: &str) -> Vec<NewAlert> {
@@ -392,9 +383,9 @@ mod tests {
             of,
             [
                 (&*key("e0"), once),
-                ("outbox", None),
+                ("outbox#all", None),
                 (&*key("e1"), once),
-                ("outbox", None)
+                ("outbox#all", None)
             ]
         );
         assert_eq!(number_of(puts[1].item(), CREATED), Some(7));
@@ -420,7 +411,7 @@ mod tests {
             reason("ConditionalCheckFailed", Some(&ours[2].item)),
             none,
         ]);
-        let existing = existing(&error, 2);
+        let existing = existing(&error, &ours);
         let mine: Vec<usize> = created_before(&ours, &existing, "mine").collect();
         assert_eq!(mine, [20], "its response was lost");
         let left: Vec<usize> = without(ours, &existing)
@@ -436,26 +427,23 @@ mod tests {
             reason("TransactionConflict", None),
             reason("None", None),
         ]);
-        assert!(existing(&error, 2).is_empty());
+        assert!(existing(&error, &new(1, "mine")).is_empty());
         assert!(canceled(&error).is_some());
         let late = SdkError::timeout_error("nothing came");
-        assert!(existing(&late, 2).is_empty() && canceled(&late).is_none());
+        assert!(existing(&late, &new(1, "mine")).is_empty() && canceled(&late).is_none());
     }
 
     #[test]
-    fn notes_wait_until_their_time_and_no_longer() {
-        let note = |id: &str, created: i64| {
-            let mut note = keys::note(&AlertId(id.into())).attributes();
-            note.insert(CREATED.to_owned(), number(created));
-            note
+    fn a_transaction_has_few_alerts_and_few_writes() {
+        let with_notes = |notes: usize| {
+            let mut new = new(12, "mine");
+            new.iter_mut()
+                .for_each(|new| new.notes = vec![Attributes::new(); notes]);
+            together(&new)
         };
-        let notes = [note("a", 10), note("b", 9), note("c", 8), note("d", 11)];
-        let ids = |before, most| -> Vec<String> {
-            let found = waiting(&notes, EventTime(before), most);
-            found.iter().map(|id| id.0.to_string()).collect()
-        };
-        assert_eq!(ids(10, 9), ["b", "c"]);
-        assert_eq!(ids(11, 2), ["a", "b"]);
-        assert!(ids(8, 9).is_empty());
+        assert_eq!(
+            [0, 9, 10, 49, 50, 200].map(with_notes),
+            [10, 10, 9, 2, 1, 1]
+        );
     }
 }

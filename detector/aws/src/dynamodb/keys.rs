@@ -6,6 +6,7 @@ use secretrail_engine::{
     coverage::CoverageMark,
     digest::digest,
     fact::{RuleRange, WindowKey},
+    outbox::OutboxNote,
     pending_event::{CorrelationKey, CorrelationRange},
     time::EventTime,
 };
@@ -18,6 +19,7 @@ const SEGMENT_SECS: i64 = 600;
 
 const DUE: &str = "due";
 const OUTBOX: &str = "outbox";
+const DESTINATIONS: &str = "destinations";
 const PROVISIONAL: &str = "provisional";
 
 /// Sort key of an item that is alone in its partition.
@@ -173,14 +175,63 @@ pub(super) fn alert(id: &AlertId) -> ItemKey {
     ItemKey::new(format!("alert#{}", id.0), ALONE)
 }
 
-/// The outbox note of an alert.
-pub(super) fn note(id: &AlertId) -> ItemKey {
+/// An outbox note. Each destination has a partition of its own, so that one whose notes pile up is
+/// in nobody's way.
+pub(super) fn note(note: &OutboxNote) -> ItemKey {
+    ItemKey::new(
+        outbox_partition(&note.destination),
+        // Padded, as text sorts: those that have been due longest are read first.
+        format!("{:012}#{}", note.due.0.max(0), note.alert.0),
+    )
+}
+
+fn outbox_partition(destination: &str) -> String {
+    format!("{OUTBOX}#{destination}")
+}
+
+/// All outbox notes of a destination.
+pub(super) fn outbox(destination: &str) -> SortKeyRange {
+    SortKeyRange::whole(outbox_partition(destination))
+}
+
+/// The outbox notes of a destination that are due before a time.
+pub(super) fn outbox_due(destination: &str, before: EventTime) -> SortKeyRange {
+    SortKeyRange {
+        // No note has this key, and those that are due at the time sort behind it.
+        to: format!("{:012}", before.0.clamp(0, 999_999_999_999)),
+        ..outbox(destination)
+    }
+}
+
+/// The alert of a sort key of [`note`]; `None` when it is none.
+pub(super) fn alert_of_note(sort_key: &str) -> Option<&str> {
+    sort_key.split_once('#').map(|(_, alert)| alert)
+}
+
+/// When the note with a sort key of [`note`] is due; `None` when it is none.
+pub(super) fn due_of_note(sort_key: &str) -> Option<EventTime> {
+    let (due, _) = sort_key.split_once('#')?;
+    due.parse().ok().map(EventTime)
+}
+
+/// The outbox note of an alert for all destinations together, as earlier versions wrote it.
+pub(super) fn note_for_all(id: &AlertId) -> ItemKey {
     ItemKey::new(OUTBOX, &*id.0)
 }
 
-/// All outbox notes.
-pub(super) fn outbox() -> SortKeyRange {
+/// All outbox notes that earlier versions wrote.
+pub(super) fn notes_for_all() -> SortKeyRange {
     SortKeyRange::whole(OUTBOX)
+}
+
+/// The state of a destination.
+pub(super) fn destination(id: &str) -> ItemKey {
+    ItemKey::new(DESTINATIONS, id)
+}
+
+/// The states of all destinations.
+pub(super) fn destinations() -> SortKeyRange {
+    SortKeyRange::whole(DESTINATIONS)
 }
 
 /// The note of a provisional alert.
@@ -242,7 +293,9 @@ mod tests {
             coverage(&mark),
             seen("k"),
             alert(&id),
-            note(&id),
+            note(&OutboxNote::new("arn:t".into(), id.clone(), TEN)),
+            note_for_all(&id),
+            destination("arn:t"),
             provisional(&id),
             object("b", "k", "v"),
             last_object(),
@@ -261,7 +314,9 @@ mod tests {
                 "coverage#111122223333#eu-west-1 492346",
                 "seen#95d6b7920c5acf9a9b3032984a47488c -",
                 "alert#a1 -",
+                "outbox#arn:t 001772445600#a1",
                 "outbox a1",
+                "destinations arn:t",
                 "provisional a1",
                 "object#6a6ba39be033c5fd57a906b1ea9aaed2 -",
                 "last-object -",
@@ -351,6 +406,20 @@ mod tests {
             &due(EventTime(i64::MIN), "0"),
             &due_since(EventTime(0))
         ));
+    }
+
+    #[test]
+    fn a_note_is_read_from_its_time_on_and_comes_back() {
+        let waits = OutboxNote::new("t".into(), AlertId("a#1".into()), TEN);
+        let key = note(&waits);
+        assert!(is_in(&key, &outbox("t")) && !is_in(&key, &outbox("u")));
+        assert!(is_in(&key, &outbox_due("t", TEN.plus(1))));
+        assert!(!is_in(&key, &outbox_due("t", TEN)));
+        assert!(is_in(&key, &outbox_due("t", EventTime(i64::MAX))));
+        assert!(!is_in(&key, &notes_for_all()));
+        assert_eq!(alert_of_note(&key.sk), Some("a#1"));
+        assert_eq!(due_of_note(&key.sk), Some(TEN));
+        assert_eq!((alert_of_note("a1"), due_of_note("a1")), (None, None));
     }
 
     #[test]

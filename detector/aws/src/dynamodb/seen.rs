@@ -1,12 +1,13 @@
 //! Sightings: one item for each key, or for the profile of a principal, read before it is written,
-//! and written on the condition that no other writer changed it in between.
+//! and written on the condition that no other writer changed it in between. Each item is written,
+//! and tried again, by itself: in a transaction, one that another writer changes would fail all.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use secretrail_engine::{
     ids::SharedStr,
     limits::SEEN_GRAINS,
@@ -15,24 +16,14 @@ use secretrail_engine::{
     time::EventTime,
 };
 
-use crate::{
-    dynamodb::{
-        item::{Attributes, text, text_of},
-        keys,
-        table::DynamoTable,
-        written::REMEMBERED,
-    },
-    retry::{FailedAttempts, FailedCall},
+use crate::dynamodb::{
+    item::{Attributes, text, text_of},
+    keys,
+    table::{AT_ONCE, ConditionalPut, DynamoTable, PutResult},
+    written::REMEMBERED,
 };
 
 const TIMES: &str = "times";
-
-/// Most writes in one transaction.
-const TOGETHER: usize = 100;
-
-/// Most bytes of items in one transaction, of the four megabytes that DynamoDB takes: the condition
-/// holds an item once more.
-const BYTES_TOGETHER: usize = 1_500_000;
 
 /// Event times by key.
 type TimesOf = HashMap<SharedStr, Vec<EventTime>>;
@@ -119,92 +110,66 @@ impl StoredSeenTimes {
         lookback: LookbackPeriods,
     ) -> Result<(), StateError> {
         let new = self.missing(times, lookback);
-        let mut tries = self.table.tries();
-        // What failed is read again, with what another writer has stored in the meantime.
-        while !new.is_empty() && !self.write_outstanding(&new, lookback, &mut tries).await? {
-            tries.wait().await;
-        }
+        let by_item = by_item(&new);
+        let asked = by_item.keys().map(|item| keys::seen(item)).collect();
+        let mut items = self.table.get(asked, None).await?;
+        let writes = by_item.into_iter().map(|(key, times)| NewTimes {
+            key,
+            times,
+            item: items.remove(&keys::seen(key)),
+        });
+        let writes: Vec<NewTimes<'_>> = writes.collect();
+        stream::iter(writes)
+            .map(|new| self.write(new, lookback))
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<()>()
+            .await?;
         self.remember(new, lookback);
         Ok(())
     }
 
-    /// Writes what is missing in the table; returns whether all of it was written.
-    async fn write_outstanding(
+    /// Adds times to an item, however many others do.
+    async fn write(
         &self,
-        new: &TimesOf,
+        mut new: NewTimes<'_>,
         lookback: LookbackPeriods,
-        tries: &mut FailedAttempts,
-    ) -> Result<bool, StateError> {
-        let mut is_done = true;
-        // In transactions only for their conditions: batch writes take none.
-        let outstanding = self.outstanding(new, lookback).await?;
-        for writes in chunks(outstanding) {
-            if let Err(error) = self.table.transact(writes).await {
-                is_done = false;
-                let why = FailedCall::of(&error);
-                // Canceled: another writer changed one of the items after it was read here. The
-                // next read shows the change.
-                let retry =
-                    why.retry || why.code.as_deref() == Some("TransactionCanceledException");
-                if !retry || !tries.again() {
-                    return Err(self.table.failed("TransactWriteItems", &why));
-                }
+    ) -> Result<(), StateError> {
+        let mut tries = self.table.tries();
+        while let Some(put) = self.outstanding(&new, lookback) {
+            match self.table.put_if(&put).await? {
+                PutResult::Written => break,
+                // With what another writer has stored in the meantime.
+                PutResult::Kept(item) => new.item = item,
             }
+            if !tries.again() {
+                return Err(self.table.contended(&keys::seen(new.key)));
+            }
+            tries.wait().await;
         }
-        Ok(is_done)
+        Ok(())
     }
 
-    /// The writes that are still needed so that every key has its times, with their bytes.
-    async fn outstanding(
+    /// The write that is still needed so that an item has its times. Most have them already: a
+    /// principal reads the same secret all day.
+    fn outstanding(
         &self,
-        new: &TimesOf,
+        new: &NewTimes<'_>,
         lookback: LookbackPeriods,
-    ) -> Result<Vec<(TransactWriteItem, usize)>, StateError> {
-        let mut by_item: BTreeMap<&str, Vec<(&SharedStr, &Vec<EventTime>)>> = BTreeMap::new();
-        for (key, times) in new {
-            by_item
-                .entry(item_of(key).0)
-                .or_default()
-                .push((key, times));
+    ) -> Option<ConditionalPut<'static>> {
+        let before = new.item.as_ref().and_then(|item| text_of(item, TIMES));
+        let after = with_times(new.item.as_ref(), &new.times, lookback);
+        if before == Some(&*after) {
+            return None;
         }
-        let asked = by_item.keys().map(|item| keys::seen(item)).collect();
-        let items = self.table.get(asked, None).await?;
-        let writes = by_item.into_iter().filter_map(|(key, times)| {
-            let item = items.get(&keys::seen(key));
-            let before = item.and_then(|item| text_of(item, TIMES));
-            let after = with_times(item, &times, lookback);
-            // Most keys have their times already: a principal reads the same secret all day.
-            let write = (before != Some(&*after)).then(|| self.on_condition(key, before, &after));
-            Some((write.flatten()?, key.len() + after.len()))
-        });
-        Ok(writes.collect())
-    }
-
-    /// A write that succeeds only if the item has not changed since it was read.
-    fn on_condition(
-        &self,
-        key: &str,
-        before: Option<&str>,
-        after: &str,
-    ) -> Option<TransactWriteItem> {
-        let mut item = keys::seen(key).attributes();
+        let mut item = keys::seen(new.key).attributes();
         item.extend([
-            ("key".to_owned(), text(key)),
-            (TIMES.to_owned(), text(after)),
+            ("key".to_owned(), text(new.key)),
+            (TIMES.to_owned(), text(&after)),
             self.table.expiry(self.keep_secs),
         ]);
-        let put = Put::builder()
-            .table_name(self.table.name())
-            .set_item(Some(item));
-        let put = match before {
-            None => put.condition_expression("attribute_not_exists(pk)"),
-            // The times serve as the version: equal times are an equal item.
-            Some(before) => put
-                .condition_expression("#times = :before")
-                .expression_attribute_names("#times", TIMES)
-                .expression_attribute_values(":before", text(before)),
-        };
-        Some(TransactWriteItem::builder().put(put.build().ok()?).build())
+        // The times serve as the version: equal times are an equal item.
+        let version = before.map(|before| (TIMES, text(before)));
+        Some(ConditionalPut { item, version })
     }
 
     fn written(&self) -> MutexGuard<'_, HashMap<(SharedStr, i64), EventTime>> {
@@ -244,23 +209,21 @@ impl StoredSeenTimes {
     }
 }
 
-/// Writes in transactions that DynamoDB takes.
-fn chunks(writes: Vec<(TransactWriteItem, usize)>) -> Vec<Vec<TransactWriteItem>> {
-    let mut chunks: Vec<Vec<TransactWriteItem>> = Vec::new();
-    let mut room = 0;
-    for (write, bytes) in writes {
-        match chunks.last_mut() {
-            Some(chunk) if chunk.len() < TOGETHER && bytes <= room => {
-                room -= bytes;
-                chunk.push(write);
-            }
-            _ => {
-                room = BYTES_TOGETHER.saturating_sub(bytes);
-                chunks.push(vec![write]);
-            }
-        }
+/// Times that an item lacks, and the item as it was read; `None` when there was none.
+struct NewTimes<'a> {
+    key: &'a str,
+    times: Vec<(&'a SharedStr, &'a Vec<EventTime>)>,
+    item: Option<Attributes>,
+}
+
+/// Keys and their times, by item.
+fn by_item(new: &TimesOf) -> BTreeMap<&str, Vec<(&SharedStr, &Vec<EventTime>)>> {
+    let mut by_item: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+    for (key, times) in new {
+        let keys = by_item.entry(item_of(key).0).or_default();
+        keys.push((key, times));
     }
-    chunks
+    by_item
 }
 
 /// The times of an item, if there is one, merged with these, as they are stored.
@@ -349,21 +312,6 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_has_few_items_and_few_bytes() {
-        let sizes = |sizes: &[usize]| -> Vec<usize> {
-            let writes = sizes
-                .iter()
-                .map(|bytes| (TransactWriteItem::builder().build(), *bytes));
-            chunks(writes.collect()).iter().map(Vec::len).collect()
-        };
-        assert_eq!(sizes(&[]), [0; 0]);
-        assert_eq!(sizes(&[10; 250]), [100, 100, 50]);
-        let large = BYTES_TOGETHER / 3;
-        assert_eq!(sizes(&[large; 7]), [3, 3, 1]);
-        assert_eq!(sizes(&[1, BYTES_TOGETHER + 1, 1]), [1, 1, 1]);
-    }
-
-    #[test]
     fn only_times_that_change_the_item_are_missing() {
         let seen = StoredSeenTimes::new(Arc::new(uncalled()), 60);
         let key: SharedStr = "k".into();
@@ -381,11 +329,19 @@ mod tests {
     #[test]
     fn a_write_holds_only_if_the_item_is_as_it_was_read() {
         let seen = StoredSeenTimes::new(Arc::new(uncalled()), 60);
-        let condition = |before| {
-            let write = seen.on_condition("k", before, "1 2").unwrap();
-            write.put.unwrap().condition_expression.unwrap()
+        let grain = LOOKBACK.grain_secs();
+        let new = TimesOf::from([("k".into(), at(&[grain]))]);
+        let put = |item: Option<Attributes>| {
+            let (key, times) = by_item(&new).into_iter().next().unwrap();
+            seen.outstanding(&NewTimes { key, times, item }, LOOKBACK)
         };
-        assert_eq!(condition(None), "attribute_not_exists(pk)");
-        assert_eq!(condition(Some("1")), "#times = :before");
+        let first = put(None).unwrap();
+        assert_eq!(first.version, None);
+        assert_eq!(text_of(&first.item, TIMES), Some(&*grain.to_string()));
+        let later = put(Some(item("1"))).unwrap();
+        assert_eq!(later.version, Some((TIMES, text("1"))));
+        let both = format!("1 {grain}");
+        assert_eq!(text_of(&later.item, TIMES), Some(&*both));
+        assert!(put(Some(item(&both))).is_none(), "nothing is missing");
     }
 }

@@ -12,10 +12,12 @@ use std::{
 use aws_sdk_dynamodb::{
     Client,
     error::{BuildError, SdkError},
-    operation::{query::QueryOutput, transact_write_items::TransactWriteItemsError},
+    operation::{
+        put_item::PutItemError, query::QueryOutput, transact_write_items::TransactWriteItemsError,
+    },
     types::{
-        AttributeValue, DeleteRequest, KeysAndAttributes, PutRequest, TransactWriteItem,
-        WriteRequest,
+        AttributeValue, Delete, DeleteRequest, KeysAndAttributes, Put, PutRequest,
+        ReturnValuesOnConditionCheckFailure, TransactWriteItem, WriteRequest, builders::PutBuilder,
     },
 };
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -39,7 +41,7 @@ const WRITES: usize = 25;
 /// Most keys that `BatchGetItem` accepts.
 const READS: usize = 100;
 /// Calls made at the same time.
-const AT_ONCE: usize = 16;
+pub(super) const AT_ONCE: usize = 16;
 
 /// Returns the current time.
 pub type Clock = Arc<dyn Fn() -> EventTime + Send + Sync>;
@@ -49,6 +51,22 @@ pub type Clock = Arc<dyn Fn() -> EventTime + Send + Sync>;
 enum ItemWrite {
     Put(Attributes),
     Delete,
+}
+
+/// A write of an item that must be new, or must not have changed since it was read.
+pub(super) struct ConditionalPut<'a> {
+    pub(super) item: Attributes,
+    /// An attribute that changes with the item, and its value when it was read; `None` when there
+    /// was no item.
+    pub(super) version: Option<(&'a str, AttributeValue)>,
+}
+
+/// What became of a conditional write.
+pub(super) enum PutResult {
+    /// It was written.
+    Written,
+    /// Another item is there; `None` when there is none any more.
+    Kept(Option<Attributes>),
 }
 
 /// A table and the calls made to it.
@@ -141,6 +159,15 @@ impl DynamoTable {
                 self.name
             ),
         }
+    }
+
+    /// All tries were used up, and each time another writer had changed the item.
+    pub(super) fn contended(&self, key: &ItemKey) -> StateError {
+        let ItemKey { pk, sk } = key;
+        StateError::new(format!(
+            "PutItem on table {}: item {pk} {sk} was changed by others in all tries",
+            self.name
+        ))
     }
 
     /// Puts items, replacing existing ones. Of two items with one key the later is put.
@@ -300,13 +327,29 @@ impl DynamoTable {
         }
     }
 
-    /// One call, which the SDK retries.
+    /// The next page of a range.
     async fn page(
         &self,
         range: &SortKeyRange,
         most: usize,
         start: Option<Attributes>,
     ) -> Result<QueryOutput, StateError> {
+        let mut tries = self.tries();
+        loop {
+            match self.query_once(range, most, start.clone()).await {
+                Ok(page) => return Ok(page),
+                Err(why) if why.retry && tries.again() => tries.wait().await,
+                Err(why) => return Err(self.failed("Query", &why)),
+            }
+        }
+    }
+
+    async fn query_once(
+        &self,
+        range: &SortKeyRange,
+        most: usize,
+        start: Option<Attributes>,
+    ) -> Result<QueryOutput, FailedCall> {
         self.called();
         self.client
             .query()
@@ -321,7 +364,64 @@ impl DynamoTable {
             .set_exclusive_start_key(start)
             .send()
             .await
-            .map_err(|error| self.failed("Query", &FailedCall::of(&error)))
+            .map_err(|error| FailedCall::of(&error))
+    }
+
+    /// Puts an item on a condition. Not written is also what was written by an earlier try whose
+    /// response was lost: the item that is there tells.
+    pub(super) async fn put_if(&self, put: &ConditionalPut<'_>) -> Result<PutResult, StateError> {
+        let mut tries = self.tries();
+        loop {
+            match self.put_if_once(put).await {
+                Ok(result) => return Ok(result),
+                Err(why) if why.retry && tries.again() => tries.wait().await,
+                Err(why) => return Err(self.failed("PutItem", &why)),
+            }
+        }
+    }
+
+    async fn put_if_once(&self, put: &ConditionalPut<'_>) -> Result<PutResult, FailedCall> {
+        self.called();
+        let request = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(put.item.clone()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let request = match put.version {
+            None => request.condition_expression("attribute_not_exists(pk)"),
+            Some((name, ref value)) => request
+                .condition_expression("#version = :version")
+                .expression_attribute_names("#version", name)
+                .expression_attribute_values(":version", value.clone()),
+        };
+        let Err(error) = request.send().await else {
+            return Ok(PutResult::Written);
+        };
+        match error.as_service_error() {
+            Some(PutItemError::ConditionalCheckFailedException(failed)) => {
+                Ok(PutResult::Kept(failed.item.clone()))
+            }
+            _ => Err(FailedCall::of(&error)),
+        }
+    }
+
+    /// A write of an item for a transaction.
+    pub(super) fn put_builder(&self, item: Attributes) -> PutBuilder {
+        Put::builder().table_name(&self.name).set_item(Some(item))
+    }
+
+    /// A deletion of an item for a transaction, which fails when there is none.
+    pub(super) fn delete_existing(&self, key: &ItemKey) -> Option<TransactWriteItem> {
+        let delete = Delete::builder()
+            .table_name(&self.name)
+            .set_key(Some(key.attributes()))
+            .condition_expression("attribute_exists(pk)");
+        Some(
+            TransactWriteItem::builder()
+                .delete(delete.build().ok()?)
+                .build(),
+        )
     }
 
     /// Writes all items or none, each on its condition.

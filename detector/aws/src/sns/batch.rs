@@ -9,11 +9,13 @@ use aws_sdk_sns::{
     operation::publish_batch::PublishBatchOutput,
     types::{BatchResultErrorEntry, MessageAttributeValue, PublishBatchRequestEntry},
 };
-use secretrail_engine::alert::Alert;
 
 use crate::{
     retry::FailedCall,
-    sns::message::{SnsMessage, plain},
+    sns::{
+        Publication,
+        message::{MessageFormat, SnsMessage, plain},
+    },
 };
 
 /// Most bytes of a message and of a batch.
@@ -36,25 +38,78 @@ pub enum EntryError {
         message: String,
     },
     /// The call failed, and with it every message of the batch.
-    #[error("{0}")]
-    Call(String),
-    /// The response of SNS has no result for the message.
+    #[error("{message}")]
+    Call {
+        /// Error code of SNS; `None` without a response.
+        code: Option<String>,
+        /// The error with its causes.
+        message: String,
+    },
+    /// The response of SNS has no result for the message, or none came in time.
     #[error("SNS returned no result for it")]
     Unsaid,
 }
 
+/// Codes of errors that are about a message, not about its topic.
+/// Source: Amazon SNS API reference, `PublishBatch` and `Publish`, checked 2026-11.
+const ABOUT_MESSAGE: [&str; 6] = [
+    "BatchRequestTooLong",
+    "InvalidBatchEntryId",
+    "InvalidParameter",
+    "ParameterValueInvalid",
+    "InvalidMessageContents",
+    "ValidationError",
+];
+
+impl EntryError {
+    /// Whether the message is the reason: the topic may accept others.
+    #[must_use]
+    pub fn is_about_message(&self) -> bool {
+        let (code, message) = match self {
+            Self::Invalid(_) => return true,
+            Self::Refused { code, message } => (code.as_str(), message),
+            Self::Call { code, message } => (code.as_deref().unwrap_or_default(), message),
+            Self::Unsaid => return false,
+        };
+        // An ARN that is none is an invalid parameter too.
+        ABOUT_MESSAGE.iter().any(|about| code.contains(about)) && !message.contains("TopicArn")
+    }
+}
+
 /// A message to be published.
 #[derive(Debug)]
-pub(super) struct OutgoingMessage<'a> {
-    /// Index of the alert in the caller's list.
+pub(super) struct OutgoingMessage {
+    /// Index in the caller's list.
     pub(super) index: usize,
-    pub(super) alert: &'a Alert,
+    /// Group on a FIFO topic.
+    pub(super) group: String,
+    /// By which a FIFO topic knows the message again.
+    pub(super) deduplication_id: String,
     pub(super) message: SnsMessage,
 }
 
+impl OutgoingMessage {
+    pub(super) fn of(index: usize, what: &Publication<'_>, format: MessageFormat) -> Self {
+        match what {
+            Publication::Alert(alert) => Self {
+                index,
+                group: plain(&alert.rule.id),
+                deduplication_id: alert.message_id(),
+                message: SnsMessage::of(alert, format),
+            },
+            Publication::Digest(digest) => Self {
+                index,
+                group: "digest".to_owned(),
+                deduplication_id: digest.id(),
+                message: SnsMessage::of_digest(digest, format),
+            },
+        }
+    }
+}
+
 /// Messages in their order, in batches as large as SNS accepts.
-pub(super) fn batches(messages: Vec<OutgoingMessage<'_>>) -> Vec<Vec<OutgoingMessage<'_>>> {
-    let mut batches: Vec<Vec<OutgoingMessage<'_>>> = Vec::new();
+pub(super) fn batches(messages: Vec<OutgoingMessage>) -> Vec<Vec<OutgoingMessage>> {
+    let mut batches: Vec<Vec<OutgoingMessage>> = Vec::new();
     let mut bytes = 0;
     for outgoing in messages {
         let own = outgoing.message.bytes();
@@ -87,10 +142,10 @@ pub(super) struct PublishBatch {
 }
 
 impl PublishBatch {
-    pub(super) fn of(topic_arn: &str, messages: Vec<OutgoingMessage<'_>>) -> Self {
+    pub(super) fn of(topic_arn: &str, messages: &[OutgoingMessage]) -> Self {
         let mut batch = Self::default();
         for outgoing in messages {
-            match entry(topic_arn, &outgoing) {
+            match entry(topic_arn, outgoing) {
                 Ok(entry) => drop(batch.left.insert(outgoing.index, entry)),
                 Err(why) => drop(
                     batch
@@ -145,10 +200,13 @@ impl PublishBatch {
     /// Applies the failure of a call. SNS may have accepted the messages all the same: a duplicate
     /// has the same alert id.
     pub(super) fn not_answered(&mut self, why: &FailedCall) {
-        let all = self
-            .left
-            .keys()
-            .map(|index| (*index, EntryError::Call(why.message.clone())));
+        let all = self.left.keys().map(|index| {
+            let error = EntryError::Call {
+                code: why.code.clone(),
+                message: why.message.clone(),
+            };
+            (*index, error)
+        });
         if why.retry {
             self.why_left = all.collect();
         } else {
@@ -173,11 +231,12 @@ fn index_of(id: &str) -> Option<usize> {
 
 fn entry(
     topic_arn: &str,
-    outgoing: &OutgoingMessage<'_>,
+    outgoing: &OutgoingMessage,
 ) -> Result<PublishBatchRequestEntry, BuildError> {
     let OutgoingMessage {
         index,
-        alert,
+        group,
+        deduplication_id,
         message,
     } = outgoing;
     let mut attributes = HashMap::new();
@@ -193,8 +252,8 @@ fn entry(
         .set_message_attributes(Some(attributes))
         // In groups by rule: a FIFO topic keeps the order within a group, and one group waits for
         // no other.
-        .set_message_group_id(is_fifo.then(|| plain(&alert.rule.id)))
-        .set_message_deduplication_id(is_fifo.then(|| alert.message_id()))
+        .set_message_group_id(is_fifo.then(|| group.clone()))
+        .set_message_deduplication_id(is_fifo.then(|| deduplication_id.clone()))
         .build()
 }
 
@@ -208,9 +267,12 @@ fn attribute(value: &str) -> Result<MessageAttributeValue, BuildError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{cause::FailureCause, sns::message::MessageFormat};
+    use crate::cause::FailureCause;
     use aws_sdk_sns::types::PublishBatchResultEntry;
-    use secretrail_engine::state::contract::alert;
+    use secretrail_engine::{
+        alert::{Alert, alert_digest::AlertDigest},
+        state::contract::alert,
+    };
 
     const TOPIC: &str = "arn:aws:sns:eu-west-1:111122223333:alerts";
 
@@ -219,22 +281,19 @@ mod tests {
     }
 
     /// Messages with bodies of so many bytes.
-    fn outgoing<'a>(alerts: &'a [Alert], bytes: &[usize]) -> Vec<OutgoingMessage<'a>> {
+    fn outgoing(alerts: &[Alert], bytes: &[usize]) -> Vec<OutgoingMessage> {
         let mut all = Vec::new();
         for ((index, alert), bytes) in alerts.iter().enumerate().zip(bytes) {
-            let mut message = SnsMessage::of(alert, MessageFormat::Standard);
-            message.body = "x".repeat(*bytes);
-            all.push(OutgoingMessage {
-                index,
-                alert,
-                message,
-            });
+            let what = Publication::Alert(alert);
+            let mut outgoing = OutgoingMessage::of(index, &what, MessageFormat::Standard);
+            outgoing.message.body = "x".repeat(*bytes);
+            all.push(outgoing);
         }
         all
     }
 
     fn batch(count: usize) -> PublishBatch {
-        PublishBatch::of(TOPIC, outgoing(&alerts(count), &vec![1; count]))
+        PublishBatch::of(TOPIC, &outgoing(&alerts(count), &vec![1; count]))
     }
 
     fn done(id: &str) -> PublishBatchResultEntry {
@@ -342,6 +401,45 @@ mod tests {
         assert!(batch.is_finalized());
         let why = "no route".to_owned();
         assert_eq!(reported(batch), [(0, why.clone()), (1, why)].into());
+    }
+
+    #[test]
+    fn a_message_is_refused_and_a_topic_fails() {
+        let refused = |code: &str, message: &str| EntryError::Refused {
+            code: code.to_owned(),
+            message: message.to_owned(),
+        };
+        let call = |code: Option<&str>| EntryError::Call {
+            code: code.map(str::to_owned),
+            message: String::new(),
+        };
+        assert!(
+            refused("InvalidParameter", "Invalid parameter: Message too long").is_about_message()
+        );
+        assert!(call(Some("BatchRequestTooLongException")).is_about_message());
+        for error in [
+            refused("InvalidParameter", "Invalid parameter: TopicArn"),
+            refused("KMSAccessDenied", ""),
+            call(Some("NotFound")),
+            call(Some("AuthorizationError")),
+            call(None),
+            EntryError::Unsaid,
+        ] {
+            assert!(!error.is_about_message(), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_digest_has_a_group_and_an_id_of_its_own() {
+        let alerts = alerts(2);
+        let digest = AlertDigest::new(alerts.iter().collect());
+        let id = digest.id();
+        let what = Publication::Digest(digest);
+        let outgoing = OutgoingMessage::of(0, &what, MessageFormat::Standard);
+        assert_eq!(
+            (outgoing.group, outgoing.deduplication_id),
+            ("digest".to_owned(), id)
+        );
     }
 
     #[test]

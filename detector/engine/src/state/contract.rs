@@ -1,6 +1,7 @@
 //! The tests that every state store must pass. A store's own tests call [`run`] with a function
-//! that makes an empty store.
+//! that makes an empty store with these destinations.
 
+mod outbox;
 mod provisional;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -15,10 +16,11 @@ use crate::{
     ids::SharedStr,
     object::origin,
     observation::{Interner, Observation},
+    outbox::Destination,
     pending_event::{CorrelationRange, PendingEvent},
     rule_meta::{RuleLevel, RuleMeta},
     seen::{LookbackPeriods, Sighting},
-    state::StateStore,
+    state::{OutboxStore, StateStore},
     time::EventTime,
     wire::CloudTrailRecord,
 };
@@ -31,7 +33,8 @@ const LONG_AGO: EventTime = EventTime(i64::MIN);
 /// # Panics
 ///
 /// On the first violation of the contract.
-pub async fn run<S: StateStore>(empty: impl Fn() -> S) {
+pub async fn run<S: OutboxStore>(empty: impl Fn(Vec<Destination>) -> S) {
+    let empty = || empty(destinations());
     facts_are_kept_once(&empty()).await;
     facts_are_read_by_group_and_range(&empty()).await;
     slots_are_reported_by_range(&empty()).await;
@@ -43,10 +46,28 @@ pub async fn run<S: StateStore>(empty: impl Fn() -> S) {
     coverage_is_remembered(&empty()).await;
     what_was_seen_is_remembered_by_grain(&empty()).await;
     alerts_are_created_once(&empty()).await;
-    alerts_wait_until_they_are_published(&empty()).await;
+    outbox::alerts_wait_until_they_are_published(&empty()).await;
+    outbox::each_destination_has_its_notes(&empty()).await;
+    outbox::what_is_put_off_is_in_nobodys_way(&empty()).await;
+    outbox::notes_of_a_destination_are_dropped_together(&empty()).await;
+    outbox::of_two_changes_of_a_destination_one_counts(&empty()).await;
     provisional::alerts_wait_to_be_confirmed(&empty()).await;
     provisional::withdrawn_alerts_are_published_again(&empty()).await;
     nothing_is_asked_for_in_vain(&empty()).await;
+}
+
+/// A destination of all alerts, and one of critical ones.
+#[must_use]
+pub fn destinations() -> Vec<Destination> {
+    let levels = [
+        (outbox::ALL, RuleLevel::Informational),
+        (outbox::WORST, RuleLevel::Critical),
+    ];
+    let destination = |(id, min_level)| Destination {
+        id: SharedStr::from(id),
+        min_level,
+    };
+    levels.map(destination).into()
 }
 
 fn read(event_id: &str, secs: i64, actor: &str, shared: Option<&str>) -> Observation {
@@ -389,15 +410,15 @@ async fn create<S: StateStore>(store: &S, alerts: &[&Alert], now: i64) -> Vec<bo
     created.expect("create alerts")
 }
 
-/// Unpublished alerts that were created before a time, by id.
-async fn waiting<S: StateStore>(store: &S, before: i64) -> Vec<Alert> {
-    let alerts = store.unpublished(EventTime(before), 10).await;
-    let mut alerts = alerts.expect("unpublished alerts");
+/// Alerts that wait to be published since before a time, by id.
+async fn waiting<S: OutboxStore>(store: &S, before: i64) -> Vec<Alert> {
+    let waiting = outbox::waiting(store, outbox::ALL, before).await;
+    let mut alerts: Vec<Alert> = waiting.into_iter().map(|waiting| waiting.alert).collect();
     alerts.sort_by(|a, b| a.id.cmp(&b.id));
     alerts
 }
 
-async fn alerts_are_created_once<S: StateStore>(store: &S) {
+async fn alerts_are_created_once<S: OutboxStore>(store: &S) {
     let (one, two) = (alert("e1"), alert("e2"));
     assert_eq!(create(store, &[&one], 10).await, [true]);
     // The second `two` is a duplicate within one call.
@@ -415,20 +436,7 @@ async fn alerts_are_created_once<S: StateStore>(store: &S) {
     assert_eq!(waiting(store, 21).await.len(), 2);
 }
 
-async fn alerts_wait_until_they_are_published<S: StateStore>(store: &S) {
-    let (one, two) = (alert("e1"), alert("e2"));
-    create(store, &[&one, &two], 10).await;
-    for attempt in ["publish", "publish again"] {
-        let published = store.mark_published(std::slice::from_ref(&one.id)).await;
-        published.expect(attempt);
-    }
-    let left = std::slice::from_ref(&two);
-    assert_eq!(waiting(store, 100).await, left);
-    assert_eq!(create(store, &[&one], 30).await, [false], "it still exists");
-    assert_eq!(waiting(store, 100).await, left, "and not published again");
-}
-
-async fn nothing_is_asked_for_in_vain<S: StateStore>(store: &S) {
+async fn nothing_is_asked_for_in_vain<S: OutboxStore>(store: &S) {
     // DynamoDB rejects requests without items: a store must not send them.
     store.put_facts(Vec::new()).await.expect("no facts");
     store
@@ -444,10 +452,7 @@ async fn nothing_is_asked_for_in_vain<S: StateStore>(store: &S) {
         .close_pending_events(nothing.receipt)
         .await
         .expect("close nothing");
-    store
-        .mark_published(&[alert("never").id])
-        .await
-        .expect("publish an unknown id");
+    store.remove_notes(&[]).await.expect("remove no notes");
     store.mark_coverage(Vec::new()).await.expect("no marks");
     store
         .put_seen(Vec::new(), LookbackPeriods::default())
@@ -468,6 +473,7 @@ mod tests {
     use super::*;
     use crate::{
         alert::AlertId,
+        outbox::{DestinationState, OutboxNote, WaitingAlert},
         seen::SeenTimes,
         state::{DueEvents, StateError, memory::MemoryStore},
     };
@@ -487,12 +493,28 @@ mod tests {
         NothingIsPublished,
         NothingIsProvisional,
         WithdrawalsAreNotTold,
+        NotesAreRemovedForAll,
+        LevelsAreIgnored,
+        RefusedAlertsStay,
+        EveryChangeCounts,
+        ChangesAreLost,
+        NothingIsDropped,
     }
 
     /// A store that violates the contract in one way.
     struct BrokenStore(MemoryStore, Broken);
 
     impl BrokenStore {
+        fn new(mut destinations: Vec<Destination>, promise: Broken) -> Self {
+            if promise == Broken::LevelsAreIgnored {
+                let lowest = RuleLevel::Informational;
+                destinations
+                    .iter_mut()
+                    .for_each(|one| one.min_level = lowest);
+            }
+            Self(MemoryStore::with_destinations(destinations), promise)
+        }
+
         fn breaks(&self, promise: Broken) -> bool {
             self.1 == promise
         }
@@ -634,24 +656,70 @@ mod tests {
         ) -> Result<Vec<Alert>, StateError> {
             let withdrawn = self.0.withdraw_alerts(ids, now).await?;
             if self.breaks(Broken::WithdrawalsAreNotTold) {
-                self.0.mark_published(ids).await?;
+                self.0.drop_notes(outbox::ALL, usize::MAX).await?;
             }
             Ok(withdrawn)
         }
+    }
 
-        async fn unpublished(
+    impl OutboxStore for BrokenStore {
+        async fn outbox(
             &self,
-            created_before: EventTime,
+            destination: &str,
+            due_before: EventTime,
             most: usize,
-        ) -> Result<Vec<Alert>, StateError> {
-            self.0.unpublished(created_before, most).await
+        ) -> Result<Vec<WaitingAlert>, StateError> {
+            self.0.outbox(destination, due_before, most).await
         }
 
-        async fn mark_published(&self, ids: &[AlertId]) -> Result<(), StateError> {
+        async fn oldest_note(&self, destination: &str) -> Result<Option<EventTime>, StateError> {
+            self.0.oldest_note(destination).await
+        }
+
+        async fn remove_notes(&self, notes: &[OutboxNote]) -> Result<(), StateError> {
             if self.breaks(Broken::NothingIsPublished) {
                 return Ok(());
             }
-            self.0.mark_published(ids).await
+            if self.breaks(Broken::NotesAreRemovedForAll) {
+                for destination in destinations() {
+                    let of_it = |note: &OutboxNote| OutboxNote {
+                        destination: destination.id.clone(),
+                        ..note.clone()
+                    };
+                    let notes: Vec<OutboxNote> = notes.iter().map(of_it).collect();
+                    self.0.remove_notes(&notes).await?;
+                }
+            }
+            self.0.remove_notes(notes).await
+        }
+
+        async fn replace_notes(
+            &self,
+            notes: Vec<(OutboxNote, OutboxNote)>,
+        ) -> Result<(), StateError> {
+            if self.breaks(Broken::RefusedAlertsStay) {
+                return Ok(());
+            }
+            self.0.replace_notes(notes).await
+        }
+
+        async fn drop_notes(&self, destination: &str, most: usize) -> Result<usize, StateError> {
+            if self.breaks(Broken::NothingIsDropped) {
+                return Ok(0);
+            }
+            self.0.drop_notes(destination, most).await
+        }
+
+        async fn destinations(&self) -> Result<Vec<DestinationState>, StateError> {
+            self.0.destinations().await
+        }
+
+        async fn change_destination(&self, state: &DestinationState) -> Result<bool, StateError> {
+            if self.breaks(Broken::ChangesAreLost) {
+                return Ok(true);
+            }
+            let is_current = self.0.change_destination(state).await?;
+            Ok(is_current || self.breaks(Broken::EveryChangeCounts))
         }
     }
 
@@ -670,8 +738,14 @@ mod tests {
             Broken::NothingIsPublished,
             Broken::NothingIsProvisional,
             Broken::WithdrawalsAreNotTold,
+            Broken::NotesAreRemovedForAll,
+            Broken::LevelsAreIgnored,
+            Broken::RefusedAlertsStay,
+            Broken::EveryChangeCounts,
+            Broken::ChangesAreLost,
+            Broken::NothingIsDropped,
         ] {
-            let suite = || pollster::block_on(run(|| BrokenStore(MemoryStore::default(), promise)));
+            let suite = || pollster::block_on(run(|all| BrokenStore::new(all, promise)));
             assert!(std::panic::catch_unwind(suite).is_err(), "{promise:?}");
         }
     }

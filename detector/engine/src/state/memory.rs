@@ -1,5 +1,6 @@
 //! The store of a replay and of tests: in memory.
 
+mod outbox;
 mod pending;
 
 use std::{
@@ -9,12 +10,16 @@ use std::{
 
 use ahash::HashMap;
 
-use self::pending::{PendingPlace, PendingTable};
+use self::{
+    outbox::OutboxTable,
+    pending::{PendingPlace, PendingTable},
+};
 use crate::{
     alert::{Alert, AlertId},
     coverage::{CoverageHours, CoverageMark},
     fact::{Fact, FactSet, RuleRange, WindowKey, WindowRange},
     ids::SharedStr,
+    outbox::Destination,
     pending_event::{CorrelationRange, PendingEvent},
     seen::{self, LookbackPeriods, SeenTimes, Sighting},
     state::{DueEvents, StateError, StateStore},
@@ -31,27 +36,15 @@ struct MemoryTables {
     coverage: CoverageHours,
     seen: HashMap<SharedStr, SeenTimes>,
     alerts: HashMap<AlertId, CreatedAlert>,
+    outbox: OutboxTable,
 }
 
-/// An alert with its creation time, and whether it was published.
+/// An alert that was created.
 struct CreatedAlert {
     alert: Alert,
-    created: EventTime,
-    published: bool,
     /// Since when the event of a provisional alert waits to be finalised; `None` once it is
     /// confirmed or withdrawn.
     provisional: Option<EventTime>,
-}
-
-impl CreatedAlert {
-    fn new(alert: Alert, created: EventTime, provisional: Option<EventTime>) -> Self {
-        Self {
-            alert,
-            created,
-            published: false,
-            provisional,
-        }
-    }
 }
 
 /// A store that keeps everything in memory, until it is dropped.
@@ -61,12 +54,23 @@ pub struct MemoryStore {
 }
 
 impl MemoryTables {
-    fn add_alert(&mut self, created: CreatedAlert) {
+    /// Adds an alert that is created or withdrawn at `now`, or replaces it.
+    fn add_alert(&mut self, alert: Alert, now: EventTime, provisional: Option<EventTime>) {
+        self.outbox.add(&alert, now);
+        let created = CreatedAlert { alert, provisional };
         self.alerts.insert(created.alert.id.clone(), created);
     }
 }
 
 impl MemoryStore {
+    /// An empty store that writes notes for these destinations.
+    #[must_use]
+    pub fn with_destinations(destinations: Vec<Destination>) -> Self {
+        let store = Self::default();
+        store.tables().outbox = OutboxTable::new(destinations);
+        store
+    }
+
     fn tables(&self) -> MutexGuard<'_, MemoryTables> {
         // The maps are usable even after a panic.
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
@@ -255,7 +259,7 @@ impl StateStore for MemoryStore {
             created.push(standing.is_none());
             match standing {
                 Some(known) => known.provisional = None,
-                None => tables.add_alert(CreatedAlert::new(alert, now, None)),
+                None => tables.add_alert(alert, now, None),
             }
         }
         Ok(created)
@@ -272,7 +276,7 @@ impl StateStore for MemoryStore {
             let new = !tables.alerts.contains_key(&alert.id);
             created.push(new);
             if new {
-                tables.add_alert(CreatedAlert::new(alert, now, Some(since)));
+                tables.add_alert(alert, now, Some(since));
             }
         }
         Ok(created)
@@ -293,35 +297,15 @@ impl StateStore for MemoryStore {
         let mut tables = self.tables();
         let mut withdrawn = Vec::new();
         for id in ids {
-            let known = tables.alerts.get_mut(id);
+            let known = tables.alerts.get(id);
             if let Some(known) = known.filter(|known| known.provisional.is_some()) {
-                known.alert.withdrawn = true;
-                *known = CreatedAlert::new(known.alert.clone(), now, None);
-                withdrawn.push(known.alert.clone());
+                let mut alert = known.alert.clone();
+                alert.withdrawn = true;
+                withdrawn.push(alert.clone());
+                tables.add_alert(alert, now, None);
             }
         }
         Ok(withdrawn)
-    }
-
-    async fn unpublished(
-        &self,
-        created_before: EventTime,
-        _most: usize,
-    ) -> Result<Vec<Alert>, StateError> {
-        let tables = self.tables();
-        let alerts = tables.alerts.values();
-        let waiting = alerts.filter(|known| !known.published && known.created < created_before);
-        Ok(waiting.map(|known| known.alert.clone()).collect())
-    }
-
-    async fn mark_published(&self, ids: &[AlertId]) -> Result<(), StateError> {
-        let mut tables = self.tables();
-        for id in ids {
-            if let Some(known) = tables.alerts.get_mut(id) {
-                known.published = true;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -332,7 +316,7 @@ mod tests {
 
     #[test]
     fn keeps_the_contract() {
-        pollster::block_on(contract::run(MemoryStore::default));
+        pollster::block_on(contract::run(MemoryStore::with_destinations));
     }
 
     #[test]

@@ -73,6 +73,9 @@ pub enum SettingFault {
         /// The error.
         why: TopicFault,
     },
+    /// There are too many topics.
+    #[error("{setting} has more than {0} topics; let one topic forward to others", setting = TOPICS)]
+    TooManyTopics(usize),
 }
 
 /// An error in a location.
@@ -98,7 +101,10 @@ pub enum TopicFault {
     /// The level is not known; the text lists the known ones.
     #[error("{0}")]
     Level(String),
+    /// The number of messages a minute is not in the range.
+    #[error("`{0}` is not a number of messages a minute; write 1 to 60")]
+    Rate(String),
     /// The option is not known.
-    #[error("`{0}` is not an option; use format=… or min-level=…")]
+    #[error("`{0}` is not an option; use format=…, min-level=… or max-per-minute=…")]
     Option(String),
 }

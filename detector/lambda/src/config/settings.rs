@@ -65,7 +65,7 @@ pub const SETTINGS: [SettingSpec; 16] = [
         name: TOPICS,
         default: None,
         help: "ARNs of SNS topics, separated by spaces; \
-            each may end in ?format=standard|chat|ocsf and &min-level=LEVEL",
+            each may end in ?format=standard|chat|ocsf, &min-level=LEVEL and &max-per-minute=N",
     },
     SettingSpec {
         name: RULES,

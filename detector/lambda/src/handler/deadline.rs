@@ -20,6 +20,13 @@ pub(super) fn last_moment(until: Instant) -> Instant {
     until - LAST_MOMENT.min(until.saturating_duration_since(now))
 }
 
+/// When the first part of a sweep ends, so that three quarters of the time are for it, and the rest
+/// for what comes after it.
+pub(super) fn share_of(until: Instant) -> Instant {
+    let now = Instant::now();
+    now + until.saturating_duration_since(now).mul_f64(0.75)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,6 +37,15 @@ mod tests {
         assert!(has_time(now + RESERVE + Duration::from_secs(60)));
         assert!(!has_time(now + RESERVE - Duration::from_secs(1)));
         assert!(!has_time(now), "nor after the end");
+    }
+
+    #[test]
+    fn the_second_part_of_a_sweep_has_time_too() {
+        let now = Instant::now();
+        let until = now + Duration::from_secs(60);
+        let first = share_of(until);
+        assert!(first >= now + Duration::from_secs(45) && first < now + Duration::from_secs(46));
+        assert!(share_of(now) >= now);
     }
 
     #[test]

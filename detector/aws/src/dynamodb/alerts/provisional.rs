@@ -7,7 +7,6 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::types::{Delete, TransactWriteItem};
 use secretrail_engine::{
     alert::{Alert, AlertId},
     state::StateError,
@@ -15,12 +14,12 @@ use secretrail_engine::{
 };
 
 use super::{
-    AlertStanding, IS_NEW, NewAlert, PROVISIONAL, StoredAlerts, WITHDRAWN, attempt, existing,
-    failed, first_of_each,
+    AlertStanding, IS_NEW, NewAlert, PROVISIONAL, StoredAlerts, WITHDRAWN, attempt, first_of_each,
 };
 use crate::dynamodb::{
     item::{Attributes, SK, number, number_of, text_of, truth},
     keys,
+    outbox::{exchange, unpacked},
 };
 
 /// Since when the event of the alert waits to be finalised.
@@ -112,6 +111,9 @@ impl StoredAlerts {
         now: EventTime,
     ) -> Result<Vec<Alert>, StateError> {
         let mut withdrawn = Vec::new();
+        if !ids.is_empty() {
+            self.outbox.register().await?;
+        }
         for id in ids {
             let Some(item) = self.item_of(id).await? else {
                 // The alert expired a moment before its note.
@@ -120,12 +122,13 @@ impl StoredAlerts {
             };
             let alert = Alert {
                 withdrawn: true,
-                ..self.unpacked(&item)?
+                ..unpacked(&self.table, &item)?
             };
             let mut item = self.item(&alert, now);
             item.insert(WITHDRAWN.to_owned(), truth());
-            let items = [item, self.outbox_note(id, now)];
-            if self.decide(id, items.into()).await? {
+            let mut items = vec![item];
+            items.extend(self.outbox.notes(&alert, now));
+            if self.decide(id, items).await? {
                 withdrawn.push(alert);
             }
         }
@@ -135,30 +138,6 @@ impl StoredAlerts {
     /// Deletes the note of a provisional alert and writes some items, or does nothing when there is
     /// no note; returns whether there was.
     async fn decide(&self, id: &AlertId, items: Vec<Attributes>) -> Result<bool, StateError> {
-        let note = Delete::builder()
-            .table_name(self.table.name())
-            .set_key(Some(keys::provisional(id).attributes()))
-            .condition_expression("attribute_exists(pk)")
-            .build();
-        // Cannot fail: table and key, or item, are set.
-        let delete = note.ok().into_iter();
-        let delete = delete.map(|delete| TransactWriteItem::builder().delete(delete).build());
-        let puts = items.iter().filter_map(|item| self.put(item).build().ok());
-        let puts = puts.map(|put| TransactWriteItem::builder().put(put).build());
-        let writes: Vec<TransactWriteItem> = delete.chain(puts).collect();
-        let mut tries = self.table.tries();
-        loop {
-            let Err(error) = self.table.transact(writes.clone()).await else {
-                return Ok(true);
-            };
-            if !existing(&error, writes.len()).is_empty() {
-                return Ok(false);
-            }
-            let why = failed(&error);
-            if !why.retry || !tries.again() {
-                return Err(self.table.failed("TransactWriteItems", &why));
-            }
-            tries.wait().await;
-        }
+        exchange(&self.table, &keys::provisional(id), items).await
     }
 }

@@ -2,10 +2,10 @@
 
 use std::slice::from_ref;
 
-use super::{alert, create, waiting};
+use super::{alert, create, outbox, waiting};
 use crate::{
     alert::{Alert, AlertId},
-    state::StateStore,
+    state::{OutboxStore, StateStore},
     time::EventTime,
 };
 
@@ -46,7 +46,7 @@ fn withdrawn(alert: &Alert) -> Alert {
     }
 }
 
-pub(super) async fn alerts_wait_to_be_confirmed<S: StateStore>(store: &S) {
+pub(super) async fn alerts_wait_to_be_confirmed<S: OutboxStore>(store: &S) {
     let [one, two, later] = three_alerts();
     let asked = [(&one, 10), (&two, 10), (&later, 30)];
     assert_eq!(provisional(store, &asked, 10).await, [true; 3]);
@@ -67,11 +67,10 @@ pub(super) async fn alerts_wait_to_be_confirmed<S: StateStore>(store: &S) {
     assert_eq!(unconfirmed(store, 30).await, from_ref(&later.id));
 }
 
-pub(super) async fn withdrawn_alerts_are_published_again<S: StateStore>(store: &S) {
+pub(super) async fn withdrawn_alerts_are_published_again<S: OutboxStore>(store: &S) {
     let [one, two, _] = three_alerts();
     provisional(store, &[(&one, 10), (&two, 10)], 10).await;
-    let ids = [&one, &two].map(|alert| alert.id.clone());
-    store.mark_published(&ids).await.expect("publish");
+    outbox::publish_all(store, outbox::ALL).await;
     withdraw(store, &[&two], 50).await;
     assert_eq!(withdraw(store, &[&two], 60).await, [], "once");
     assert_eq!(waiting(store, 50).await, []);

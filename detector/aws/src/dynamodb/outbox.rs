@@ -1,0 +1,388 @@
+//! The outbox: a note for each alert and destination, and the state of each destination.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use secretrail_engine::{
+    alert::{Alert, AlertId},
+    outbox::{Destination, DestinationState, OutboxNote, WaitingAlert},
+    state::{StateError, item_v1},
+    time::EventTime,
+};
+
+use super::{
+    alerts::{cancellation_reasons, failed, is_refused},
+    item::{Attributes, CONTENT, ItemKey, SK, bytes_of, number, number_of, text, text_of},
+    keys,
+    table::{ConditionalPut, DynamoTable, PutResult},
+};
+
+/// When an alert or a note was created.
+pub(super) const CREATED: &str = "created";
+/// How often an alert was refused; absent when it never was.
+const REFUSALS: &str = "refusals";
+
+/// Attributes of a destination, as [`DestinationState`] describes them.
+const VERSION: &str = "version";
+const FAILURES: &str = "failures";
+const RETRY_AT: &str = "retry_at";
+const BUSY_UNTIL: &str = "busy_until";
+const SENT: &str = "sent";
+const REMOVED: &str = "removed";
+/// Who wrote it: a writer whose response was lost knows its own write.
+const WRITER: &str = "writer";
+
+/// How long the state of a destination is kept that was removed, in seconds: longer than any
+/// invocation runs that still has the old settings.
+const REMOVED_SECS: i64 = 2 * 86_400;
+
+/// Notes among which the oldest is looked for.
+const OLDEST_AMONG: usize = 100;
+
+/// Notes in the table.
+pub(super) struct StoredOutbox {
+    table: Arc<DynamoTable>,
+    keep_secs: i64,
+    destinations: Vec<Destination>,
+    /// Whether this process knows that the table knows them.
+    is_registered: AtomicBool,
+}
+
+impl StoredOutbox {
+    pub(super) fn new(
+        table: Arc<DynamoTable>,
+        keep_secs: i64,
+        destinations: Vec<Destination>,
+    ) -> Self {
+        Self {
+            table,
+            keep_secs,
+            destinations,
+            is_registered: AtomicBool::new(false),
+        }
+    }
+
+    /// Makes the destinations known in the table, once for each process.
+    pub(super) async fn register(&self) -> Result<(), StateError> {
+        if self.destinations.is_empty() || self.is_registered.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let known = self.states().await?;
+        let known: HashMap<_, _> = known.iter().map(|state| (&state.id, state)).collect();
+        for Destination { id, .. } in &self.destinations {
+            let state = match known.get(id) {
+                None => DestinationState::new(id.clone()),
+                Some(state) if state.removed.is_some() => DestinationState {
+                    removed: None,
+                    ..(*state).clone()
+                },
+                Some(_) => continue,
+            };
+            // Where another writer was faster, it is known too.
+            self.change(&state).await?;
+        }
+        self.is_registered.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The notes of an alert that is created or withdrawn, as items.
+    pub(super) fn notes(&self, alert: &Alert, created: EventTime) -> Vec<Attributes> {
+        let destinations = self.destinations.iter();
+        let takes = destinations.filter(|destination| destination.takes(alert));
+        takes
+            .map(|to| OutboxNote::new(to.id.clone(), alert.id.clone(), created))
+            .map(|note| self.item(&note))
+            .collect()
+    }
+
+    fn item(&self, note: &OutboxNote) -> Attributes {
+        let mut item = keys::note(note).attributes();
+        item.extend([
+            (CREATED.to_owned(), number(note.created.0)),
+            self.table.expiry(self.keep_secs),
+        ]);
+        if note.refusals > 0 {
+            item.insert(REFUSALS.to_owned(), number(note.refusals));
+        }
+        item
+    }
+
+    pub(super) async fn waiting(
+        &self,
+        destination: &str,
+        due_before: EventTime,
+        most: usize,
+    ) -> Result<Vec<WaitingAlert>, StateError> {
+        loop {
+            let range = keys::outbox_due(destination, due_before);
+            let items = self.table.query(range, most).await?;
+            let notes = items.iter().filter_map(|item| note_of(destination, item));
+            let notes: Vec<OutboxNote> = notes.collect();
+            let is_last = notes.is_empty();
+            let waiting = self.with_alerts(notes).await?;
+            if !waiting.is_empty() || is_last {
+                return Ok(waiting);
+            }
+            // None of them meant anything, and they are gone.
+        }
+    }
+
+    /// The alerts of notes. Notes that mean nothing are deleted: the alert expired a moment before
+    /// its note, or was withdrawn or raised again since.
+    async fn with_alerts(&self, notes: Vec<OutboxNote>) -> Result<Vec<WaitingAlert>, StateError> {
+        let asked = notes.iter().map(|note| keys::alert(&note.alert)).collect();
+        let items = self.table.get(asked, None).await?;
+        let (mut waiting, mut lost) = (Vec::new(), Vec::new());
+        for note in notes {
+            let item = items.get(&keys::alert(&note.alert));
+            let current = |item: &&Attributes| number_of(item, CREATED) == Some(note.created.0);
+            match item.filter(current) {
+                Some(item) => waiting.push(WaitingAlert {
+                    alert: unpacked(&self.table, item)?,
+                    note,
+                }),
+                None => lost.push(keys::note(&note)),
+            }
+        }
+        self.table.delete(lost).await?;
+        Ok(waiting)
+    }
+
+    pub(super) async fn oldest(&self, destination: &str) -> Result<Option<EventTime>, StateError> {
+        let range = keys::outbox(destination);
+        let items = self.table.query(range, OLDEST_AMONG).await?;
+        let created = items.iter().filter_map(|item| number_of(item, CREATED));
+        Ok(created.min().map(EventTime))
+    }
+
+    /// Deletes notes. The alerts stay, so that the same alert is not created again.
+    pub(super) async fn remove(&self, notes: &[OutboxNote]) -> Result<(), StateError> {
+        let notes = notes.iter().map(keys::note);
+        self.table.delete(notes.collect()).await
+    }
+
+    pub(super) async fn replace(
+        &self,
+        notes: Vec<(OutboxNote, OutboxNote)>,
+    ) -> Result<(), StateError> {
+        for (old, new) in notes {
+            // Few alerts are refused.
+            exchange(&self.table, &keys::note(&old), vec![self.item(&new)]).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn drop_some(
+        &self,
+        destination: &str,
+        most: usize,
+    ) -> Result<usize, StateError> {
+        let notes = self.table.query(keys::outbox(destination), most).await?;
+        let notes: Vec<ItemKey> = notes.iter().filter_map(ItemKey::of).collect();
+        let count = notes.len();
+        self.table.delete(notes).await?;
+        Ok(count)
+    }
+
+    /// Replaces notes of earlier versions, one for all destinations, that were created before a
+    /// time: about `most`, and returns how many.
+    pub(super) async fn split_notes(
+        &self,
+        created_before: EventTime,
+        most: usize,
+    ) -> Result<usize, StateError> {
+        let notes = self.table.query(keys::notes_for_all(), most).await?;
+        let ids: Vec<AlertId> = notes
+            .iter()
+            .filter(|note| number_of(note, CREATED).is_some_and(|at| at < created_before.0))
+            .filter_map(|note| text_of(note, SK))
+            .map(|id| AlertId(id.into()))
+            .collect();
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        self.register().await?;
+        let asked = ids.iter().map(keys::alert).collect();
+        let mut split = Vec::new();
+        for item in self.table.get(asked, None).await?.values() {
+            let created = number_of(item, CREATED).map_or(created_before, EventTime);
+            let notes = self.notes(&unpacked(&self.table, item)?, created);
+            split.extend(notes.into_iter().filter_map(|note| {
+                let key = ItemKey::of(&note)?;
+                Some((key, note))
+            }));
+        }
+        self.table.put(split).await?;
+        // Only now: after a crash between the two, the same notes are written again.
+        let old = ids.iter().map(keys::note_for_all);
+        self.table.delete(old.collect()).await?;
+        Ok(ids.len())
+    }
+
+    pub(super) async fn states(&self) -> Result<Vec<DestinationState>, StateError> {
+        let items = self.table.query(keys::destinations(), usize::MAX).await?;
+        Ok(items.iter().filter_map(state_of).collect())
+    }
+
+    pub(super) async fn change(&self, state: &DestinationState) -> Result<bool, StateError> {
+        let writer = format!("{:032x}", fastrand::u128(..));
+        let is_new = state.version == 0;
+        let put = ConditionalPut {
+            item: self.state_item(state, &writer),
+            version: (!is_new).then(|| (VERSION, number(state.version))),
+        };
+        Ok(match self.table.put_if(&put).await? {
+            PutResult::Written => true,
+            PutResult::Kept(item) => {
+                item.is_some_and(|item| text_of(&item, WRITER) == Some(&*writer))
+            }
+        })
+    }
+
+    fn state_item(&self, state: &DestinationState, writer: &str) -> Attributes {
+        let mut item = keys::destination(&state.id).attributes();
+        item.extend([
+            (VERSION.to_owned(), number(state.version + 1)),
+            (FAILURES.to_owned(), number(state.failures)),
+            (WRITER.to_owned(), text(writer)),
+        ]);
+        if !state.sent.is_empty() {
+            let sent: Vec<String> = state.sent.iter().map(|at| at.0.to_string()).collect();
+            item.insert(SENT.to_owned(), text(&sent.join(" ")));
+        }
+        for (name, time) in [
+            (RETRY_AT, state.retry_at),
+            (BUSY_UNTIL, state.busy_until),
+            (REMOVED, state.removed),
+        ] {
+            item.extend(time.map(|time| (name.to_owned(), number(time.0))));
+        }
+        item.extend(state.removed.map(|_| self.table.expiry(REMOVED_SECS)));
+        item
+    }
+}
+
+/// The note of an item; `None` when it is none.
+fn note_of(destination: &str, item: &Attributes) -> Option<OutboxNote> {
+    let key = text_of(item, SK)?;
+    let refusals = number_of(item, REFUSALS).unwrap_or(0);
+    Some(OutboxNote {
+        destination: destination.into(),
+        alert: AlertId(keys::alert_of_note(key)?.into()),
+        created: EventTime(number_of(item, CREATED)?),
+        due: keys::due_of_note(key)?,
+        refusals: u32::try_from(refusals).unwrap_or(u32::MAX),
+    })
+}
+
+/// The state of a destination in an item; `None` when it has none.
+fn state_of(item: &Attributes) -> Option<DestinationState> {
+    let time = |name| number_of(item, name).map(EventTime);
+    let sent = text_of(item, SENT).unwrap_or_default().split(' ');
+    let failures = number_of(item, FAILURES).unwrap_or(0);
+    Some(DestinationState {
+        id: text_of(item, SK)?.into(),
+        failures: u32::try_from(failures).unwrap_or(u32::MAX),
+        retry_at: time(RETRY_AT),
+        busy_until: time(BUSY_UNTIL),
+        sent: sent
+            .filter_map(|at| at.parse().ok())
+            .map(EventTime)
+            .collect(),
+        removed: time(REMOVED),
+        version: u64::try_from(number_of(item, VERSION)?).ok()?,
+    })
+}
+
+/// The alert in an item.
+pub(super) fn unpacked(table: &DynamoTable, item: &Attributes) -> Result<Alert, StateError> {
+    let bytes = bytes_of(item, CONTENT).unwrap_or_default();
+    item_v1::unpack_alert(bytes).map_err(|error| table.unreadable(item, &error))
+}
+
+/// Deletes an item and writes some others, or does nothing when there is no such item; returns
+/// whether there was.
+pub(super) async fn exchange(
+    table: &DynamoTable,
+    old: &ItemKey,
+    items: Vec<Attributes>,
+) -> Result<bool, StateError> {
+    // Cannot fail: table and key, or item, are set.
+    let puts = items.into_iter();
+    let puts = puts.filter_map(|item| table.put_builder(item).build().ok());
+    let puts = puts.map(|put| TransactWriteItem::builder().put(put).build());
+    let writes: Vec<TransactWriteItem> =
+        table.delete_existing(old).into_iter().chain(puts).collect();
+    let mut tries = table.tries();
+    loop {
+        let Err(error) = table.transact(writes.clone()).await else {
+            return Ok(true);
+        };
+        if cancellation_reasons(&error).iter().any(is_refused) {
+            return Ok(false);
+        }
+        let why = failed(&error);
+        if !why.retry || !tries.again() {
+            return Err(table.failed("TransactWriteItems", &why));
+        }
+        tries.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dynamodb::{item::PK, table::tests::uncalled};
+    use secretrail_engine::state::contract::{alert, destinations};
+
+    fn outbox() -> StoredOutbox {
+        StoredOutbox::new(Arc::new(uncalled()), 60, destinations())
+    }
+
+    #[test]
+    fn a_note_is_read_back() {
+        let first = OutboxNote::new("all".into(), alert("e1").id, EventTime(7));
+        let second = first.put_off(EventTime(100), 60);
+        for note in [first, second] {
+            let item = outbox().item(&note);
+            assert_eq!(note_of("all", &item), Some(note));
+            assert_eq!(number_of(&item, "ttl"), Some(1_060));
+        }
+        assert_eq!(note_of("all", &keys::destination("x").attributes()), None);
+    }
+
+    #[test]
+    fn an_alert_has_a_note_for_each_destination_that_takes_it() {
+        let notes = outbox().notes(&alert("e1"), EventTime(7));
+        let partitions: Vec<_> = notes.iter().filter_map(|note| text_of(note, PK)).collect();
+        assert_eq!(partitions, ["outbox#all"]);
+    }
+
+    #[test]
+    fn the_state_of_a_destination_is_read_back() {
+        let mut state = DestinationState::new("all".into());
+        for change in [
+            (|_| {}) as fn(&mut DestinationState),
+            |state| state.fail(EventTime(5), 60),
+            |state| drop(state.take(3, 2, EventTime(9))),
+            |state| state.busy_until = Some(EventTime(7)),
+            |state| state.removed = Some(EventTime(8)),
+        ] {
+            change(&mut state);
+            let item = outbox().state_item(&state, "me");
+            // Only what was removed expires.
+            assert_eq!(item.contains_key("ttl"), state.removed.is_some());
+            let written = DestinationState {
+                version: state.version + 1,
+                ..state.clone()
+            };
+            assert_eq!(state_of(&item), Some(written));
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! The outbox: which alerts are still to be published to which destination, and how each
+//! destination does: whether it fails, what it was sent in the last minute, and who is publishing
+//! to it.
+//!
+//! Pure: a store keeps what is described here, and the front end acts on it.
+
+use crate::{
+    alert::{Alert, AlertId},
+    ids::SharedStr,
+    rule_meta::RuleLevel,
+    time::EventTime,
+};
+
+/// Each wait after a failure is twice as long as the one before, and at most `2^DOUBLINGS` times as
+/// long as the first: about an hour when the first is a minute.
+const DOUBLINGS: u32 = 6;
+
+/// Length in seconds of the span in which the messages to a destination are counted.
+const RATE_SECS: i64 = 60;
+
+/// Where alerts are published to, as a store knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// Identity: stays the same when the other settings of the destination change.
+    pub id: SharedStr,
+    /// Alerts below this level are not published to it.
+    pub min_level: RuleLevel,
+}
+
+impl Destination {
+    /// Whether an alert is published to it.
+    #[must_use]
+    pub fn takes(&self, alert: &Alert) -> bool {
+        alert.rule.level >= self.min_level
+    }
+}
+
+/// A note in the outbox: an alert is to be published to a destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxNote {
+    /// Id of the destination.
+    pub destination: SharedStr,
+    /// The alert.
+    pub alert: AlertId,
+    /// When the alert was created or withdrawn. When that has happened again since, another note
+    /// says so, and this one means nothing.
+    pub created: EventTime,
+    /// From when on it is to be published.
+    pub due: EventTime,
+    /// How often this alert was refused, although the destination accepted others.
+    pub refusals: u32,
+}
+
+impl OutboxNote {
+    /// The note that is written with an alert.
+    #[must_use]
+    pub fn new(destination: SharedStr, alert: AlertId, created: EventTime) -> Self {
+        Self {
+            destination,
+            alert,
+            created,
+            due: created,
+            refusals: 0,
+        }
+    }
+
+    /// The note that replaces it when the alert was refused: it is due later, so that it is not in
+    /// the way of others. `first_secs` is the wait after the first refusal.
+    #[must_use]
+    pub fn put_off(&self, now: EventTime, first_secs: i64) -> Self {
+        Self {
+            due: now.plus(wait_secs(self.refusals, first_secs)),
+            refusals: self.refusals.saturating_add(1),
+            ..self.clone()
+        }
+    }
+}
+
+/// An alert that is to be published to a destination.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WaitingAlert {
+    /// Its note.
+    pub note: OutboxNote,
+    /// The alert as it is now.
+    pub alert: Alert,
+}
+
+/// How a destination does. Changed by comparing versions ([`crate::state::StateStore`]), so that
+/// all who publish to it agree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DestinationState {
+    /// Id of the destination.
+    pub id: SharedStr,
+    /// Failed attempts since the last success.
+    pub failures: u32,
+    /// Nothing is sent before this time; `None` when the last attempt did not fail.
+    pub retry_at: Option<EventTime>,
+    /// Until when a sweep has reserved the destination for itself; `None` when none has.
+    pub busy_until: Option<EventTime>,
+    /// When messages were sent in the last minute; empty without a rate.
+    pub sent: Vec<EventTime>,
+    /// Since when it is missing in the settings; `None` when it is there.
+    pub removed: Option<EventTime>,
+    /// Number of changes so far.
+    pub version: u64,
+}
+
+impl DestinationState {
+    /// A destination to which nothing was published yet.
+    #[must_use]
+    pub fn new(id: SharedStr) -> Self {
+        Self {
+            id,
+            failures: 0,
+            retry_at: None,
+            busy_until: None,
+            sent: Vec::new(),
+            removed: None,
+            version: 0,
+        }
+    }
+
+    /// Whether to try again a destination that has failed; `true` for one that has not.
+    #[must_use]
+    pub fn may_be_tried(&self, now: EventTime) -> bool {
+        self.retry_at.is_none_or(|at| at <= now)
+    }
+
+    /// Whether a sweep publishes to it.
+    #[must_use]
+    pub fn is_busy(&self, now: EventTime) -> bool {
+        self.busy_until.is_some_and(|until| until > now)
+    }
+
+    /// Notes a failed attempt. `first_secs` is the wait after the first one. Of attempts that fail
+    /// together one counts.
+    pub fn fail(&mut self, now: EventTime, first_secs: i64) {
+        if self.may_be_tried(now) {
+            self.retry_at = Some(now.plus(wait_secs(self.failures, first_secs)));
+            self.failures = self.failures.saturating_add(1);
+        }
+    }
+
+    /// Notes a success.
+    pub fn succeed(&mut self) {
+        self.failures = 0;
+        self.retry_at = None;
+    }
+
+    /// How many messages may be sent now, so that no 60 seconds have more than `per_minute`.
+    #[must_use]
+    pub fn room(&self, per_minute: usize, now: EventTime) -> usize {
+        let recent = self.sent.iter().filter(|sent| is_recent(**sent, now));
+        per_minute.saturating_sub(recent.count())
+    }
+
+    /// Takes up to `wanted` of the messages that may be sent now; returns how many.
+    pub fn take(&mut self, per_minute: usize, wanted: usize, now: EventTime) -> usize {
+        let granted = self.room(per_minute, now).min(wanted);
+        self.sent.retain(|sent| is_recent(*sent, now));
+        self.sent.extend(std::iter::repeat_n(now, granted));
+        granted
+    }
+}
+
+/// Whether a message still counts.
+fn is_recent(sent: EventTime, now: EventTime) -> bool {
+    now.0.saturating_sub(sent.0) < RATE_SECS
+}
+
+/// The wait after one more failure than these.
+fn wait_secs(failures: u32, first_secs: i64) -> i64 {
+    first_secs.saturating_mul(1 << failures.min(DOUBLINGS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> DestinationState {
+        DestinationState::new("d".into())
+    }
+
+    #[test]
+    fn a_failing_destination_is_asked_less_and_less_often() {
+        let mut state = state();
+        let mut now = EventTime(1_000);
+        let mut waits = Vec::new();
+        for _ in 0..9 {
+            assert!(state.may_be_tried(now));
+            state.fail(now, 60);
+            let at = state.retry_at.unwrap();
+            assert!(!state.may_be_tried(at.plus(-1)));
+            waits.push((at.0 - now.0) / 60);
+            now = at;
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 64, 64]);
+        state.succeed();
+        assert_eq!(state, super::DestinationState::new("d".into()));
+    }
+
+    #[test]
+    fn of_attempts_that_fail_together_one_counts() {
+        let mut state = state();
+        state.fail(EventTime(10), 60);
+        state.fail(EventTime(11), 60);
+        assert_eq!((state.failures, state.retry_at), (1, Some(EventTime(70))));
+    }
+
+    #[test]
+    fn no_minute_has_more_messages_than_the_rate() {
+        let mut state = state();
+        let granted: Vec<usize> = [(0, 3), (30, 3), (30, 1), (59, 9), (60, 9), (89, 1), (90, 9)]
+            .map(|(secs, wanted)| state.take(5, wanted, EventTime(secs)))
+            .into();
+        assert_eq!(granted, [3, 2, 0, 0, 3, 0, 2]);
+        assert!(state.sent.len() <= 5);
+    }
+
+    #[test]
+    fn a_refused_alert_is_due_later_each_time() {
+        let first = OutboxNote::new("d".into(), AlertId("a".into()), EventTime(5));
+        assert_eq!(first.due, EventTime(5));
+        let second = first.put_off(EventTime(100), 60);
+        let third = second.put_off(EventTime(200), 60);
+        assert_eq!((second.due.0, third.due.0), (160, 320));
+        assert_eq!((third.created, third.refusals), (EventTime(5), 2));
+    }
+
+    #[test]
+    fn a_sweep_has_a_destination_for_itself_until_its_time_is_over() {
+        let mut state = state();
+        assert!(!state.is_busy(EventTime(0)));
+        state.busy_until = Some(EventTime(10));
+        assert!(state.is_busy(EventTime(9)) && !state.is_busy(EventTime(10)));
+    }
+}

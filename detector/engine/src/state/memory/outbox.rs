@@ -1,0 +1,138 @@
+//! The outbox in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::MemoryStore;
+use crate::{
+    alert::{Alert, AlertId},
+    ids::SharedStr,
+    outbox::{Destination, DestinationState, OutboxNote, WaitingAlert},
+    state::{OutboxStore, StateError},
+    time::EventTime,
+};
+
+/// Place of a note: destination, when it is due, alert.
+type NotePlace = (SharedStr, EventTime, AlertId);
+
+/// Notes and destinations.
+#[derive(Default)]
+pub(super) struct OutboxTable {
+    /// For which notes are written.
+    destinations: Vec<Destination>,
+    notes: BTreeMap<NotePlace, OutboxNote>,
+    states: BTreeMap<SharedStr, DestinationState>,
+}
+
+fn place(note: &OutboxNote) -> NotePlace {
+    (note.destination.clone(), note.due, note.alert.clone())
+}
+
+impl OutboxTable {
+    pub(super) fn new(destinations: Vec<Destination>) -> Self {
+        let ids = destinations.iter().map(|destination| &destination.id);
+        let states = ids.map(|id| (id.clone(), DestinationState::new(id.clone())));
+        Self {
+            states: states.collect(),
+            destinations,
+            notes: BTreeMap::new(),
+        }
+    }
+
+    /// Adds the notes of an alert that is created or withdrawn.
+    pub(super) fn add(&mut self, alert: &Alert, created: EventTime) {
+        if !self.destinations.is_empty() {
+            // Of an alert that is withdrawn, or raised again, only that is published.
+            self.notes.retain(|(_, _, id), _| *id != alert.id);
+        }
+        let destinations = self.destinations.iter();
+        for destination in destinations.filter(|destination| destination.takes(alert)) {
+            let note = OutboxNote::new(destination.id.clone(), alert.id.clone(), created);
+            self.notes.insert(place(&note), note);
+        }
+    }
+
+    fn of<'t>(&'t self, destination: &'t str) -> impl Iterator<Item = &'t OutboxNote> {
+        let notes = self.notes.values();
+        notes.filter(move |note| &*note.destination == destination)
+    }
+}
+
+impl OutboxStore for MemoryStore {
+    async fn outbox(
+        &self,
+        destination: &str,
+        due_before: EventTime,
+        most: usize,
+    ) -> Result<Vec<WaitingAlert>, StateError> {
+        let tables = self.tables();
+        let notes = tables.outbox.of(destination);
+        let due = notes.filter(|note| note.due < due_before);
+        let waiting = due.filter_map(|note| {
+            let known = tables.alerts.get(&note.alert)?;
+            Some(WaitingAlert {
+                note: note.clone(),
+                alert: known.alert.clone(),
+            })
+        });
+        Ok(waiting.take(most).collect())
+    }
+
+    async fn oldest_note(&self, destination: &str) -> Result<Option<EventTime>, StateError> {
+        let tables = self.tables();
+        let notes = tables.outbox.of(destination);
+        Ok(notes.map(|note| note.created).min())
+    }
+
+    async fn remove_notes(&self, notes: &[OutboxNote]) -> Result<(), StateError> {
+        let mut tables = self.tables();
+        for note in notes {
+            tables.outbox.notes.remove(&place(note));
+        }
+        Ok(())
+    }
+
+    async fn replace_notes(&self, notes: Vec<(OutboxNote, OutboxNote)>) -> Result<(), StateError> {
+        let mut tables = self.tables();
+        for (old, new) in notes {
+            if tables.outbox.notes.remove(&place(&old)).is_some() {
+                tables.outbox.notes.insert(place(&new), new);
+            }
+        }
+        Ok(())
+    }
+
+    async fn drop_notes(&self, destination: &str, most: usize) -> Result<usize, StateError> {
+        let mut tables = self.tables();
+        let dropped: BTreeSet<NotePlace> = tables
+            .outbox
+            .of(destination)
+            .take(most)
+            .map(place)
+            .collect();
+        tables
+            .outbox
+            .notes
+            .retain(|place, _| !dropped.contains(place));
+        Ok(dropped.len())
+    }
+
+    async fn destinations(&self) -> Result<Vec<DestinationState>, StateError> {
+        let tables = self.tables();
+        Ok(tables.outbox.states.values().cloned().collect())
+    }
+
+    async fn change_destination(&self, state: &DestinationState) -> Result<bool, StateError> {
+        let mut tables = self.tables();
+        let known = tables.outbox.states.get(&state.id);
+        let is_current = known.map_or(0, |known| known.version) == state.version;
+        if is_current {
+            let version = state.version + 1;
+            let changed = DestinationState {
+                version,
+                ..state.clone()
+            };
+            tables.outbox.states.insert(state.id.clone(), changed);
+        }
+        Ok(is_current)
+    }
+}

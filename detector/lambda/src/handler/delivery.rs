@@ -1,0 +1,435 @@
+//! Publishes alerts from the outbox: each destination for itself, so that one that fails, or takes
+//! few messages, is in nobody's way.
+//!
+//! The invocation that creates an alert publishes it to the destinations that do not fail; what is
+//! left is published by sweeps. A sweep reserves a destination while it publishes to it, and asks a
+//! failing one less and less often. All of this is in the table, so that all invocations agree.
+
+mod plan;
+
+use std::{collections::BTreeSet, time::Instant};
+
+use futures_util::future::join_all;
+use secretrail_aws::{
+    dynamodb::{Clock, DynamoStore},
+    retry::RetryPolicy,
+    sns::{EntryError, Published, SnsSink, TopicDestination},
+};
+use secretrail_engine::{
+    alert::Alert,
+    outbox::{DestinationState, OutboxNote, WaitingAlert},
+    state::{OutboxStore, StateError},
+    time::EventTime,
+};
+use serde_json::json;
+
+use self::plan::PlannedMessage;
+use crate::{
+    handler::deadline::has_time,
+    telemetry::{FunctionMetrics, LogSeverity, log},
+};
+
+/// Alerts that a sweep reads at a time for a destination without, and with, a limit of messages.
+const PAGE: usize = 100;
+const PAGE_FOR_DIGESTS: usize = 1_000;
+
+/// Notes that are dropped, or replaced, at a time.
+const NOTES_AT_A_TIME: usize = 500;
+
+/// How often a destination is changed that others change too, and how long to wait in between.
+const CHANGES: RetryPolicy = RetryPolicy {
+    attempts: 12,
+    base: std::time::Duration::from_millis(10),
+    cap: std::time::Duration::from_millis(500),
+};
+
+/// Leases after which the notes of a destination are dropped that is missing in the settings: until
+/// then, an invocation with other settings may still run.
+const LEASES_UNTIL_DROPPED: i64 = 3;
+
+/// What publishes alerts.
+pub(super) struct Delivery<'a> {
+    pub(super) store: &'a DynamoStore,
+    pub(super) sink: &'a SnsSink,
+    pub(super) topics: &'a [TopicDestination],
+    pub(super) clock: &'a Clock,
+    /// Seconds for which a new alert is left to its creator, and a destination to a sweep; also the
+    /// wait after the first failure.
+    pub(super) lease_secs: i64,
+}
+
+/// What became of alerts for one destination.
+#[derive(Debug, Default)]
+struct DeliveryReport {
+    /// Notes of accepted alerts.
+    accepted: Vec<OutboxNote>,
+    /// Notes of alerts that the destination refused.
+    refused: Vec<OutboxNote>,
+    /// Number of alerts that could not be sent because the destination failed.
+    failed: usize,
+    /// Why it failed; `None` when it did not.
+    why: Option<EntryError>,
+}
+
+impl Delivery<'_> {
+    fn now(&self) -> EventTime {
+        (self.clock)()
+    }
+
+    /// Publishes alerts that were created, or withdrawn, at a time by this invocation. Whatever
+    /// fails is left to the sweep.
+    pub(super) async fn publish_created(
+        &self,
+        alerts: &[Alert],
+        created: EventTime,
+        metrics: &mut FunctionMetrics,
+    ) {
+        if alerts.is_empty() {
+            return;
+        }
+        let states = match self.store.destinations().await {
+            Ok(states) => states,
+            Err(error) => return tell_left(&error),
+        };
+        let topics = self.topics.iter().filter_map(|topic| {
+            let state = states.iter().find(|state| state.id == topic.id)?;
+            // One that has failed is tried by the sweep, and not by everybody.
+            (state.failures == 0).then_some((topic, state))
+        });
+        let published = topics.map(|(topic, state)| async move {
+            let waiting = created_for(topic, alerts, created);
+            let report = self.deliver(topic, &waiting).await?;
+            self.conclude(topic, state, report, false).await
+        });
+        for result in join_all(published).await {
+            match result {
+                Ok(report) => report.count(metrics),
+                Err(error) => tell_left(&error),
+            }
+        }
+    }
+
+    /// Publishes what waits in the outbox, as long as there is time.
+    pub(super) async fn sweep(
+        &self,
+        until: Instant,
+        metrics: &mut FunctionMetrics,
+    ) -> Result<(), StateError> {
+        while has_time(until) {
+            let before = self.now().plus(-self.lease_secs);
+            if self.store.split_notes(before, NOTES_AT_A_TIME).await? == 0 {
+                break;
+            }
+        }
+        let states = self.store.destinations().await?;
+        self.drop_removed(&states, until, metrics).await?;
+        let drained = self.topics.iter().filter_map(|topic| {
+            let state = states.iter().find(|state| state.id == topic.id)?;
+            Some(self.drain(topic, state, until))
+        });
+        let mut oldest = 0;
+        let mut result = Ok(());
+        for drained in join_all(drained).await {
+            match drained {
+                Ok((report, age_secs)) => {
+                    report.count(metrics);
+                    oldest = oldest.max(age_secs);
+                }
+                // The others are done all the same.
+                Err(error) => result = Err(error),
+            }
+        }
+        metrics.record("OutboxAge", seconds(oldest));
+        result
+    }
+
+    /// Publishes what waits for a destination. Returns also the age of its oldest note in seconds.
+    async fn drain(
+        &self,
+        topic: &TopicDestination,
+        state: &DestinationState,
+        until: Instant,
+    ) -> Result<(DeliveryReport, i64), StateError> {
+        let mut report = DeliveryReport::default();
+        if state.removed.is_some() {
+            // It is in the settings again.
+            self.change(topic, |state| state.removed = None).await?;
+        }
+        let waits = self.store.oldest_note(&topic.id).await?.is_some();
+        if waits && self.reserve(topic).await? {
+            report = self.drain_reserved(topic, until).await?;
+            report = self.conclude(topic, state, report, true).await?;
+        }
+        let oldest = self.store.oldest_note(&topic.id).await?;
+        let age = oldest.map_or(0, |created| self.now().0.saturating_sub(created.0).max(0));
+        Ok((report, age))
+    }
+
+    /// Reserves a destination for this sweep, unless nothing may be sent to it now; returns whether
+    /// it was reserved.
+    async fn reserve(&self, topic: &TopicDestination) -> Result<bool, StateError> {
+        let reserved = self.change(topic, |state| {
+            let now = self.now();
+            let most = topic.max_per_minute;
+            let has_room = most.is_none_or(|most| state.room(most, now) > 0);
+            let is_free = has_room && !state.is_busy(now) && state.may_be_tried(now);
+            if is_free {
+                state.busy_until = Some(now.plus(self.lease_secs));
+            }
+            is_free
+        });
+        Ok(reserved.await?.unwrap_or(false))
+    }
+
+    async fn drain_reserved(
+        &self,
+        topic: &TopicDestination,
+        until: Instant,
+    ) -> Result<DeliveryReport, StateError> {
+        let is_paced = topic.max_per_minute.is_some();
+        let page = if is_paced { PAGE_FOR_DIGESTS } else { PAGE };
+        let mut all = DeliveryReport::default();
+        while has_time(until) && all.why.is_none() {
+            // Younger ones may be published by their own invocation right now.
+            let before = self.now().plus(-self.lease_secs);
+            let waiting = self.store.outbox(&topic.id, before, page).await?;
+            let report = self.deliver(topic, &waiting).await?;
+            let is_last = report.accepted.is_empty() && report.refused.is_empty();
+            all.append(report);
+            // Nothing is left, or nothing more may be sent in this minute.
+            if is_last || is_paced {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    /// Publishes alerts to a destination. Notes of what it accepted are removed; what it refused is
+    /// put off.
+    async fn deliver(
+        &self,
+        topic: &TopicDestination,
+        waiting: &[WaitingAlert],
+    ) -> Result<DeliveryReport, StateError> {
+        let planned = match topic.max_per_minute {
+            _ if waiting.is_empty() => Vec::new(),
+            None => plan::each(waiting),
+            Some(most) => {
+                let wanted = waiting.len();
+                let granted = self.change(topic, |state| state.take(most, wanted, self.now()));
+                plan::within(waiting, granted.await?.unwrap_or(0))
+            }
+        };
+        let publications: Vec<_> = planned.iter().map(PlannedMessage::publication).collect();
+        let results = self.sink.publish(topic, &publications).await;
+        let mut report = DeliveryReport::default();
+        for (message, result) in planned.into_iter().zip(results) {
+            report.add(topic, message, result);
+        }
+        // After publishing, not before: after a crash between the two, an alert is published twice,
+        // but never lost.
+        self.store.remove_notes(&report.accepted).await?;
+        let now = self.now();
+        let later = |note: &OutboxNote| (note.clone(), note.put_off(now, self.lease_secs));
+        let put_off = report.refused.iter().map(later);
+        self.store.replace_notes(put_off.collect()).await?;
+        Ok(report)
+    }
+
+    /// Notes whether a destination failed, and releases it when it was reserved.
+    async fn conclude(
+        &self,
+        topic: &TopicDestination,
+        before: &DestinationState,
+        report: DeliveryReport,
+        reserved: bool,
+    ) -> Result<DeliveryReport, StateError> {
+        let has_failed = report.why.is_some();
+        let recovered = before.failures > 0 && !report.accepted.is_empty();
+        if has_failed || recovered || reserved {
+            self.change(topic, |state| {
+                if has_failed {
+                    state.fail(self.now(), self.lease_secs);
+                } else if recovered {
+                    state.succeed();
+                }
+                if reserved {
+                    state.busy_until = None;
+                }
+            })
+            .await?;
+        }
+        report.tell_failure(topic);
+        Ok(report)
+    }
+
+    /// Changes the state of a destination, however many others do. `None` when all tries were used
+    /// up, or the destination is not known.
+    async fn change<T>(
+        &self,
+        topic: &TopicDestination,
+        change: impl Fn(&mut DestinationState) -> T,
+    ) -> Result<Option<T>, StateError> {
+        for attempt in 1..=CHANGES.attempts {
+            let states = self.store.destinations().await?;
+            let Some(before) = states.into_iter().find(|state| state.id == topic.id) else {
+                break;
+            };
+            let mut after = before.clone();
+            let result = change(&mut after);
+            if after == before || self.store.change_destination(&after).await? {
+                return Ok(Some(result));
+            }
+            CHANGES.wait(attempt).await;
+        }
+        Ok(None)
+    }
+
+    /// Drops the notes of destinations that are no longer in the settings.
+    async fn drop_removed(
+        &self,
+        states: &[DestinationState],
+        until: Instant,
+        metrics: &mut FunctionMetrics,
+    ) -> Result<(), StateError> {
+        let known: BTreeSet<&str> = self.topics.iter().map(|topic| &*topic.id).collect();
+        for state in states.iter().filter(|state| !known.contains(&*state.id)) {
+            let Some(since) = state.removed else {
+                let removed = Some(self.now());
+                let state = DestinationState {
+                    removed,
+                    ..state.clone()
+                };
+                // Where it was changed meanwhile, the next sweep sees to it.
+                self.store.change_destination(&state).await?;
+                continue;
+            };
+            if since.plus(LEASES_UNTIL_DROPPED * self.lease_secs) <= self.now() {
+                self.drop_notes(&state.id, until, metrics).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn drop_notes(
+        &self,
+        destination: &str,
+        until: Instant,
+        metrics: &mut FunctionMetrics,
+    ) -> Result<(), StateError> {
+        let mut dropped = 0;
+        while has_time(until) {
+            let some = self.store.drop_notes(destination, NOTES_AT_A_TIME).await?;
+            dropped += some as u64;
+            if some == 0 {
+                break;
+            }
+        }
+        if dropped > 0 {
+            metrics.add("NotesDropped", dropped);
+            log(
+                LogSeverity::Warn,
+                "alerts dropped: their destination is no longer in the settings",
+                json!({"destination": destination, "alerts": dropped}),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The alerts that a destination takes, with the notes that were written with them.
+fn created_for(
+    topic: &TopicDestination,
+    alerts: &[Alert],
+    created: EventTime,
+) -> Vec<WaitingAlert> {
+    let destination = topic.destination();
+    let taken = alerts.iter().filter(|alert| destination.takes(alert));
+    let waiting = taken.map(|alert| WaitingAlert {
+        note: OutboxNote::new(topic.id.clone(), alert.id.clone(), created),
+        alert: alert.clone(),
+    });
+    waiting.collect()
+}
+
+fn seconds(secs: i64) -> f64 {
+    i32::try_from(secs).unwrap_or(i32::MAX).into()
+}
+
+/// What was not published, or not removed from the outbox, is left to the sweep.
+fn tell_left(error: &StateError) {
+    log(
+        LogSeverity::Error,
+        "alerts left in the outbox",
+        json!({"why": error.to_string()}),
+    );
+}
+
+impl DeliveryReport {
+    fn add(&mut self, topic: &TopicDestination, message: PlannedMessage<'_>, result: Published) {
+        let notes = message.alerts.iter().map(|waiting| waiting.note.clone());
+        match result {
+            Published::Accepted => {
+                message.alerts.iter().for_each(|waiting| {
+                    tell(topic, waiting, LogSeverity::Info, "alert published", None);
+                });
+                self.accepted.extend(notes);
+            }
+            Published::Refused(why) => {
+                let (severity, why) = (LogSeverity::Error, Some(why.to_string()));
+                message.alerts.iter().for_each(|waiting| {
+                    tell(topic, waiting, severity, "alert refused", why.as_deref());
+                });
+                self.refused.extend(notes);
+            }
+            Published::Failed(why) => {
+                self.failed += message.alerts.len();
+                self.why = Some(why);
+            }
+            Published::NotSent => self.failed += message.alerts.len(),
+        }
+    }
+
+    fn append(&mut self, mut other: Self) {
+        self.accepted.append(&mut other.accepted);
+        self.refused.append(&mut other.refused);
+        self.failed += other.failed;
+        self.why = other.why.or(self.why.take());
+    }
+
+    /// Each alert counts once for each destination.
+    fn count(&self, metrics: &mut FunctionMetrics) {
+        metrics.add("AlertsPublished", self.accepted.len() as u64);
+        let failures = self.failed + self.refused.len();
+        if failures > 0 {
+            metrics.add("PublishFailures", failures as u64);
+        }
+    }
+
+    /// Logs why a destination failed.
+    fn tell_failure(&self, topic: &TopicDestination) {
+        if let Some(why) = &self.why {
+            log(
+                LogSeverity::Error,
+                "destination failed, its alerts are kept in the outbox",
+                json!({"topic": topic.topic_arn, "alerts": self.failed, "why": why.to_string()}),
+            );
+        }
+    }
+}
+
+fn tell(
+    topic: &TopicDestination,
+    waiting: &WaitingAlert,
+    severity: LogSeverity,
+    message: &str,
+    why: Option<&str>,
+) {
+    let alert = &waiting.alert;
+    log(
+        severity,
+        message,
+        json!({"alert_id": &*alert.id.0, "rule_id": alert.rule.id, "why": why,
+            "severity": alert.rule.level.as_str(), "topic": topic.topic_arn}),
+    );
+}
