@@ -114,11 +114,11 @@ impl StoredSeenTimes {
         let asked = by_item.keys().map(|item| keys::seen(item)).collect();
         let mut items = self.table.get(asked, None).await?;
         let writes = by_item.into_iter().map(|(key, times)| NewTimes {
+            item: items.remove(&keys::seen(&key)),
             key,
             times,
-            item: items.remove(&keys::seen(key)),
         });
-        let writes: Vec<NewTimes<'_>> = writes.collect();
+        let writes: Vec<NewTimes> = writes.collect();
         stream::iter(writes)
             .map(|new| self.write(new, lookback))
             .buffer_unordered(AT_ONCE)
@@ -129,11 +129,7 @@ impl StoredSeenTimes {
     }
 
     /// Adds times to an item, however many others do.
-    async fn write(
-        &self,
-        mut new: NewTimes<'_>,
-        lookback: LookbackPeriods,
-    ) -> Result<(), StateError> {
+    async fn write(&self, mut new: NewTimes, lookback: LookbackPeriods) -> Result<(), StateError> {
         let mut tries = self.table.tries();
         while let Some(put) = self.outstanding(&new, lookback) {
             match self.table.put_if(&put).await? {
@@ -142,7 +138,7 @@ impl StoredSeenTimes {
                 PutResult::Kept(item) => new.item = item,
             }
             if !tries.again() {
-                return Err(self.table.contended(&keys::seen(new.key)));
+                return Err(self.table.contended(&keys::seen(&new.key)));
             }
             tries.wait().await;
         }
@@ -153,7 +149,7 @@ impl StoredSeenTimes {
     /// principal reads the same secret all day.
     fn outstanding(
         &self,
-        new: &NewTimes<'_>,
+        new: &NewTimes,
         lookback: LookbackPeriods,
     ) -> Option<ConditionalPut<'static>> {
         let before = new.item.as_ref().and_then(|item| text_of(item, TIMES));
@@ -161,9 +157,9 @@ impl StoredSeenTimes {
         if before == Some(&*after) {
             return None;
         }
-        let mut item = keys::seen(new.key).attributes();
+        let mut item = keys::seen(&new.key).attributes();
         item.extend([
-            ("key".to_owned(), text(new.key)),
+            ("key".to_owned(), text(&new.key)),
             (TIMES.to_owned(), text(&after)),
             self.table.expiry(self.keep_secs),
         ]);
@@ -210,18 +206,18 @@ impl StoredSeenTimes {
 }
 
 /// Times that an item lacks, and the item as it was read; `None` when there was none.
-struct NewTimes<'a> {
-    key: &'a str,
-    times: Vec<(&'a SharedStr, &'a Vec<EventTime>)>,
+struct NewTimes {
+    key: String,
+    times: Vec<(SharedStr, Vec<EventTime>)>,
     item: Option<Attributes>,
 }
 
 /// Keys and their times, by item.
-fn by_item(new: &TimesOf) -> BTreeMap<&str, Vec<(&SharedStr, &Vec<EventTime>)>> {
-    let mut by_item: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+fn by_item(new: &TimesOf) -> BTreeMap<String, Vec<(SharedStr, Vec<EventTime>)>> {
+    let mut by_item: BTreeMap<String, Vec<_>> = BTreeMap::new();
     for (key, times) in new {
-        let keys = by_item.entry(item_of(key).0).or_default();
-        keys.push((key, times));
+        let keys = by_item.entry(item_of(key).0.to_owned()).or_default();
+        keys.push((key.clone(), times.clone()));
     }
     by_item
 }
@@ -229,7 +225,7 @@ fn by_item(new: &TimesOf) -> BTreeMap<&str, Vec<(&SharedStr, &Vec<EventTime>)>> 
 /// The times of an item, if there is one, merged with these, as they are stored.
 fn with_times(
     item: Option<&Attributes>,
-    times: &[(&SharedStr, &Vec<EventTime>)],
+    times: &[(SharedStr, Vec<EventTime>)],
     lookback: LookbackPeriods,
 ) -> String {
     let mut all = item.map(times_of).unwrap_or_default();
@@ -282,12 +278,12 @@ mod tests {
         let key: SharedStr = "k".into();
         for times in [at(&[first, next]), at(&[next, later, first])] {
             assert_eq!(
-                with_times(Some(&item), &[(&key, &times)], LOOKBACK),
+                with_times(Some(&item), &[(key.clone(), times)], LOOKBACK),
                 expected
             );
         }
         assert_eq!(
-            with_times(None, &[(&key, &at(&[next, first, later]))], LOOKBACK),
+            with_times(None, &[(key, at(&[next, first, later]))], LOOKBACK),
             expected
         );
     }
@@ -302,12 +298,12 @@ mod tests {
         let (later, secrets) = (at(&[6, grain]), at(&[grain]));
         let written = with_times(
             Some(&old),
-            &[(&client, &later), (&secret, &secrets)],
+            &[(client.clone(), later), (secret, secrets)],
             LOOKBACK,
         );
         assert_eq!(written, format!("c7 5 {grain}\ns3 {grain}"));
         let many: Vec<EventTime> = (0..1_000).map(|n| EventTime(n * grain)).collect();
-        let written = with_times(None, &[(&client, &many)], LOOKBACK);
+        let written = with_times(None, &[(client, many)], LOOKBACK);
         assert_eq!(written.split(' ').count(), 2 + grains_kept());
     }
 

@@ -164,10 +164,12 @@ impl DynamoTable {
     /// All tries were used up, and each time another writer had changed the item.
     pub(super) fn contended(&self, key: &ItemKey) -> StateError {
         let ItemKey { pk, sk } = key;
-        StateError::new(format!(
-            "PutItem on table {}: item {pk} {sk} was changed by others in all tries",
-            self.name
-        ))
+        StateError {
+            message: format!(
+                "PutItem on table {}: item {pk} {sk} was changed by others in all tries",
+                self.name
+            ),
+        }
     }
 
     /// Puts items, replacing existing ones. Of two items with one key the later is put.
