@@ -140,6 +140,36 @@ resource "aws_cloudwatch_metric_alarm" "alarm_delivery" {
   alarm_actions       = [aws_sns_topic.alarms.arn]
 }
 
+resource "aws_cloudwatch_metric_alarm" "alarm_due" {
+  alarm_name          = "${var.name}-due"
+  alarm_description   = "Pending events have been overdue for 15 minutes, so final alerts are late. See the log of the sweep."
+  namespace           = "Secretrail"
+  metric_name         = "DueAge"
+  dimensions          = local.of_function
+  statistic           = "Maximum"
+  period              = 300
+  evaluation_periods  = 1
+  threshold           = 900
+  comparison_operator = "GreaterThanThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+}
+
+resource "aws_cloudwatch_metric_alarm" "alarm_set_aside" {
+  alarm_name          = "${var.name}-set-aside"
+  alarm_description   = "Stored items cannot be read and are set aside for an hour. The log names them."
+  namespace           = "Secretrail"
+  metric_name         = "ItemsSetAside"
+  dimensions          = local.of_function
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  threshold           = 0
+  comparison_operator = "GreaterThanThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+}
+
 locals {
   widgets = [
     ["Alerts", "Sum", ["Alerts", "AlertsPublished", "PublishFailures"]],

@@ -328,6 +328,14 @@ resource "aws_cloudwatch_event_target" "every_minute" {
   }
 }
 
+# Lambda retries an asynchronous invocation that failed twice by default, whatever the rule says. The next sweep is the retry.
+resource "aws_lambda_function_event_invoke_config" "sweep_retries" {
+  function_name                = aws_lambda_function.detector.function_name
+  qualifier                    = "$LATEST"
+  maximum_retry_attempts       = 0
+  maximum_event_age_in_seconds = 60
+}
+
 resource "aws_lambda_permission" "may_sweep" {
   action        = "lambda:InvokeFunction"
   function_name = aws_lambda_function.detector.function_name

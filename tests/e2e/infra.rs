@@ -557,6 +557,10 @@ fn terraform_makes_the_same_things() {
             "aws_lambda_event_source_mapping",
         ),
         ("AWS::Lambda::Permission", "aws_lambda_permission"),
+        (
+            "AWS::Lambda::EventInvokeConfig",
+            "aws_lambda_function_event_invoke_config",
+        ),
         ("AWS::CloudWatch::Alarm", "aws_cloudwatch_metric_alarm"),
         ("AWS::CloudWatch::Dashboard", "aws_cloudwatch_dashboard"),
     ]);

@@ -2,6 +2,7 @@
 //! batches.
 
 mod rules;
+mod set_aside;
 
 use std::{
     collections::BTreeMap,

@@ -12,7 +12,7 @@
 //! | coverage | `coverage#` account `#` region | hour |
 //! | sightings (`seen.*`) | `seen#` digest of the key | `-` |
 //! | alert | `alert#` id | `-` |
-//! | outbox note: alert to be published to a destination | `outbox#` destination | when it is due `#` id |
+//! | outbox note: alert for a destination | `outbox#` destination | due time `#` id |
 //! | outbox note of earlier versions, for all destinations | `outbox` | id |
 //! | state of a destination (permanent, unless it was removed) | `destinations` | destination |
 //! | note: alert to be confirmed or withdrawn | `provisional` | id |
@@ -52,7 +52,7 @@ use secretrail_engine::{
     outbox::{Destination, DestinationState, OutboxNote, WaitingAlert},
     pending_event::{CorrelationRange, PendingEvent},
     seen::{LookbackPeriods, SeenTimes, Sighting},
-    state::{DueEvents, OutboxStore, StateError, StateStore},
+    state::{DueEvents, OutboxStore, SetAside, StateError, StateStore},
     time::EventTime,
 };
 
@@ -178,8 +178,14 @@ impl DynamoStore {
         self.ledger.last_object().await
     }
 
-    /// Replaces outbox notes of earlier versions, which were for all destinations together, by notes
-    /// for each: about `most` of those that were created before a time. Returns how many.
+    /// Why items were set aside since the last call: they cannot be read.
+    #[must_use]
+    pub fn take_set_aside(&self) -> Vec<StateError> {
+        self.table.take_set_aside()
+    }
+
+    /// Replaces outbox notes of earlier versions, which were for all destinations together, by
+    /// notes for each: about `most` of those created before a time. Returns how many.
     ///
     /// # Errors
     ///
@@ -258,6 +264,18 @@ impl StateStore for DynamoStore {
 
     async fn close_pending_events(&self, receipt: PendingReceipt) -> Result<(), StateError> {
         self.pending_events.close(receipt).await
+    }
+
+    async fn set_aside_pending_events(
+        &self,
+        receipt: PendingReceipt,
+        since: EventTime,
+    ) -> Result<SetAside, StateError> {
+        self.pending_events.set_aside(receipt, since).await
+    }
+
+    async fn pending_since(&self) -> Result<Option<EventTime>, StateError> {
+        self.pending_events.since().await
     }
 
     async fn mark_coverage(&self, marks: Vec<CoverageMark>) -> Result<(), StateError> {

@@ -15,6 +15,7 @@ mod finalize;
 pub mod history;
 mod pending_alerts;
 mod provisional;
+mod set_aside;
 
 use std::{collections::BTreeSet, sync::Arc};
 

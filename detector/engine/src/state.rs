@@ -28,6 +28,38 @@ use crate::{
 pub struct StateError {
     /// The cause, with the store and the call.
     pub message: String,
+    /// Whether the store has content that cannot be read: a retry fails in the same way.
+    pub unreadable: bool,
+}
+
+impl StateError {
+    /// A call failed.
+    #[must_use]
+    pub fn new(message: String) -> Self {
+        Self {
+            message,
+            unreadable: false,
+        }
+    }
+
+    /// Stored content cannot be read.
+    #[must_use]
+    pub fn unreadable(message: String) -> Self {
+        Self {
+            message,
+            unreadable: true,
+        }
+    }
+}
+
+/// What became of due events that were to be set aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetAside {
+    /// They are due later: so many events, or groups of events.
+    Later(usize),
+    /// They were stored together, and are stored one by one now: of the next that are due, fewer
+    /// can be asked for.
+    Separated,
 }
 
 /// Pending events that are due, and a receipt to close them with.
@@ -102,6 +134,18 @@ pub trait StateStore: Sync {
         &self,
         receipt: Self::Receipt,
     ) -> impl Future<Output = Result<(), StateError>> + Send;
+
+    /// Lets the events of a receipt wait as if since a time, or stores them one by one if they are
+    /// stored together. For events that cannot be finalised: they are not lost, and not in the way.
+    fn set_aside_pending_events(
+        &self,
+        receipt: Self::Receipt,
+        since: EventTime,
+    ) -> impl Future<Output = Result<SetAside, StateError>> + Send;
+
+    /// Since when the open event that has waited longest is pending; `None` when none is open. A
+    /// store may take one for open that was closed.
+    fn pending_since(&self) -> impl Future<Output = Result<Option<EventTime>, StateError>> + Send;
 
     /// Records that KMS events were seen.
     fn mark_coverage(
@@ -187,8 +231,8 @@ pub trait OutboxStore: StateStore {
         notes: &[OutboxNote],
     ) -> impl Future<Output = Result<(), StateError>> + Send;
 
-    /// Replaces notes, each by one of the same alert and destination. A note of an alert that is not
-    /// there is ignored.
+    /// Replaces notes, each by one of the same alert and destination. A note that is not there is
+    /// ignored.
     fn replace_notes(
         &self,
         notes: Vec<(OutboxNote, OutboxNote)>,

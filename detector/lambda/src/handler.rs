@@ -24,7 +24,7 @@ use secretrail_engine::{
     pipeline::{BatchOutcome, Pipeline},
     scan::ScanResult,
     selection::Selection,
-    state::StateError,
+    state::{SetAside, StateError},
     time::EventTime,
 };
 use serde_json::{Value, json};
@@ -44,6 +44,9 @@ use crate::{
 /// Pending events that a sweep finalises at a time.
 const AT_A_TIME: usize = 2_000;
 
+/// How long pending events are set aside that cannot be finalised, in seconds.
+const SET_ASIDE_SECS: i64 = 3_600;
+
 /// Why an invocation without partial batch responses must be retried.
 #[derive(Debug, thiserror::Error)]
 pub enum HandleError {
@@ -56,6 +59,9 @@ pub enum HandleError {
     /// The table could not be read or written.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A sweep was cancelled at the end of the invocation.
+    #[error("the invocation ran out of time; the next sweep goes on")]
+    OutOfTime,
     /// Some objects were not processed.
     #[error("{count} of the objects were not processed, among them {key}: {why}")]
     Objects {
@@ -131,6 +137,9 @@ impl FunctionContext {
             let why = why.to_string();
             log(LogSeverity::Error, "invocation failed", json!({"why": why}));
         }
+        for error in self.store.take_set_aside() {
+            tell_set_aside(&error, 1, &mut metrics);
+        }
         // After a failure as well: that is when metrics matter.
         metrics.add("DynamoDBRequests", self.store.calls() - calls);
         metrics.record("Duration", started.elapsed().as_secs_f64() * 1_000.0);
@@ -158,7 +167,10 @@ impl FunctionContext {
                 all_done(not_done).map(|()| Value::Null)
             }
             FunctionInvocation::Sweep => {
-                self.sweep(&active, until, metrics).await?;
+                // May be cancelled at any point: the next sweep completes whatever was partly done.
+                let sweep = self.sweep(&active, until, metrics);
+                let swept = tokio::time::timeout_at(last_moment(until).into(), sweep).await;
+                swept.map_err(|_| HandleError::OutOfTime)??;
                 Ok(Value::Null)
             }
         }
@@ -327,6 +339,10 @@ impl FunctionContext {
         // Whatever became of that: what waits in the outbox does not depend on it.
         self.delivery().sweep(until, metrics).await?;
         finalized?;
+        let selection = Selection::default();
+        let pipeline = self.pipeline(active, &selection);
+        let overdue = pipeline.overdue_secs(&self.store, (self.clock)()).await?;
+        metrics.record("DueAge", seconds(overdue));
         if let Some(last) = self.store.last_object().await? {
             let minutes = (self.clock)().0.saturating_sub(last.0).max(0) / 60;
             let minutes = i32::try_from(minutes).unwrap_or(i32::MAX);
@@ -344,15 +360,47 @@ impl FunctionContext {
         let selection = Selection::default();
         let pipeline = self.pipeline(active, &selection);
         // Some at a time, so that finished work is kept when the time runs out.
+        let mut at_a_time = AT_A_TIME;
         while has_time(until) {
             let now = (self.clock)();
-            let (outcome, some) = pipeline.sweep(&self.store, now, AT_A_TIME).await?;
-            self.finish(outcome, now, metrics).await;
-            if !some {
-                break;
+            match pipeline.sweep(&self.store, now, at_a_time).await {
+                Ok((outcome, some)) => {
+                    self.finish(outcome, now, metrics).await;
+                    if !some {
+                        break;
+                    }
+                    at_a_time = (at_a_time * 2).min(AT_A_TIME);
+                }
+                // Fewer at a time, until the one remains that cannot be read.
+                Err(error) if error.unreadable && at_a_time > 1 => {
+                    at_a_time = at_a_time.div_ceil(8)
+                }
+                Err(error) if error.unreadable => {
+                    self.set_aside(&pipeline, error, now, metrics).await?;
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// Sets aside the pending events that have waited longest, which cannot be finalised.
+    async fn set_aside(
+        &self,
+        pipeline: &Pipeline<'_>,
+        error: StateError,
+        now: EventTime,
+        metrics: &mut FunctionMetrics,
+    ) -> Result<(), StateError> {
+        match pipeline.set_aside(&self.store, now, SET_ASIDE_SECS).await? {
+            Some(SetAside::Later(count)) => {
+                tell_set_aside(&error, count as u64, metrics);
+                Ok(())
+            }
+            Some(SetAside::Separated) => Ok(()),
+            // Something else cannot be read.
+            None => Err(error),
+        }
     }
 }
 
@@ -385,6 +433,21 @@ impl BatchOfObjects {
             details,
         });
     }
+}
+
+/// An item that cannot be read is read again later; an operator should know.
+fn tell_set_aside(error: &StateError, count: u64, metrics: &mut FunctionMetrics) {
+    metrics.add("ItemsSetAside", count);
+    log(
+        LogSeverity::Error,
+        "stored item cannot be read, and is set aside",
+        json!({"why": error.to_string(), "items": count}),
+    );
+}
+
+/// A number of seconds as the value of a metric.
+fn seconds(secs: i64) -> f64 {
+    i32::try_from(secs).unwrap_or(i32::MAX).into()
 }
 
 /// The partial batch response: SQS deletes the messages that it does not list.

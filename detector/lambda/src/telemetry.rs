@@ -47,7 +47,7 @@ fn print(line: &Value) {
 }
 
 /// Names and units of all metrics. The template and the README must use these names.
-pub const METRICS: [(&str, &str); 24] = [
+pub const METRICS: [(&str, &str); 26] = [
     ("Objects", "Count"),
     ("ObjectsSkipped", "Count"),
     ("ObjectsFailed", "Count"),
@@ -65,6 +65,8 @@ pub const METRICS: [(&str, &str); 24] = [
     ("PublishFailures", "Count"),
     ("NotesDropped", "Count"),
     ("OutboxAge", "Seconds"),
+    ("DueAge", "Seconds"),
+    ("ItemsSetAside", "Count"),
     ("MessagesRetried", "Count"),
     ("MessagesUnparseable", "Count"),
     ("DynamoDBRequests", "Count"),

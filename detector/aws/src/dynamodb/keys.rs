@@ -160,6 +160,17 @@ pub(super) fn due_since(since: EventTime) -> SortKeyRange {
     }
 }
 
+/// The time in a sort key of [`due`]; `None` when there is none.
+pub(super) fn since_of_due(sort_key: &str) -> Option<EventTime> {
+    let (since, _) = sort_key.split_once('#')?;
+    since.parse().ok().map(EventTime)
+}
+
+/// All references to pending events.
+pub(super) fn all_due() -> SortKeyRange {
+    SortKeyRange::whole(DUE)
+}
+
 pub(super) fn coverage(mark: &CoverageMark) -> ItemKey {
     ItemKey::new(
         format!("coverage#{}#{}", mark.account, mark.region),
@@ -399,7 +410,8 @@ mod tests {
     #[test]
     fn what_waits_since_a_time_is_due_at_it_and_not_before() {
         let waits = due(TEN, "ffff");
-        assert!(is_in(&waits, &due_since(TEN)));
+        assert!(is_in(&waits, &due_since(TEN)) && is_in(&waits, &all_due()));
+        assert_eq!(since_of_due(&waits.sk), Some(TEN));
         assert!(!is_in(&waits, &due_since(TEN.plus(-1))));
         assert!(is_in(&waits, &due_since(EventTime(i64::MAX))));
         assert!(is_in(

@@ -42,6 +42,10 @@ const WRITER: &str = "writer";
 /// invocation runs that still has the old settings.
 const REMOVED_SECS: i64 = 2 * 86_400;
 
+/// Wait before an alert is read again that cannot be read, in seconds: another version of the
+/// function may read it.
+const UNREADABLE_SECS: i64 = 600;
+
 /// Notes among which the oldest is looked for.
 const OLDEST_AMONG: usize = 100;
 
@@ -129,28 +133,31 @@ impl StoredOutbox {
             if !waiting.is_empty() || is_last {
                 return Ok(waiting);
             }
-            // None of them meant anything, and they are gone.
+            // None of them can be published, and they are gone or put off.
         }
     }
 
     /// The alerts of notes. Notes that mean nothing are deleted: the alert expired a moment before
-    /// its note, or was withdrawn or raised again since.
+    /// its note, or was withdrawn or raised again since. An alert that cannot be read is put off.
     async fn with_alerts(&self, notes: Vec<OutboxNote>) -> Result<Vec<WaitingAlert>, StateError> {
         let asked = notes.iter().map(|note| keys::alert(&note.alert)).collect();
         let items = self.table.get(asked, None).await?;
-        let (mut waiting, mut lost) = (Vec::new(), Vec::new());
+        let (mut waiting, mut lost, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
         for note in notes {
             let item = items.get(&keys::alert(&note.alert));
             let current = |item: &&Attributes| number_of(item, CREATED) == Some(note.created.0);
-            match item.filter(current) {
-                Some(item) => waiting.push(WaitingAlert {
-                    alert: unpacked(&self.table, item)?,
-                    note,
-                }),
+            match item.filter(current).map(|item| unpacked(&self.table, item)) {
+                Some(Ok(alert)) => waiting.push(WaitingAlert { alert, note }),
+                Some(Err(error)) => {
+                    self.table.note_set_aside(error);
+                    let later = note.put_off(self.table.now(), UNREADABLE_SECS);
+                    unreadable.push((note, later));
+                }
                 None => lost.push(keys::note(&note)),
             }
         }
         self.table.delete(lost).await?;
+        self.replace(unreadable).await?;
         Ok(waiting)
     }
 
@@ -212,8 +219,15 @@ impl StoredOutbox {
         let mut split = Vec::new();
         for item in self.table.get(asked, None).await?.values() {
             let created = number_of(item, CREATED).map_or(created_before, EventTime);
-            let notes = self.notes(&unpacked(&self.table, item)?, created);
-            split.extend(notes.into_iter().filter_map(|note| {
+            let alert = match unpacked(&self.table, item) {
+                Ok(alert) => alert,
+                // It stays where it is, until its note expires.
+                Err(error) => {
+                    self.table.note_set_aside(error);
+                    continue;
+                }
+            };
+            split.extend(self.notes(&alert, created).into_iter().filter_map(|note| {
                 let key = ItemKey::of(&note)?;
                 Some((key, note))
             }));
@@ -370,7 +384,7 @@ mod tests {
         for change in [
             (|_| {}) as fn(&mut DestinationState),
             |state| state.fail(EventTime(5), 60),
-            |state| drop(state.take(3, 2, EventTime(9))),
+            |state| assert_eq!(state.take(3, 2, EventTime(9)), 2),
             |state| state.busy_until = Some(EventTime(7)),
             |state| state.removed = Some(EventTime(8)),
         ] {

@@ -14,7 +14,7 @@ use secretrail_engine::{
     digest::digest,
     ids::SharedStr,
     pending_event::{CorrelationRange, PendingEvent, PendingEventId},
-    state::{DueEvents, StateError, item_v1},
+    state::{DueEvents, SetAside, StateError, item_v1},
     time::EventTime,
 };
 
@@ -33,6 +33,10 @@ const REFERENCES: usize = 500;
 /// Most ids in one item of closed events.
 const SHUT_IDS: usize = 2_000;
 
+/// How long pending events that cannot be read are set aside, in seconds: another version of the
+/// function may read them.
+const SET_ASIDE_SECS: i64 = 3_600;
+
 /// Most items of partition `due` that are read at a time.
 const DUE_ITEMS: usize = 100;
 
@@ -47,6 +51,7 @@ const SHUT_SET: &str = "shut";
 #[derive(Debug, Default)]
 pub struct PendingReceipt {
     references: Vec<ItemKey>,
+    named: Vec<DueReference>,
     shut: IdsBySegment,
 }
 
@@ -151,13 +156,14 @@ impl StoredPendingEvents {
                 .table
                 .query(keys::due_since(since), items_at_most)
                 .await?;
-            let ReferencedItems {
-                references,
-                digests,
-            } = named(&items, most);
-            let (ends, shut) = self.open(digests).await?;
+            let ReferencedItems { references, named } = named(&items, most);
+            let (ends, shut) = self.open(by_segment(&named)).await?;
             if !ends.is_empty() || references.is_empty() {
-                let receipt = PendingReceipt { references, shut };
+                let receipt = PendingReceipt {
+                    references,
+                    named,
+                    shut,
+                };
                 return Ok(DueEvents { ends, receipt });
             }
             // All of them were closed before: duplicates, or closed by a sweep that did not finish.
@@ -174,13 +180,72 @@ impl StoredPendingEvents {
         let items = self.table.query_all(ranges).await?;
         let (mut open, mut ids) = (Vec::new(), IdsBySegment::new());
         for ((place, digests), items) in digests.into_iter().zip(items) {
-            let ends = self.open_among(&items, &digests)?;
+            let ends = match self.open_among(&items, &digests) {
+                Ok(ends) => ends,
+                Err(error) if error.unreadable => {
+                    self.refer_later(&place, digests).await?;
+                    self.table.note_set_aside(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             if !ends.is_empty() {
                 ids.insert(place, ends.iter().map(|end| identity(&end.id)).collect());
             }
             open.extend(ends);
         }
         Ok((distinct(open), ids))
+    }
+
+    /// Lets items of pending events be due later.
+    async fn refer_later(
+        &self,
+        place: &CorrelationSegment,
+        digests: BTreeSet<String>,
+    ) -> Result<(), StateError> {
+        let references = digests.into_iter().map(|digest| DueReference {
+            place: place.clone(),
+            digest,
+            ends: 1,
+        });
+        let since = self.table.now().plus(SET_ASIDE_SECS);
+        let references = DueReferences::from([(since, references.collect())]);
+        self.table.put(self.due_items(references)).await
+    }
+
+    pub(super) async fn set_aside(
+        &self,
+        receipt: PendingReceipt,
+        since: EventTime,
+    ) -> Result<SetAside, StateError> {
+        let PendingReceipt {
+            references, named, ..
+        } = receipt;
+        let count = named.len();
+        let (aside, since) = match count {
+            0 | 1 => (SetAside::Later(count), since),
+            // As long as they have waited.
+            _ => {
+                let key = references.first();
+                let waited = key.and_then(|key| keys::since_of_due(&key.sk));
+                (SetAside::Separated, waited.unwrap_or(since))
+            }
+        };
+        let alone = named.into_iter();
+        let alone = alone.flat_map(|one| self.due_items([(since, vec![one])].into()));
+        let items: Vec<(ItemKey, Attributes)> = alone.collect();
+        let kept: BTreeSet<ItemKey> = items.iter().map(|(key, _)| key.clone()).collect();
+        self.table.put(items).await?;
+        // Only now: after a crash between the two, they are due twice, which changes nothing.
+        let old = references.into_iter().filter(|key| !kept.contains(key));
+        self.table.delete(old.collect()).await?;
+        Ok(aside)
+    }
+
+    pub(super) async fn since(&self) -> Result<Option<EventTime>, StateError> {
+        let items = self.table.query(keys::all_due(), 1).await?;
+        let key = items.first().and_then(|item| text_of(item, SK));
+        Ok(key.and_then(keys::since_of_due))
     }
 
     /// Of the items of a segment, the events that are due and not closed.
@@ -289,8 +354,18 @@ impl DueReference {
 struct ReferencedItems {
     /// Keys of the items of partition `due`.
     references: Vec<ItemKey>,
-    /// Digests of the items of pending events.
-    digests: BTreeMap<CorrelationSegment, BTreeSet<String>>,
+    /// The items of pending events.
+    named: Vec<DueReference>,
+}
+
+/// Digests of items of pending events.
+fn by_segment(named: &[DueReference]) -> BTreeMap<CorrelationSegment, BTreeSet<String>> {
+    let mut digests: BTreeMap<CorrelationSegment, BTreeSet<String>> = BTreeMap::new();
+    for reference in named {
+        let of_segment = digests.entry(reference.place.clone()).or_default();
+        of_segment.insert(reference.digest.clone());
+    }
+    digests
 }
 
 /// What the first items of partition `due` refer to, about `most` events: an item is taken whole,
@@ -309,8 +384,7 @@ fn named(items: &[Attributes], most: usize) -> ReferencedItems {
             .flatten();
         for reference in list.filter_map(|text| DueReference::read(text.as_s().ok()?)) {
             count += reference.ends;
-            let digests = named.digests.entry(reference.place).or_default();
-            digests.insert(reference.digest);
+            named.named.push(reference);
         }
         named.references.extend(ItemKey::of(item));
     }
@@ -436,7 +510,7 @@ mod tests {
         let (items, references) = store().correlation_group_items(&ends, EventTime(9));
         let named = named(&due_items(references), usize::MAX);
         let mut referred: Vec<ItemKey> = Vec::new();
-        for (place, digests) in &named.digests {
+        for (place, digests) in &by_segment(&named.named) {
             referred.extend(digests.iter().map(|digest| place.pending(digest)));
         }
         let mut written: Vec<ItemKey> = items.into_iter().map(|(key, _)| key).collect();
@@ -461,7 +535,7 @@ mod tests {
             .collect();
         let items = due_items([(EventTime(7), references)].into());
         assert_eq!(items.len(), 2);
-        let digests = named(&items, usize::MAX).digests;
+        let digests = by_segment(&named(&items, usize::MAX).named);
         assert_eq!(
             digests.get(&place("pending#0a")).map(BTreeSet::len),
             Some(REFERENCES + 1)

@@ -1,10 +1,12 @@
 //! Access to the table in batches: limits of DynamoDB, unprocessed items, expiry, and a count of
 //! the calls.
 
+mod conditional;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -12,12 +14,10 @@ use std::{
 use aws_sdk_dynamodb::{
     Client,
     error::{BuildError, SdkError},
-    operation::{
-        put_item::PutItemError, query::QueryOutput, transact_write_items::TransactWriteItemsError,
-    },
+    operation::{query::QueryOutput, transact_write_items::TransactWriteItemsError},
     types::{
         AttributeValue, Delete, DeleteRequest, KeysAndAttributes, Put, PutRequest,
-        ReturnValuesOnConditionCheckFailure, TransactWriteItem, WriteRequest, builders::PutBuilder,
+        TransactWriteItem, WriteRequest, builders::PutBuilder,
     },
 };
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -29,6 +29,7 @@ use secretrail_engine::{
     time::EventTime,
 };
 
+pub(super) use self::conditional::{ConditionalPut, PutResult};
 use crate::{
     dynamodb::item::{
         Attributes, CONTENT, ItemKey, SortKeyRange, TTL, bytes, bytes_of, number, text,
@@ -53,22 +54,6 @@ enum ItemWrite {
     Delete,
 }
 
-/// A write of an item that must be new, or must not have changed since it was read.
-pub(super) struct ConditionalPut<'a> {
-    pub(super) item: Attributes,
-    /// An attribute that changes with the item, and its value when it was read; `None` when there
-    /// was no item.
-    pub(super) version: Option<(&'a str, AttributeValue)>,
-}
-
-/// What became of a conditional write.
-pub(super) enum PutResult {
-    /// It was written.
-    Written,
-    /// Another item is there; `None` when there is none any more.
-    Kept(Option<Attributes>),
-}
-
 /// A table and the calls made to it.
 pub(super) struct DynamoTable {
     client: Client,
@@ -76,6 +61,8 @@ pub(super) struct DynamoTable {
     retry: RetryPolicy,
     clock: Clock,
     calls: AtomicU64,
+    /// Why items were set aside, since that was last asked for.
+    set_aside: Mutex<Vec<StateError>>,
 }
 
 impl DynamoTable {
@@ -86,6 +73,7 @@ impl DynamoTable {
             retry,
             clock,
             calls: AtomicU64::new(0),
+            set_aside: Mutex::default(),
         }
     }
 
@@ -104,6 +92,25 @@ impl DynamoTable {
     /// Calls made so far, each try counted once; retries by the SDK are not counted.
     pub(super) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Notes that an item was set aside because of this error.
+    pub(super) fn note_set_aside(&self, error: StateError) {
+        // The list is usable even after a panic.
+        let mut noted = self
+            .set_aside
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        noted.push(error);
+    }
+
+    /// The errors of items that were set aside since the last call.
+    pub(super) fn take_set_aside(&self) -> Vec<StateError> {
+        let mut noted = self
+            .set_aside
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut noted)
     }
 
     fn called(&self) {
@@ -140,36 +147,19 @@ impl DynamoTable {
         let key = ItemKey::of(item)
             .map(|key| format!("{} {}", key.pk, key.sk))
             .unwrap_or_default();
-        StateError {
-            message: format!("item {key} of table {}: {error}", self.name),
-        }
+        StateError::unreadable(format!("item {key} of table {}: {error}", self.name))
     }
 
     pub(super) fn failed(&self, call: &str, failed: &FailedCall) -> StateError {
-        StateError {
-            message: format!("{call} on table {}: {}", self.name, failed.message),
-        }
+        StateError::new(format!("{call} on table {}: {}", self.name, failed.message))
     }
 
     /// All tries were used up, and parts of a batch are still unprocessed.
     fn unprocessed(&self, call: &str, left: usize, things: &str) -> StateError {
-        StateError {
-            message: format!(
-                "{call} on table {}: {left} {things} left unprocessed after all retries",
-                self.name
-            ),
-        }
-    }
-
-    /// All tries were used up, and each time another writer had changed the item.
-    pub(super) fn contended(&self, key: &ItemKey) -> StateError {
-        let ItemKey { pk, sk } = key;
-        StateError {
-            message: format!(
-                "PutItem on table {}: item {pk} {sk} was changed by others in all tries",
-                self.name
-            ),
-        }
+        StateError::new(format!(
+            "{call} on table {}: {left} {things} left unprocessed after all retries",
+            self.name
+        ))
     }
 
     /// Puts items, replacing existing ones. Of two items with one key the later is put.
@@ -259,9 +249,8 @@ impl DynamoTable {
         let mut tries = self.tries();
         loop {
             // Cannot fail: the keys are set.
-            let request = consistent(asked.clone(), only).map_err(|error| StateError {
-                message: error.to_string(),
-            })?;
+            let request = consistent(asked.clone(), only)
+                .map_err(|error| StateError::new(error.to_string()))?;
             match self.batch_get(request, &mut found).await {
                 Ok(left) if left.is_empty() => return Ok(found),
                 // The items that were found stay: only the rest is asked for again.
@@ -367,45 +356,6 @@ impl DynamoTable {
             .send()
             .await
             .map_err(|error| FailedCall::of(&error))
-    }
-
-    /// Puts an item on a condition. Not written is also what was written by an earlier try whose
-    /// response was lost: the item that is there tells.
-    pub(super) async fn put_if(&self, put: &ConditionalPut<'_>) -> Result<PutResult, StateError> {
-        let mut tries = self.tries();
-        loop {
-            match self.put_if_once(put).await {
-                Ok(result) => return Ok(result),
-                Err(why) if why.retry && tries.again() => tries.wait().await,
-                Err(why) => return Err(self.failed("PutItem", &why)),
-            }
-        }
-    }
-
-    async fn put_if_once(&self, put: &ConditionalPut<'_>) -> Result<PutResult, FailedCall> {
-        self.called();
-        let request = self
-            .client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(put.item.clone()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let request = match put.version {
-            None => request.condition_expression("attribute_not_exists(pk)"),
-            Some((name, ref value)) => request
-                .condition_expression("#version = :version")
-                .expression_attribute_names("#version", name)
-                .expression_attribute_values(":version", value.clone()),
-        };
-        let Err(error) = request.send().await else {
-            return Ok(PutResult::Written);
-        };
-        match error.as_service_error() {
-            Some(PutItemError::ConditionalCheckFailedException(failed)) => {
-                Ok(PutResult::Kept(failed.item.clone()))
-            }
-            _ => Err(FailedCall::of(&error)),
-        }
     }
 
     /// A write of an item for a transaction.

@@ -3,6 +3,7 @@
 
 mod outbox;
 mod provisional;
+mod set_aside;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -40,6 +41,7 @@ pub async fn run<S: OutboxStore>(empty: impl Fn(Vec<Destination>) -> S) {
     slots_are_reported_by_range(&empty()).await;
     pending_events_are_due_until_they_are_closed(&empty()).await;
     pending_events_are_found_by_correlation_group_open_or_closed(&empty()).await;
+    set_aside::pending_events_are_due_later(&empty()).await;
     denied_reads_come_back_whole(&empty()).await;
     late_pending_events_wait_as_long_as_others(&empty()).await;
     copies_are_found_by_shared_id(&empty()).await;
@@ -475,7 +477,7 @@ mod tests {
         alert::AlertId,
         outbox::{DestinationState, OutboxNote, WaitingAlert},
         seen::SeenTimes,
-        state::{DueEvents, StateError, memory::MemoryStore},
+        state::{DueEvents, SetAside, StateError, memory::MemoryStore},
     };
 
     /// A violation of the contract.
@@ -499,6 +501,8 @@ mod tests {
         EveryChangeCounts,
         ChangesAreLost,
         NothingIsDropped,
+        NothingIsSetAside,
+        TheLongestWaitIsNotKnown,
     }
 
     /// A store that violates the contract in one way.
@@ -593,6 +597,24 @@ mod tests {
                 return Ok(());
             }
             self.0.close_pending_events(receipt).await
+        }
+
+        async fn set_aside_pending_events(
+            &self,
+            receipt: Self::Receipt,
+            since: EventTime,
+        ) -> Result<SetAside, StateError> {
+            if self.breaks(Broken::NothingIsSetAside) {
+                return Ok(SetAside::Later(receipt.len()));
+            }
+            self.0.set_aside_pending_events(receipt, since).await
+        }
+
+        async fn pending_since(&self) -> Result<Option<EventTime>, StateError> {
+            if self.breaks(Broken::TheLongestWaitIsNotKnown) {
+                return Ok(None);
+            }
+            self.0.pending_since().await
         }
 
         async fn mark_coverage(&self, marks: Vec<CoverageMark>) -> Result<(), StateError> {
@@ -744,6 +766,8 @@ mod tests {
             Broken::EveryChangeCounts,
             Broken::ChangesAreLost,
             Broken::NothingIsDropped,
+            Broken::NothingIsSetAside,
+            Broken::TheLongestWaitIsNotKnown,
         ] {
             let suite = || pollster::block_on(run(|all| BrokenStore::new(all, promise)));
             assert!(std::panic::catch_unwind(suite).is_err(), "{promise:?}");

@@ -22,7 +22,7 @@ use crate::{
     outbox::Destination,
     pending_event::{CorrelationRange, PendingEvent},
     seen::{self, LookbackPeriods, SeenTimes, Sighting},
-    state::{DueEvents, StateError, StateStore},
+    state::{DueEvents, SetAside, StateError, StateStore},
     time::EventTime,
 };
 
@@ -211,6 +211,25 @@ impl StateStore for MemoryStore {
             .into_iter()
             .for_each(|place| tables.pending.close(place));
         Ok(())
+    }
+
+    async fn set_aside_pending_events(
+        &self,
+        receipt: Self::Receipt,
+        since: EventTime,
+    ) -> Result<SetAside, StateError> {
+        let mut tables = self.tables();
+        let count = receipt.len();
+        receipt
+            .into_iter()
+            .for_each(|place| tables.pending.wait_since(place, since));
+        Ok(SetAside::Later(count))
+    }
+
+    async fn pending_since(&self) -> Result<Option<EventTime>, StateError> {
+        let tables = self.tables();
+        let open = tables.pending.due(EventTime(i64::MAX));
+        Ok(open.iter().map(|(waiting, _)| waiting.since).min())
     }
 
     async fn mark_coverage(&self, marks: Vec<CoverageMark>) -> Result<(), StateError> {

@@ -74,7 +74,7 @@ pub enum SettingFault {
         why: TopicFault,
     },
     /// There are too many topics.
-    #[error("{setting} has more than {0} topics; let one topic forward to others", setting = TOPICS)]
+    #[error("{setting} has more than {0} topics; list fewer", setting = TOPICS)]
     TooManyTopics(usize),
 }
 

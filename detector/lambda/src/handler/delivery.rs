@@ -25,7 +25,7 @@ use serde_json::json;
 
 use self::plan::PlannedMessage;
 use crate::{
-    handler::deadline::has_time,
+    handler::{deadline::has_time, seconds},
     telemetry::{FunctionMetrics, LogSeverity, log},
 };
 
@@ -350,10 +350,6 @@ fn created_for(
         alert: alert.clone(),
     });
     waiting.collect()
-}
-
-fn seconds(secs: i64) -> f64 {
-    i32::try_from(secs).unwrap_or(i32::MAX).into()
 }
 
 /// What was not published, or not removed from the outbox, is left to the sweep.

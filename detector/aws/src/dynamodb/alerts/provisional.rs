@@ -120,9 +120,17 @@ impl StoredAlerts {
                 self.delete_provisional_note(id).await?;
                 continue;
             };
-            let alert = Alert {
-                withdrawn: true,
-                ..unpacked(&self.table, &item)?
+            let alert = match unpacked(&self.table, &item) {
+                Ok(alert) => Alert {
+                    withdrawn: true,
+                    ..alert
+                },
+                // It stands: nobody can say what would be withdrawn.
+                Err(error) => {
+                    self.delete_provisional_note(id).await?;
+                    self.table.note_set_aside(error);
+                    continue;
+                }
             };
             let mut item = self.item(&alert, now);
             item.insert(WITHDRAWN.to_owned(), truth());

@@ -113,6 +113,18 @@ impl PendingTable {
         due
     }
 
+    /// Lets an event wait as if since a time.
+    pub(super) fn wait_since(
+        &mut self,
+        (correlation_group, index): PendingPlace,
+        since: EventTime,
+    ) {
+        let ends = self.correlation_groups.get_mut(correlation_group);
+        if let Some(waiting) = ends.and_then(|ends| ends.get_mut(index)) {
+            waiting.since = since;
+        }
+    }
+
     pub(super) fn close(&mut self, (correlation_group, index): PendingPlace) {
         let ends = self.correlation_groups.get_mut(correlation_group);
         if let Some(waiting) = ends.and_then(|ends| ends.get_mut(index)) {
