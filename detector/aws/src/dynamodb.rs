@@ -17,7 +17,7 @@
 //! | state of a destination (permanent, unless it was removed) | `destinations` | destination |
 //! | note: alert to be confirmed or withdrawn | `provisional` | id |
 //! | object ledger | `object#` digest of bucket, key and version | `-` |
-//! | time of the last object (permanent) | `last-object` | `-` |
+//! | time of the last object with events (permanent) | `last-object` | `-` |
 //! | data of the front end (permanent) | `kept#` name | `-` |
 //!
 //! Content with several concurrent writers is only ever added: the digest of the content is part of
@@ -169,7 +169,7 @@ impl DynamoStore {
         self.ledger.note(entries).await
     }
 
-    /// When an object was last recorded; `None` when none ever was.
+    /// When an object with events was last recorded; `None` when none ever was.
     ///
     /// # Errors
     ///

@@ -116,3 +116,24 @@ fn an_alert_that_cannot_be_read_keeps_no_other_from_being_published() {
     sweep(&function);
     assert_eq!(metric(&function.log(), "ItemsSetAside"), 1.0, "put off");
 }
+
+#[test]
+fn only_files_with_events_show_that_the_trail_is_alive() {
+    let shop = Shop::open();
+    let function = shop.start(&[]);
+    let digest = KEY.replace("/CloudTrail/", "/CloudTrail-Digest/");
+    let messages = vec![
+        shop.deployment.message("digest", &[&digest]),
+        shop.put("note.txt", b"hello"),
+    ];
+    assert_eq!(back(&answered(&function, &batch(messages))), [""; 0]);
+    answered(&function, &json!({"secretrail": "sweep"}));
+    let seen = |log: &[Value]| {
+        log.iter()
+            .any(|line| line.get("MinutesSinceLastObject").is_some())
+    };
+    assert!(!seen(&function.log()), "nothing with events has arrived");
+    reads(&shop, &function, 0..1);
+    answered(&function, &json!({"secretrail": "sweep"}));
+    assert!(seen(&function.log()));
+}

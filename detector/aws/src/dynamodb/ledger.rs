@@ -1,5 +1,5 @@
 //! The object ledger: the state of each object, so that a duplicate notification costs one read,
-//! and when the last one arrived.
+//! and when the last one with events was processed.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -89,7 +89,7 @@ impl ObjectLedger {
 
     pub(super) async fn note(&self, entries: &[ObjectEntry]) -> Result<(), StateError> {
         // This one does not expire: it shows for how long nothing has arrived.
-        let last = (!entries.is_empty()).then(|| {
+        let last = has_events(entries).then(|| {
             let at = ("at".to_owned(), number(self.table.now().0));
             (keys::last_object(), HashMap::from([at]))
         });
@@ -118,6 +118,13 @@ impl ObjectLedger {
             .and_then(|item| number_of(item, "at"))
             .map(EventTime))
     }
+}
+
+/// Whether any of the objects held events. Digests, files of other services and objects that could
+/// not be read arrive also when the trail is silent.
+fn has_events(entries: &[ObjectEntry]) -> bool {
+    let mut states = entries.iter().map(|entry| entry.state);
+    states.any(|state| state == ObjectState::Processed)
 }
 
 /// Whether an object needs no more work. Failures may be temporary.
@@ -154,6 +161,17 @@ mod tests {
             assert_eq!(is_done(&item), expected, "{state:?}");
         }
         assert!(!is_done(&Attributes::new()), "a foreign item");
+    }
+
+    #[test]
+    fn only_events_show_that_the_trail_is_alive() {
+        use ObjectState::{Failed, Processed, Skipped};
+        let alive = |states: &[ObjectState]| {
+            let entries: Vec<ObjectEntry> = states.iter().copied().map(entry).collect();
+            has_events(&entries)
+        };
+        assert!(alive(&[Skipped, Processed]));
+        assert!(!alive(&[Skipped, Failed]) && !alive(&[]));
     }
 
     #[test]
