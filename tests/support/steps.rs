@@ -118,7 +118,7 @@ fn fact((group, secs, value): (u8, u32, u8)) -> (WindowKey, Fact) {
 /// An alert; those with even numbers are for both destinations.
 fn alert(number: u8) -> Alert {
     let mut alert = contract::alert(&number.to_string());
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         Arc::make_mut(&mut alert.rule).level = RuleLevel::Critical;
     }
     alert

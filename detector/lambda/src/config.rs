@@ -393,8 +393,8 @@ fn set(destination: &mut TopicDestination, option: &str) -> Result<(), TopicFaul
         Some(("max-per-minute", most)) => {
             let number = most.parse().ok();
             let number = number.filter(|number| RATES.contains(number));
-            let fault = || TopicFault::Rate(most.to_owned());
-            destination.max_per_minute = Some(number.ok_or_else(fault)?);
+            let number = number.ok_or_else(|| TopicFault::Rate(most.to_owned()))?;
+            destination.max_per_minute = Some(number);
         }
         _ => return Err(TopicFault::Option(option.to_owned())),
     }

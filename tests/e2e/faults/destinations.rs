@@ -65,9 +65,9 @@ fn metric(log: &[Value], name: &str) -> f64 {
 
 /// The last value of a metric.
 fn last_metric(log: &[Value], name: &str) -> f64 {
-    let values = log.iter().filter_map(|line| line[name].as_f64());
+    let mut values = log.iter().filter_map(|line| line[name].as_f64());
     values
-        .last()
+        .next_back()
         .unwrap_or_else(|| panic!("no {name}: {log:?}"))
 }
 

@@ -145,8 +145,8 @@ impl StoredOutbox {
         let (mut waiting, mut lost, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
         for note in notes {
             let item = items.get(&keys::alert(&note.alert));
-            let current = |item: &&Attributes| number_of(item, CREATED) == Some(note.created.0);
-            match item.filter(current).map(|item| unpacked(&self.table, item)) {
+            let current = item.filter(|item| time_of(item, CREATED) == Some(note.created));
+            match current.map(|item| unpacked(&self.table, item)) {
                 Some(Ok(alert)) => waiting.push(WaitingAlert { alert, note }),
                 Some(Err(error)) => {
                     self.table.note_set_aside(error);
@@ -295,21 +295,25 @@ fn note_of(destination: &str, item: &Attributes) -> Option<OutboxNote> {
     })
 }
 
+/// A time of an item; `None` when it has none.
+fn time_of(item: &Attributes, name: &str) -> Option<EventTime> {
+    number_of(item, name).map(EventTime)
+}
+
 /// The state of a destination in an item; `None` when it has none.
 fn state_of(item: &Attributes) -> Option<DestinationState> {
-    let time = |name| number_of(item, name).map(EventTime);
     let sent = text_of(item, SENT).unwrap_or_default().split(' ');
     let failures = number_of(item, FAILURES).unwrap_or(0);
     Some(DestinationState {
         id: text_of(item, SK)?.into(),
         failures: u32::try_from(failures).unwrap_or(u32::MAX),
-        retry_at: time(RETRY_AT),
-        busy_until: time(BUSY_UNTIL),
+        retry_at: time_of(item, RETRY_AT),
+        busy_until: time_of(item, BUSY_UNTIL),
         sent: sent
             .filter_map(|at| at.parse().ok())
             .map(EventTime)
             .collect(),
-        removed: time(REMOVED),
+        removed: time_of(item, REMOVED),
         version: u64::try_from(number_of(item, VERSION)?).ok()?,
     })
 }

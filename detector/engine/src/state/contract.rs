@@ -65,11 +65,11 @@ pub fn destinations() -> Vec<Destination> {
         (outbox::ALL, RuleLevel::Informational),
         (outbox::WORST, RuleLevel::Critical),
     ];
-    let destination = |(id, min_level)| Destination {
+    let destinations = levels.map(|(id, min_level)| Destination {
         id: SharedStr::from(id),
         min_level,
-    };
-    levels.map(destination).into()
+    });
+    destinations.into()
 }
 
 fn read(event_id: &str, secs: i64, actor: &str, shared: Option<&str>) -> Observation {

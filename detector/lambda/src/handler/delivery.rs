@@ -230,8 +230,8 @@ impl Delivery<'_> {
         // but never lost.
         self.store.remove_notes(&report.accepted).await?;
         let now = self.now();
-        let later = |note: &OutboxNote| (note.clone(), note.put_off(now, self.lease_secs));
-        let put_off = report.refused.iter().map(later);
+        let refused = report.refused.iter();
+        let put_off = refused.map(|note| (note.clone(), note.put_off(now, self.lease_secs)));
         self.store.replace_notes(put_off.collect()).await?;
         Ok(report)
     }

@@ -40,8 +40,9 @@ pub(super) fn within(waiting: &[WaitingAlert], messages: usize) -> Vec<PlannedMe
     if waiting.len() <= messages {
         return each(waiting);
     }
-    let fits = |digests: &usize| messages - digests + digests * MOST_ALERTS >= waiting.len();
-    let digests = (1..=messages).find(fits).unwrap_or(messages);
+    let mut enough = (1..=messages)
+        .skip_while(|digests| messages - digests + digests * MOST_ALERTS < waiting.len());
+    let digests = enough.next().unwrap_or(messages);
     let mut alerts: Vec<&WaitingAlert> = waiting.iter().collect();
     // Stable: of a level, those that have waited longest come first.
     alerts.sort_by_key(|waiting| {
