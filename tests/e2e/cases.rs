@@ -10,6 +10,9 @@ use serde_json::Value;
 fn lines(case: &Case, command: &str) -> Vec<Value> {
     let (input, policy) = (case.input(), case.policy());
     let mut args = vec![command, input.to_str().unwrap(), "-q", "-f", "jsonl"];
+    if command == "replay" {
+        args.push("--alerts");
+    }
     if let ("replay", Some(policy)) = (command, &policy) {
         args.extend(["--policy", policy.to_str().unwrap()]);
     }

@@ -78,7 +78,9 @@ impl World {
             .into_owned();
         std::fs::write(&policy, POLICY).unwrap();
         let logs = folder.path().join("logs").to_string_lossy().into_owned();
-        let printed = secretrail(&["replay", &logs, "-f", "jsonl", "-q", "--policy", &policy]);
+        let printed = secretrail(&[
+            "replay", &logs, "-f", "jsonl", "--alerts", "-q", "--policy", &policy,
+        ]);
         assert_eq!(printed.code, 0, "{}", printed.stderr);
         let id = |line: &str| {
             serde_json::from_str::<Value>(line).unwrap()["id"]

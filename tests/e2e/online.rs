@@ -38,7 +38,14 @@ fn worlds() -> Vec<(PathBuf, Option<PathBuf>)> {
 
 /// The alerts of a replay by their ids.
 fn replayed(logs: &Path, policy: Option<&Path>) -> BTreeMap<String, Value> {
-    let mut args = vec!["replay", logs.to_str().unwrap(), "-f", "jsonl", "-q"];
+    let mut args = vec![
+        "replay",
+        logs.to_str().unwrap(),
+        "-f",
+        "jsonl",
+        "--alerts",
+        "-q",
+    ];
     if let Some(policy) = policy {
         args.extend(["--policy", policy.to_str().unwrap()]);
     }

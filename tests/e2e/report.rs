@@ -56,7 +56,9 @@ fn an_analyst_brushes_filters_and_finds_the_story() {
     let folder = tempfile::tempdir().unwrap();
     let page = report(LOGS, &["--policy", POLICY], folder.path());
     let seen = browsed(&page, "search-app", Path::new(env!("CARGO_TARGET_TMPDIR")));
-    let replay = secretrail(&["replay", LOGS, "--policy", POLICY, "-f", "jsonl", "-q"]);
+    let replay = secretrail(&[
+        "replay", LOGS, "--policy", POLICY, "-f", "jsonl", "--alerts", "-q",
+    ]);
     let ledger = secretrail(&["accesses", LOGS, "-f", "jsonl", "-q"]);
     let counts = |key: &str| {
         let pair: Vec<usize> = serde_json::from_value(seen[key].clone()).unwrap();

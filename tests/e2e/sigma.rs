@@ -39,6 +39,7 @@ fn rules_mean_what_pysigma_says() {
         "-r",
         &rules,
         "--skip-invalid",
+        "--alerts",
         "-f",
         "jsonl",
     ];

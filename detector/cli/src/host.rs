@@ -33,6 +33,13 @@ pub struct ProcessHost {
     pub now: EventTime,
 }
 
+/// Width of the terminal of standard output, in cells; `None` if it is no terminal.
+#[must_use]
+pub fn terminal_width() -> Option<usize> {
+    let (terminal_size::Width(width), _) = terminal_size::terminal_size_of(io::stdout())?;
+    Some(usize::from(width))
+}
+
 /// Why a run ends early.
 #[derive(Debug, thiserror::Error)]
 pub enum RunFailure {

@@ -8,7 +8,7 @@ use std::{
 
 use mimalloc::MiMalloc;
 use secretrail_cli::{
-    host::{ConfigSource, ProcessHost},
+    host::{ConfigSource, ProcessHost, terminal_width},
     run::run,
 };
 use secretrail_engine::time::EventTime;
@@ -25,8 +25,7 @@ fn main() -> ExitCode {
         stderr: Box::new(io::stderr()),
         stdout_is_terminal: io::stdout().is_terminal(),
         stderr_is_terminal: io::stderr().is_terminal(),
-        width: terminal_size::terminal_size_of(io::stdout())
-            .map(|(terminal_size::Width(width), _)| usize::from(width)),
+        width: terminal_width(),
         no_color: std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()),
         config: ConfigSource::of(|name| std::env::var_os(name)),
         now: EventTime(chrono::Utc::now().timestamp()),

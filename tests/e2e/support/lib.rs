@@ -57,6 +57,7 @@ pub fn secretrail_with(args: &[&str], stdin: &[u8]) -> Printed {
         stderr: Box::new(err.clone()),
         stdout_is_terminal: false,
         stderr_is_terminal: false,
+        width: None,
         no_color: false,
         config: None,
         now: afterwards(),

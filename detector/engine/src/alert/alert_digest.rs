@@ -5,8 +5,9 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 
-use super::{Alert, AlertId, cut, shared_by_all};
+use super::{Alert, AlertId, AlertTraits, cut, shared_by_all};
 use crate::{
+    actor::{Actor, Origin},
     digest::digest,
     rule_meta::{RuleLevel, RuleMeta},
     sanitize,
@@ -145,26 +146,31 @@ impl<'a> AlertDigest<'a> {
             id: "secretrail-digest".to_owned(),
             title: format!("{} alerts in one message", self.alerts.len()),
             level,
-            tags: Vec::new(),
-            false_positives: Vec::new(),
-            references: Vec::new(),
-            file: String::new(),
+            ..RuleMeta::default()
         };
         let counted = self.counted();
+        let account = shared_by_all(alerts.clone().map(|alert| alert.account.as_ref()));
+        let region = shared_by_all(alerts.clone().map(|alert| alert.region.as_ref()));
+        let principal = shared_by_all(alerts.map(|alert| alert.principal.as_ref()));
+        let actor = Actor::by_names(principal.as_deref(), account.as_deref(), region.as_deref());
         Alert {
             id: AlertId(self.id().into()),
             rule: Arc::new(rule),
             time: last,
             window_match: None,
             summary: format!("{counted}, from {first} to {last}"),
-            account: shared_by_all(alerts.clone().map(|alert| alert.account.as_ref())),
-            region: shared_by_all(alerts.clone().map(|alert| alert.region.as_ref())),
-            principal: shared_by_all(alerts.map(|alert| alert.principal.as_ref())),
+            account,
+            region,
+            principal,
             secrets: Vec::new(),
             secrets_total: 0,
             accesses: Vec::new(),
             accesses_total: 0,
             events: Vec::new(),
+            actor,
+            origin: Origin::default(),
+            traits: AlertTraits::default(),
+            incident: None,
             withdrawn: false,
         }
     }

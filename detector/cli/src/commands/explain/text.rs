@@ -106,7 +106,10 @@ impl Explanation<'_, '_> {
             if let Some(incident) = &alert.incident {
                 writeln!(body, "incident   {}", incident.0).ok();
             }
-            text.push_str(&incidents::fitted(&body, self.settings.width));
+            if !self.raw {
+                body = incidents::fitted(&body, self.settings.width);
+            }
+            text.push_str(&body);
         }
         self.push_records(shown.records, &mut text);
         self.push_next(shown.hints, &mut text);
@@ -147,7 +150,7 @@ impl Explanation<'_, '_> {
             writeln!(text, "  and {more}; --raw shows all, with their JSON").ok();
         }
         if self.settings.paths.is_empty() {
-            push_places(self.subject, text);
+            push_places(self.subject, if self.raw { most } else { PLACES }, text);
         } else if self.records.is_empty() {
             text.push_str("  none found by their event ids\n");
         }
@@ -209,9 +212,9 @@ fn push_record(record: &RawRecord, text: &mut String) {
 }
 
 /// The objects that hold the records, if no logs are given.
-fn push_places(subject: &ExplainedSubject<'_>, text: &mut String) {
+fn push_places(subject: &ExplainedSubject<'_>, most: usize, text: &mut String) {
     let events = subject.alerts.iter().flat_map(|alert| &alert.events);
-    for event in events.take(PLACES) {
+    for event in events.take(most) {
         let id = sanitize::line(&event.id);
         let object = sanitize::line(&event.object);
         writeln!(text, "  event {id} in {object}").ok();
