@@ -26,11 +26,10 @@ fn lines(text: &str) -> Vec<Value> {
     let line = |line: &str| {
         let mut value: Value = serde_json::from_str(line).unwrap();
         value["object"] = Value::Null;
-        value["accesses"]
-            .as_array_mut()
-            .into_iter()
-            .flatten()
-            .for_each(|access| access["object"] = Value::Null);
+        for list in ["accesses", "events"] {
+            let entries = value[list].as_array_mut().into_iter().flatten();
+            entries.for_each(|entry| entry["object"] = Value::Null);
+        }
         value
     };
     text.lines().map(line).collect()

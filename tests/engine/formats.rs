@@ -110,6 +110,15 @@ fn stored_items_are_read_as_they_were_written() {
     let whole = |alert: &Alert| json_v1::within(alert, usize::MAX);
     assert_eq!(whole(&alert_back), whole(alert));
     assert_eq!(alert_back.events, alert.events);
+    // An item that names events by their ids only.
+    let bytes = item_v1::unsqueezed(&stored("alert-item.v1.json")).unwrap();
+    let mut older: Value = serde_json::from_slice(&bytes).unwrap();
+    older["alert"]["events"] = json!(["e1"]);
+    let older = item_v1::unpack_alert(&item_v1::squeezed(older.to_string().as_bytes())).unwrap();
+    assert_eq!(
+        (&*older.events[0].id, older.events[0].time),
+        ("e1", alert.time)
+    );
     // An item from before `events` was there.
     let bytes = item_v1::unsqueezed(&stored("alert-item.v1.json")).unwrap();
     let mut before: Value = serde_json::from_slice(&bytes).unwrap();

@@ -71,6 +71,9 @@ pub struct Alert {
     pub rule: Arc<RuleMeta>,
     /// Time of the event, or the end of the window.
     pub time: EventTime,
+    /// Since when it holds: time of its first event; where a window joins several rules, of the
+    /// first event by which each has one.
+    pub began: EventTime,
     /// The window; `None` for an alert about a single event.
     pub window_match: Option<WindowMatch>,
     /// One sentence: who did what to which secret, from where and when.
@@ -195,6 +198,7 @@ impl Alert {
         let accesses: Vec<_> = evidence.iter().filter_map(|e| e.access.clone()).collect();
         Self {
             time: time_of(window_match.as_ref(), &evidence),
+            began: evidence.first().map_or(EventTime(0), |e| e.head.time),
             summary: summary(&rule, window_match.as_ref(), &evidence, secrets.total),
             account: shared_by_all(evidence.iter().map(|e| Some(&e.head.account))),
             region: shared_by_all(evidence.iter().map(|e| Some(&e.head.region))),

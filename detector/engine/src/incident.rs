@@ -1,13 +1,13 @@
 //! Incidents: the alerts about one actor that follow each other without a long quiet time. People
 //! are notified of incidents; alerts are their parts.
 //!
-//! An alert lasts from its first event to its time: the alerts of a day's window and those about
-//! single events of that day are neighbours. Incidents are cut from alerts of medium or higher, which alone make the id and the span. A lower
-//! alert joins the incident of its actor whose span is nearest, within the gap; of two, the
-//! earlier. Lower alerts that join none make incidents of their own. The alerts about one address
-//! and several principals also take in the alerts of principals that come from that address in
-//! their window. The set of incidents, their ids and their members depend on the set of alerts
-//! alone ([`grouping`]).
+//! An alert lasts from when it began ([`Alert::began`]) to its time: the alerts of a day's window
+//! and those about single events of that day are neighbours. Incidents are cut from alerts of medium
+//! or higher, which alone make the id and the span. A lower alert joins the incident of its actor
+//! whose span is nearest, within the gap; of two, the earlier. Lower alerts that join none make
+//! incidents of their own. The alerts about one address and several principals also take in the
+//! alerts of principals that come from that address in their window. The set of incidents, their ids
+//! and their members depend on the set of alerts alone ([`grouping`]).
 
 pub mod grouping;
 pub mod json_v1;
@@ -145,9 +145,8 @@ impl Incident {
         let is_made = own.iter().any(|alert| alert.rule.level >= LEAST);
         let makes = |alert: &Alert| !is_made || alert.rule.level >= LEAST;
         let begins = own.iter().filter(|alert| makes(alert)).map(|alert| {
-            let events = alert.events.iter().filter(|_| is_made);
-            let first = events.map(|event| event.time).min();
-            first.unwrap_or(alert.time).min(alert.time)
+            let began = if is_made { alert.began } else { alert.time };
+            began.min(alert.time)
         });
         let mut growing = GrowingIncident::new(own.first()?.actor.clone(), begins.min()?);
         for alert in &own {

@@ -132,8 +132,8 @@ fn faults_of_our_own_block_name_them_too() {
     for (text, expected) in [
         (
             own("suppres: 1h"),
-            "r.yml:11: \"t\": secretrail: unknown field `suppres`, expected one of `suppress`, \
-             `group-by`, `rate_multiplier`, `judge`, `examples`",
+            "r.yml:11: \"t\": secretrail: unknown field `suppres`, expected one of `next_steps`, \
+             `suppress`, `group-by`, `rate_multiplier`, `judge`, `examples`",
         ),
         (
             own("suppress: soon"),

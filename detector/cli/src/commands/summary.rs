@@ -14,7 +14,10 @@ use std::{
 use secretrail_engine::{
     access::Access,
     alert::Alert,
-    incident::{Incident, IncidentPeriods, grouping::IncidentGrouping},
+    incident::{
+        Incident, IncidentPeriods,
+        grouping::{GroupedAlerts, IncidentGrouping},
+    },
     observation::CallOutcome,
     rule_meta::RuleLevel,
     seen::{LookbackPeriods, Novelty, NoveltyJudge, Sighting, since_key},
@@ -24,7 +27,10 @@ use secretrail_engine::{
 use crate::{
     args::{self, OutputFormat, settings::RunSettings},
     host::{ProcessHost, RunFailure},
-    input::{rules_and_policy, session::find},
+    input::{
+        rules_and_policy,
+        session::{SessionResult, find},
+    },
     output::{
         ending::RunReading,
         incidents,
@@ -47,36 +53,47 @@ const MARKS: usize = 60;
 /// [`RunFailure`]: the run ended early.
 pub fn run(args: &args::SummaryArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
-    let settings = RunSettings::new(&args.input, &args.output, host)?;
-    if !matches!(settings.format, OutputFormat::Table | OutputFormat::Json) {
-        let message = "summary is for -f table and json";
-        return Err(RunFailure::Usage(message.to_owned()));
-    }
+    let settings = settings(args, host)?;
     rules_and_policy::refuse_as_output(&settings, &args.files, &args.policy)?;
     let rules = rules_and_policy::rules_with_warnings(&args.files, host)?;
     let policy = rules_and_policy::policy(&args.policy)?;
     let rules = rules.with_decoys(policy.as_ref());
     let mut out = OpenOutput::open(&settings)?;
     let mut found = find(&settings, &rules, policy.as_ref(), host)?;
-    let (periods, reach) = (IncidentPeriods::default(), rules.longest_window_secs());
-    let alerts = std::mem::take(&mut found.alerts);
-    let mut grouped = IncidentGrouping::all(periods, reach, alerts);
-    grouped.incidents.sort_by_cached_key(Incident::order);
-    found.incidents = Some(run_summary::by_level(&grouped.incidents));
+    let grouped = grouped(&mut found, rules.longest_window_secs());
     let is_nothing = RunReading::of(&found, &settings.selection).is_nothing();
-    if is_nothing {
-        out.raw("nothing was read\n")?;
-    } else {
+    if !is_nothing {
         let found = SummaryContent {
             accesses: &found.accesses,
             alerts: &grouped.alerts,
             incidents: &grouped.incidents,
         };
         write(&found, args, &settings, host.now, &mut out)?;
+    } else if settings.format == OutputFormat::Table {
+        out.raw("nothing was read\n")?;
     }
     out.finish_reading(is_nothing, host)?;
     let in_use = RulesInUse::of(&rules, policy.as_ref());
     Ok(close(&settings, &found, started, Some(in_use), host))
+}
+
+/// Groups the alerts that were found; the most suspicious incident comes first.
+fn grouped(found: &mut SessionResult, reach_secs: i64) -> GroupedAlerts {
+    let alerts = std::mem::take(&mut found.alerts);
+    let mut grouped = IncidentGrouping::all(IncidentPeriods::default(), reach_secs, alerts);
+    grouped.incidents.sort_by_cached_key(Incident::order);
+    found.incidents = Some(run_summary::by_level(&grouped.incidents));
+    grouped
+}
+
+fn settings(args: &args::SummaryArgs, host: &ProcessHost) -> Result<RunSettings, RunFailure> {
+    let settings = RunSettings::new(&args.input, &args.output, host)?;
+    match settings.format {
+        OutputFormat::Table | OutputFormat::Json => Ok(settings),
+        _ => Err(RunFailure::Usage(
+            "summary is for -f table and json".to_owned(),
+        )),
+    }
 }
 
 /// Successful and denied accesses. Accesses that failed for another reason count as neither.

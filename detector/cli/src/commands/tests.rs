@@ -102,6 +102,7 @@ pub(super) fn alert(rule: &Arc<RuleMeta>, event: &str) -> Alert {
         id: Alert::single_id(rule, event),
         rule: Arc::clone(rule),
         time: EventTime(0),
+        began: EventTime(0),
         window_match: None,
         summary: format!("about {event}"),
         account: None,

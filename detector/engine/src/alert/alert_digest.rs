@@ -157,6 +157,7 @@ impl<'a> AlertDigest<'a> {
             id: AlertId(self.id().into()),
             rule: Arc::new(rule),
             time: last,
+            began: first,
             window_match: None,
             summary: format!("{counted}, from {first} to {last}"),
             account,

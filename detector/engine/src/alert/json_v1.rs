@@ -35,6 +35,10 @@ pub struct AlertV1<'a> {
     incident_id: Option<Cow<'a, str>>,
     /// Time of the event, or the end of the window.
     time: String,
+    /// Since when it holds: time of its first event; where a window joins several rules, of the
+    /// first event by which each has one.
+    #[serde(default)]
+    began: Option<String>,
     window: Option<WindowV1>,
     /// Fields that the rule groups by, and their values.
     group: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
@@ -141,6 +145,7 @@ impl<'a> From<&'a Alert> for AlertV1<'a> {
             rule: RuleV1::of(rule),
             incident_id: alert.incident.as_ref().map(|id| (&*id.0).into()),
             time: alert.time.to_string(),
+            began: Some(alert.began.to_string()),
             window: window_match.map(WindowV1::of),
             group: window_match.map(group),
             count: window_match.map(|f| f.count),
@@ -228,6 +233,7 @@ pub fn read(value: Value) -> Result<Alert, UnknownForm> {
         id: alert_id(&alert.id)?,
         rule: Arc::new(alert.rule_meta()?),
         time: time(&alert.time)?,
+        began: time(alert.began.as_deref().unwrap_or(&alert.time))?,
         window_match: alert.window_match()?,
         summary: alert.summary.to_string(),
         account: some(&alert.account),

@@ -1,7 +1,7 @@
 //! Groups alerts into incidents, as they come in order of time. Held are the alerts whose incident
 //! is not decided, and the incidents that may still grow.
 //!
-//! An alert lasts from its first event to its time. It goes through two queues. In the first it
+//! An alert lasts from when it began to its time. It goes through two queues. In the first it
 //! waits until no alert that began earlier can come: then alerts about addresses have taken it in,
 //! and in the order of their beginnings alerts make the spans of incidents. In the second it waits
 //! until all spans that a lower alert could join are known; then it is added to its incident, in
@@ -123,34 +123,33 @@ impl IncidentGrouping {
         self.waiting.insert(place, alert);
     }
 
-    /// Time of the first event of an alert.
+    /// Since when an alert holds.
     fn begin(&self, alert: &Alert) -> EventTime {
-        let first = alert.events.iter().map(|event| event.time).min();
-        let first = first.unwrap_or(alert.time).min(alert.time);
-        first.max(alert.time.plus(-self.reach_secs))
+        let earliest = alert.time.plus(-self.reach_secs);
+        alert.began.min(alert.time).max(earliest)
     }
 
     /// Decides what depends on nothing that begins at or after a time.
-    fn settle(&mut self, settled: EventTime) -> GroupedAlerts {
+    fn settle(&mut self, until: EventTime) -> GroupedAlerts {
         while let Some(first) = self.waiting.first_entry()
-            && first.key().0 < settled
+            && first.key().0 < until
         {
             let alert = first.remove();
             self.begin_or_extend(alert);
         }
-        let oldest = settled.plus(-self.reach_secs);
+        let oldest = until.plus(-self.reach_secs);
         self.addresses.retain(|_, known| {
             known.windows.retain(|(_, end)| *end >= oldest);
             !known.windows.is_empty()
         });
         let mut grouped = GroupedAlerts::default();
         while let Some(first) = self.undecided.first_entry()
-            && first.key().0.plus(self.periods.gap_secs) < settled
+            && first.key().0.plus(self.periods.gap_secs) < until
         {
             let undecided = first.remove();
             grouped.alerts.push(self.decided(undecided));
         }
-        grouped.incidents = self.ended(settled);
+        grouped.incidents = self.ended(until);
         grouped
     }
 
@@ -214,12 +213,12 @@ impl IncidentGrouping {
     }
 
     /// Takes out the incidents that nothing can join any more.
-    fn ended(&mut self, settled: EventTime) -> Vec<Incident> {
+    fn ended(&mut self, until: EventTime) -> Vec<Incident> {
         // A lower alert that begins within the gap after the last one is decided when the gap
         // after its own end is known.
         let gaps = 2 * self.periods.gap_secs;
         let reach_secs = self.reach_secs;
-        let is_over = |last: EventTime| last.plus(gaps).plus(reach_secs) < settled;
+        let is_over = |last: EventTime| last.plus(gaps).plus(reach_secs) < until;
         self.spans.retain(|_, spans| {
             spans.made.retain(|span| !is_over(span.last));
             spans.rest.retain(|span| !is_over(span.last));
@@ -336,8 +335,7 @@ mod tests {
         alert.time = EventTime(secs);
         alert.actor = of_actor(ActorKind::Principal, who);
         alert.origin.addresses = vec![address.into()];
-        alert.events.truncate(1);
-        alert.events[0].time = alert.time;
+        alert.began = alert.time;
         alert
     }
 
@@ -374,7 +372,7 @@ mod tests {
                 };
                 // Every third alert is of a window.
                 if kind % 3 == 0 {
-                    alert.events[0].time = EventTime(secs - span + 1);
+                    alert.began = EventTime(secs - span + 1);
                 }
                 alert
             });
@@ -385,7 +383,7 @@ mod tests {
     }
 
     fn begin(alert: &Alert) -> i64 {
-        alert.events[0].time.0
+        alert.began.0
     }
 
     /// The members of each incident, by the definition, looking at everything at once.

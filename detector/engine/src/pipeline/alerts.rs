@@ -154,7 +154,23 @@ impl Pipeline<'_> {
 
 fn window_alert(window: &WindowRule, window_match: WindowMatch, facts: Vec<&Fact>) -> Alert {
     let id = Alert::window_id(&window.meta, &window_match.group, window_match.bucket);
+    let began = began(&facts);
     let evidence = facts.into_iter().map(|fact| fact.evidence.clone());
     let evidence = most_telling(evidence.collect());
-    Alert::new(id, window.meta.clone(), Some(window_match), evidence)
+    let alert = Alert::new(id, window.meta.clone(), Some(window_match), evidence);
+    Alert {
+        began: began.unwrap_or(alert.began),
+        ..alert
+    }
+}
+
+/// The first time by which each of the rules that have facts has one: what an instance reads every
+/// day is no part of the story before somebody else reads with its credentials.
+fn began(facts: &[&Fact]) -> Option<EventTime> {
+    let mut firsts: BTreeMap<usize, EventTime> = BTreeMap::new();
+    for fact in facts {
+        let first = firsts.entry(fact.slot).or_insert(fact.time);
+        *first = fact.time.min(*first);
+    }
+    firsts.into_values().max()
 }

@@ -20,13 +20,13 @@ pub(super) static UNREADABLE: LazyLock<Arc<RuleMeta>> = LazyLock::new(|| {
              (secretrail verify)",
         ]),
         references: texts(&["https://attack.mitre.org/techniques/T1562/008/"]),
-        description: "Detects records of a secret store or of KMS that are damaged or hidden so that \
-                      no field can be read: what they say is unknown, and somebody may have meant it."
+        description: "Detects records of a secret store or of KMS so damaged that no field can be \
+                      read: what they say is unknown, and somebody may have meant it."
             .to_owned(),
         next_steps: texts(&[
             "Fetch the named file again, and read the record by hand.",
-            "If the file in the bucket is damaged, too, find who wrote it: CloudTrail writes no such \
-             records.",
+            "If the file in the bucket is damaged, too, find who wrote it: CloudTrail writes no \
+             such records.",
         ]),
         asks_for_seen: false,
         file: "built in".to_owned(),

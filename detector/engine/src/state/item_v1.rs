@@ -270,6 +270,8 @@ struct StoredAlertV1 {
     withdrawn: bool,
     /// Absent in items of earlier versions, as what follows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    began: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     actor: Option<StoredActorV1>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     addresses: Vec<SharedStr>,

@@ -19,23 +19,6 @@ pub(super) fn value(found: &SummaryContent<'_>, top: usize, now: EventTime) -> V
     let secrets = tally(found.accesses, secret, principal);
     let periods = IncidentPeriods::default();
     let incidents = found.incidents.iter().take(top);
-    let alerts = by_rule(found.alerts);
-    let alerts = alerts.iter().map(|((level, title), of_rule)| {
-        json!({
-            "title": title,
-            "level": level.0.as_str(),
-            "alerts": of_rule.count,
-            "last": of_rule.last.to_string(),
-        })
-    });
-    let new = new_pairs(found.accesses);
-    let new = new.iter().rev().take(top).map(|access| {
-        json!({
-            "time": access.head.time.to_string(),
-            "principal": access.head.principal.id.as_deref(),
-            "secret": access.secret.arn.as_ref().or(access.secret.name.as_ref()),
-        })
-    });
     json!({
         "schema": "secretrail.summary/1",
         "first": found.accesses.first().map(time),
@@ -50,9 +33,40 @@ pub(super) fn value(found: &SummaryContent<'_>, top: usize, now: EventTime) -> V
         "principals": entries(&ranked(&principals, reads), top),
         "secrets": entries(&ranked(&secrets, reads), top),
         "most_denied": entries(&ranked(&principals, denied), top),
-        "new_pairs": new.collect::<Vec<_>>(),
-        "rules": alerts.collect::<Vec<_>>(),
+        "new_pairs": new(found, top),
+        "rules": rules(found),
     })
+}
+
+/// First reads of a secret by a principal, newest first.
+fn new(found: &SummaryContent<'_>, top: usize) -> Vec<Value> {
+    let pairs = new_pairs(found.accesses);
+    let newest = pairs.iter().rev().take(top);
+    newest
+        .map(|access| {
+            json!({
+                "time": access.head.time.to_string(),
+                "principal": access.head.principal.id.as_deref(),
+                "secret": access.secret.arn.as_ref().or(access.secret.name.as_ref()),
+            })
+        })
+        .collect()
+}
+
+/// The rules that raised alerts, most severe first.
+fn rules(found: &SummaryContent<'_>) -> Vec<Value> {
+    let rules = by_rule(found.alerts);
+    rules
+        .iter()
+        .map(|((level, title), of_rule)| {
+            json!({
+                "title": title,
+                "level": level.0.as_str(),
+                "alerts": of_rule.count,
+                "last": of_rule.last.to_string(),
+            })
+        })
+        .collect()
 }
 
 fn time(access: &Arc<Access>) -> String {

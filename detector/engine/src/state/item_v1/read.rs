@@ -172,6 +172,7 @@ impl ItemReader {
             id: AlertId(alert.id),
             rule: Arc::new(rule_meta(alert.rule)?),
             time,
+            began: alert.began.map_or(time, EventTime),
             window_match: alert.window_match.map(window_match),
             summary: alert.summary,
             account: alert.account,

@@ -227,6 +227,7 @@ impl ItemWriter {
             accesses_total: alert.accesses_total,
             events: alert.events.iter().map(event_v1).collect(),
             withdrawn: alert.withdrawn,
+            began: Some(alert.began.0),
             actor: Some(actor_v1(&alert.actor)),
             addresses: alert.origin.addresses.clone(),
             networks: alert.origin.networks.clone(),
