@@ -95,8 +95,7 @@ pub struct Alert {
     pub accesses_total: usize,
     /// The first [`ALERT_ACCESSES`] events of the evidence, accesses or not, ordered by time.
     pub events: Vec<AlertEvent>,
-    /// Who or what it is about. In an alert that was read from JSON, as far as `principal`,
-    /// `account` and `region` show it.
+    /// Who or what it is about.
     pub actor: Actor,
     /// Where all its calls come from; in an alert that was read from JSON, those that it lists.
     pub origin: Origin,
@@ -170,6 +169,11 @@ impl Alert {
                 .collect(),
             accesses: self.accesses.iter().take(accesses).cloned().collect(),
             events: self.shortened_events(accesses, chars),
+            actor: Actor {
+                kind: self.actor.kind,
+                key: cut(&self.actor.key, chars).into(),
+                name: cut(&self.actor.name, chars).into(),
+            },
             ..self.clone()
         }
     }

@@ -2,12 +2,12 @@
 //! are notified of incidents; alerts are their parts.
 //!
 //! An alert lasts from when it began ([`Alert::began`]) to its time: the alerts of a day's window
-//! and those about single events of that day are neighbours. Incidents are cut from alerts of medium
-//! or higher, which alone make the id and the span. A lower alert joins the incident of its actor
-//! whose span is nearest, within the gap; of two, the earlier. Lower alerts that join none make
-//! incidents of their own. The alerts about one address and several principals also take in the
-//! alerts of principals that come from that address in their window. The set of incidents, their ids
-//! and their members depend on the set of alerts alone ([`grouping`]).
+//! and those about single events of that day are neighbours. Incidents are cut from alerts of
+//! medium or higher, which alone make the id and the span. A lower alert joins the incident of its
+//! actor whose span is nearest, within the gap; of two, the earlier. Lower alerts that join none
+//! make incidents of their own. The alerts about one address and several principals also take in
+//! the alerts of principals that come from that address in their window. The set of incidents,
+//! their ids and their members depend on the set of alerts alone ([`grouping`]).
 
 pub mod grouping;
 pub mod json_v1;
@@ -22,8 +22,8 @@ use crate::{
     digest::digest,
     ids::SharedStr,
     limits::{
-        INCIDENT_ALERTS, INCIDENT_GAP_SECS, INCIDENT_MAX_SECS, INCIDENT_RULES, INCIDENT_SECRETS,
-        INCIDENT_TRAITS,
+        INCIDENT_ALERTS, INCIDENT_GAP_SECS, INCIDENT_MAX_SECS, INCIDENT_REACH_SECS, INCIDENT_RULES,
+        INCIDENT_SECRETS, INCIDENT_TRAITS,
     },
     rule_meta::{RuleLevel, RuleMeta},
     time::EventTime,
@@ -39,6 +39,16 @@ pub struct IncidentPeriods {
     pub gap_secs: i64,
     /// Longest time in seconds from the first to the last alert.
     pub max_secs: i64,
+    /// Longest time in seconds that one alert lasts, whatever the window of its rule.
+    pub reach_secs: i64,
+}
+
+impl IncidentPeriods {
+    /// Since when an alert holds, for incidents.
+    fn begin(self, alert: &Alert) -> EventTime {
+        let earliest = alert.time.plus(-self.reach_secs);
+        alert.began.min(alert.time).max(earliest)
+    }
 }
 
 impl Default for IncidentPeriods {
@@ -46,6 +56,7 @@ impl Default for IncidentPeriods {
         Self {
             gap_secs: INCIDENT_GAP_SECS,
             max_secs: INCIDENT_MAX_SECS,
+            reach_secs: INCIDENT_REACH_SECS,
         }
     }
 }
@@ -145,10 +156,16 @@ impl Incident {
         let is_made = own.iter().any(|alert| alert.rule.level >= LEAST);
         let makes = |alert: &Alert| !is_made || alert.rule.level >= LEAST;
         let begins = own.iter().filter(|alert| makes(alert)).map(|alert| {
-            let began = if is_made { alert.began } else { alert.time };
-            began.min(alert.time)
+            let began = IncidentPeriods::default().begin(alert);
+            if is_made { began } else { alert.time }
         });
-        let mut growing = GrowingIncident::new(own.first()?.actor.clone(), begins.min()?);
+        // An address takes in alerts of principals, and not the other way round.
+        let mut actors = own.iter().map(|alert| &alert.actor);
+        let address = actors
+            .clone()
+            .find(|actor| actor.kind == ActorKind::Address);
+        let actor = address.or_else(|| actors.next())?.clone();
+        let mut growing = GrowingIncident::new(actor, begins.min()?);
         for alert in &own {
             growing.add(alert, makes(alert));
         }

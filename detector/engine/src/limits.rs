@@ -76,6 +76,11 @@ pub const INCIDENT_GAP_SECS: i64 = 6 * 3_600;
 /// Longest incident in seconds, from its first to its last alert; what follows is a new one.
 pub const INCIDENT_MAX_SECS: i64 = 3 * 24 * 3_600;
 
+/// Longest time in seconds that one alert of an incident lasts, from when it began.
+///
+/// Windows of a month only hold back repetitions; most stories are over in a day.
+pub const INCIDENT_REACH_SECS: i64 = 24 * 3_600;
+
 /// Largest number of alerts listed in an incident; it also has the total.
 pub const INCIDENT_ALERTS: usize = 200;
 

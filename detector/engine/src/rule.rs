@@ -267,13 +267,6 @@ impl RuleSet {
         single.chain(self.windows.iter().filter(|w| w.alerts).map(|w| &w.meta))
     }
 
-    /// Length in seconds of the longest window; 0 without windows.
-    #[must_use]
-    pub fn longest_window_secs(&self) -> i64 {
-        let spans = self.windows.iter().map(|window| window.span_secs);
-        spans.max().unwrap_or_default()
-    }
-
     /// Whether there are no rules.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -66,9 +66,8 @@ fn from_logs(
     let rules = &rules.with_decoys(policy.as_ref());
     let mut out = OpenOutput::open(settings)?;
     let mut found = find(settings, rules, policy.as_ref(), host)?;
-    let (periods, reach) = (IncidentPeriods::default(), rules.longest_window_secs());
     let alerts = std::mem::take(&mut found.alerts);
-    let grouped = IncidentGrouping::all(periods, reach, alerts);
+    let grouped = IncidentGrouping::all(IncidentPeriods::default(), alerts);
     let subject = match ExplainedSubject::find(&grouped.alerts, &grouped.incidents, &args.id) {
         Ok(subject) => subject,
         Err(failure) => {

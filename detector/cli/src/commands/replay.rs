@@ -184,8 +184,7 @@ impl Replaying<'_, '_> {
         }
         let task = EvaluationTask::new(self.settings, rules, self.policy);
         let opened = OpenedInput::new(self.settings)?;
-        let periods = IncidentPeriods::default();
-        let mut grouping = IncidentGrouping::new(periods, rules.longest_window_secs());
+        let mut grouping = IncidentGrouping::new(IncidentPeriods::default());
         let mut incidents = Vec::new();
         let mut found = session::run(opened, task, host, &mut |outcome, host| {
             self.grouped(grouping.advance(outcome.alerts), &mut incidents)?;

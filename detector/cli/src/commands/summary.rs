@@ -60,7 +60,7 @@ pub fn run(args: &args::SummaryArgs, host: &mut ProcessHost) -> Result<u8, RunFa
     let rules = rules.with_decoys(policy.as_ref());
     let mut out = OpenOutput::open(&settings)?;
     let mut found = find(&settings, &rules, policy.as_ref(), host)?;
-    let grouped = grouped(&mut found, rules.longest_window_secs());
+    let grouped = grouped(&mut found);
     let is_nothing = RunReading::of(&found, &settings.selection).is_nothing();
     if !is_nothing {
         let found = SummaryContent {
@@ -78,9 +78,9 @@ pub fn run(args: &args::SummaryArgs, host: &mut ProcessHost) -> Result<u8, RunFa
 }
 
 /// Groups the alerts that were found; the most suspicious incident comes first.
-fn grouped(found: &mut SessionResult, reach_secs: i64) -> GroupedAlerts {
+fn grouped(found: &mut SessionResult) -> GroupedAlerts {
     let alerts = std::mem::take(&mut found.alerts);
-    let mut grouped = IncidentGrouping::all(IncidentPeriods::default(), reach_secs, alerts);
+    let mut grouped = IncidentGrouping::all(IncidentPeriods::default(), alerts);
     grouped.incidents.sort_by_cached_key(Incident::order);
     found.incidents = Some(run_summary::by_level(&grouped.incidents));
     grouped

@@ -16,7 +16,7 @@ use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 use crate::{args::settings::RunSettings, output::style::level_style, text::plural};
 
 /// What is shown of an incident in a list.
-const LISTED: StoryExtent = StoryExtent::of([6, 4, 0, 1, 0, 0]);
+const LISTED: StoryExtent = StoryExtent::of([6, 4, 0, 1, 0, 0, 0]);
 
 /// Width of the level column, in characters.
 const LEVEL: usize = 10;
@@ -116,7 +116,7 @@ fn push_steps(
     out: &mut String,
 ) {
     let mut day = String::new();
-    for step in steps.iter().take(shown.steps) {
+    for step in most_serious(steps, shown.steps) {
         let time = step.time.to_string();
         let (date, clock) = time.split_once('T').unwrap_or((&time, ""));
         // The date stands in the headline, or where it changes.
@@ -138,6 +138,19 @@ fn push_steps(
     if more > 0 {
         writeln!(out, "            and {}", plural(more as u64, "more step")).ok();
     }
+}
+
+/// The steps with the rules of the highest levels, in order of time: a cut must not hide what makes
+/// the incident serious.
+fn most_serious(steps: &[StoryStep], most: usize) -> Vec<&StoryStep> {
+    let mut sorted: Vec<(usize, &StoryStep)> = steps.iter().enumerate().collect();
+    sorted.sort_by_key(|(_, step)| {
+        let levels = step.rules.iter().map(|(level, ..)| *level);
+        std::cmp::Reverse(levels.max())
+    });
+    sorted.truncate(most);
+    sorted.sort_by_key(|(index, _)| *index);
+    sorted.into_iter().map(|(_, step)| step).collect()
 }
 
 fn push_titles(
@@ -229,22 +242,24 @@ struct StoryExtent {
     checks: usize,
     actions: usize,
     harmless: usize,
+    /// Lines of each fact.
+    fact_lines: usize,
 }
 
 impl StoryExtent {
-    const ALL: Self = Self::of([usize::MAX; 6]);
+    const ALL: Self = Self::of([usize::MAX; 7]);
 
     /// Tried in turn until the story fits one screen.
     const SHORTER: [Self; 6] = [
-        Self::of([8, 4, 3, 5, 6, 3]),
-        Self::of([5, 3, 1, 4, 4, 2]),
-        Self::of([3, 2, 1, 3, 3, 1]),
-        Self::of([2, 1, 1, 2, 2, 1]),
-        Self::of([2, 1, 1, 2, 2, 0]),
-        Self::of([2, 1, 0, 1, 2, 0]),
+        Self::of([8, 4, 3, 5, 6, 3, 3]),
+        Self::of([5, 3, 1, 4, 4, 2, 2]),
+        Self::of([3, 2, 1, 3, 3, 1, 2]),
+        Self::of([2, 1, 1, 2, 2, 1, 1]),
+        Self::of([2, 1, 1, 2, 2, 0, 1]),
+        Self::of([2, 1, 1, 1, 1, 0, 1]),
     ];
 
-    const fn of([steps, titles, why, checks, actions, harmless]: [usize; 6]) -> Self {
+    const fn of([steps, titles, why, checks, actions, harmless, fact_lines]: [usize; 7]) -> Self {
         Self {
             steps,
             titles,
@@ -252,6 +267,7 @@ impl StoryExtent {
             checks,
             actions,
             harmless,
+            fact_lines,
         }
     }
 }
@@ -284,15 +300,7 @@ fn extent(
     let mut out = String::new();
     push_headline(incident, story, settings, &mut out);
     writeln!(out, "{}", span(incident.first, incident.last)).ok();
-    for (label, text) in &story.facts {
-        push_wrapped(
-            &format!("{label:<9}"),
-            "         ",
-            text,
-            settings,
-            &mut out,
-        );
-    }
+    push_facts(story, shown.fact_lines, settings, &mut out);
     push_list(
         "check first",
         &story.checks,
@@ -314,6 +322,19 @@ fn extent(
     let alerts = plural(incident.alerts_total as u64, "alert");
     writeln!(out, "\nincident {}: {alerts}", incident.id.0).ok();
     out
+}
+
+fn push_facts(story: &IncidentStory, most: usize, settings: &RunSettings, out: &mut String) {
+    for (label, text) in &story.facts {
+        let lines = wrapped(&format!("{label:<9}"), "         ", text, settings.width);
+        for line in lines.iter().take(most) {
+            writeln!(out, "{}", line.trim_end()).ok();
+        }
+        if lines.len() > most {
+            out.truncate(out.trim_end().len());
+            out.push_str(" …\n");
+        }
+    }
 }
 
 fn push_list(

@@ -178,8 +178,8 @@ impl fmt::Display for RulesInUse {
     }
 }
 
-/// The lines of the run summary; `rules` is the number of rules, `None` for commands without alerts,
-/// and for runs that read nothing: no alerts would say too much.
+/// The lines of the run summary; `rules` is the number of rules, `None` for commands without
+/// alerts, and for runs that read nothing: no alerts would say too much.
 #[must_use]
 pub fn words(
     report: &ReadReport,

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{Alert, AlertEvent, AlertId, AlertTraits, IncidentId, WindowMatch};
 use crate::{
     access::json_v1::{AccessV1, UnknownForm, is_of, known, lent, some, time},
-    actor::{Actor, Origin},
+    actor::{Actor, ActorKind, Origin},
     evidence::Evidence,
     ids::SharedStr,
     rule_meta::{RuleLevel, RuleMeta},
@@ -33,6 +33,9 @@ pub struct AlertV1<'a> {
     /// The `id` of its `secretrail.incident/1`; `null` while that is not decided.
     #[serde(default)]
     incident_id: Option<Cow<'a, str>>,
+    /// Who or what it is about; incidents are cut by it.
+    #[serde(default)]
+    actor: Option<ActorV1<'a>>,
     /// Time of the event, or the end of the window.
     time: String,
     /// Since when it holds: time of its first event; where a window joins several rules, of the
@@ -118,6 +121,16 @@ struct RuleV1<'a> {
     tags: Cow<'a, [String]>,
 }
 
+#[derive(Debug, Serialize, Deserialize)]
+struct ActorV1<'a> {
+    /// `principal`, `address`, `secret` or `log`.
+    kind: Cow<'a, str>,
+    /// Equal in all forms in which CloudTrail names the actor.
+    key: Cow<'a, str>,
+    /// An ARN, an address, a secret, or `account region`.
+    id: Cow<'a, str>,
+}
+
 /// An event, to find its record.
 #[derive(Debug, Serialize, Deserialize)]
 struct EventV1<'a> {
@@ -144,6 +157,7 @@ impl<'a> From<&'a Alert> for AlertV1<'a> {
             id: (&*alert.id.0).into(),
             rule: RuleV1::of(rule),
             incident_id: alert.incident.as_ref().map(|id| (&*id.0).into()),
+            actor: Some(ActorV1::of(&alert.actor)),
             time: alert.time.to_string(),
             began: Some(alert.began.to_string()),
             window: window_match.map(WindowV1::of),
@@ -252,11 +266,7 @@ pub fn read(value: Value) -> Result<Alert, UnknownForm> {
             .iter()
             .map(EventV1::read)
             .collect::<Result<_, _>>()?,
-        actor: Actor::by_names(
-            alert.principal.as_deref(),
-            alert.account.as_deref(),
-            alert.region.as_deref(),
-        ),
+        actor: alert.actor()?,
         origin: Origin::of(&evidence),
         traits: AlertTraits::of(&evidence),
         incident: alert.incident_id.as_deref().map(incident_id).transpose()?,
@@ -284,7 +294,31 @@ fn id(text: &str, of: &str) -> Result<SharedStr, UnknownForm> {
     }
 }
 
+impl<'a> ActorV1<'a> {
+    fn of(actor: &'a Actor) -> Self {
+        Self {
+            kind: actor.kind.as_str().into(),
+            key: (&*actor.key).into(),
+            id: (&*actor.name).into(),
+        }
+    }
+}
+
 impl AlertV1<'_> {
+    /// The actor; of an alert of an earlier version, as far as its other keys show it.
+    fn actor(&self) -> Result<Actor, UnknownForm> {
+        let Some(actor) = &self.actor else {
+            let principal = self.principal.as_deref();
+            let (account, region) = (self.account.as_deref(), self.region.as_deref());
+            return Ok(Actor::by_names(principal, account, region));
+        };
+        Ok(Actor {
+            kind: known(&ActorKind::ALL, ActorKind::as_str, &actor.kind)?,
+            key: (&*actor.key).into(),
+            name: (&*actor.id).into(),
+        })
+    }
+
     fn rule_meta(&self) -> Result<RuleMeta, UnknownForm> {
         Ok(RuleMeta {
             id: self.rule.id.to_string(),

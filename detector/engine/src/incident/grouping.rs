@@ -35,8 +35,6 @@ pub struct GroupedAlerts {
 #[derive(Debug)]
 pub struct IncidentGrouping {
     periods: IncidentPeriods,
-    /// Longest window of a rule, and so the longest alert, in seconds.
-    reach_secs: i64,
     /// Windows of alerts about addresses, by the address or network.
     addresses: HashMap<SharedStr, AddressWindows>,
     /// Alerts that an earlier one may still precede, by their beginning.
@@ -67,12 +65,11 @@ struct UndecidedAlert {
 }
 
 impl IncidentGrouping {
-    /// Groups the alerts of rules whose longest window has `reach_secs` seconds.
+    /// Groups alerts with these periods.
     #[must_use]
-    pub fn new(periods: IncidentPeriods, reach_secs: i64) -> Self {
+    pub fn new(periods: IncidentPeriods) -> Self {
         Self {
             periods,
-            reach_secs,
             addresses: HashMap::default(),
             waiting: BTreeMap::new(),
             spans: HashMap::default(),
@@ -83,8 +80,8 @@ impl IncidentGrouping {
 
     /// Groups all alerts of a history, in any order.
     #[must_use]
-    pub fn all(periods: IncidentPeriods, reach_secs: i64, alerts: Vec<Alert>) -> GroupedAlerts {
-        let mut grouping = Self::new(periods, reach_secs);
+    pub fn all(periods: IncidentPeriods, alerts: Vec<Alert>) -> GroupedAlerts {
+        let mut grouping = Self::new(periods);
         alerts.into_iter().for_each(|alert| grouping.add(alert));
         grouping.finish()
     }
@@ -97,7 +94,7 @@ impl IncidentGrouping {
         match last {
             // What began before this has its time before the last, and so have the alerts about
             // addresses that may take it in. More alerts of the last second may follow.
-            Some(last) => self.settle(last.plus(self.reach_secs.saturating_mul(-2))),
+            Some(last) => self.settle(last.plus(self.periods.reach_secs.saturating_mul(-2))),
             None => GroupedAlerts::default(),
         }
     }
@@ -109,9 +106,11 @@ impl IncidentGrouping {
     }
 
     fn add(&mut self, alert: Alert) {
-        if alert.actor.kind == ActorKind::Address {
+        // A lower alert makes no story of others.
+        if alert.actor.kind == ActorKind::Address && alert.rule.level >= LEAST {
             let window = alert.window_match.as_ref();
             let start = window.map_or(alert.time.plus(-1), |window| window.start);
+            let start = start.max(alert.time.plus(-self.periods.reach_secs));
             let known = self.addresses.entry(alert.actor.key.clone());
             let known = known.or_insert_with(|| AddressWindows {
                 actor: alert.actor.clone(),
@@ -125,8 +124,7 @@ impl IncidentGrouping {
 
     /// Since when an alert holds.
     fn begin(&self, alert: &Alert) -> EventTime {
-        let earliest = alert.time.plus(-self.reach_secs);
-        alert.began.min(alert.time).max(earliest)
+        self.periods.begin(alert)
     }
 
     /// Decides what depends on nothing that begins at or after a time.
@@ -137,7 +135,7 @@ impl IncidentGrouping {
             let alert = first.remove();
             self.begin_or_extend(alert);
         }
-        let oldest = until.plus(-self.reach_secs);
+        let oldest = until.plus(-self.periods.reach_secs);
         self.addresses.retain(|_, known| {
             known.windows.retain(|(_, end)| *end >= oldest);
             !known.windows.is_empty()
@@ -217,7 +215,7 @@ impl IncidentGrouping {
         // A lower alert that begins within the gap after the last one is decided when the gap
         // after its own end is known.
         let gaps = 2 * self.periods.gap_secs;
-        let reach_secs = self.reach_secs;
+        let reach_secs = self.periods.reach_secs;
         let is_over = |last: EventTime| last.plus(gaps).plus(reach_secs) < until;
         self.spans.retain(|_, spans| {
             spans.made.retain(|span| !is_over(span.last));
@@ -304,6 +302,7 @@ mod tests {
     const PERIODS: IncidentPeriods = IncidentPeriods {
         gap_secs: 10,
         max_secs: 40,
+        reach_secs: REACH,
     };
 
     const REACH: i64 = 15;
@@ -394,6 +393,7 @@ mod tests {
                 let is_in = window
                     .is_some_and(|w| w.start < alert.time && EventTime(begin(alert)) <= w.end);
                 other.actor.kind == ActorKind::Address
+                    && other.rule.level >= LEAST
                     && is_in
                     && *alert.origin.addresses[0] == *other.actor.key
             });
@@ -469,7 +469,7 @@ mod tests {
 
     /// Groups alerts that come in pieces.
     fn in_pieces(alerts: &[Alert], pieces: &[usize]) -> GroupedAlerts {
-        let mut grouping = IncidentGrouping::new(PERIODS, REACH);
+        let mut grouping = IncidentGrouping::new(PERIODS);
         let mut all = GroupedAlerts::default();
         let mut rest = alerts;
         for most in pieces.iter().copied().cycle().take(alerts.len()) {
@@ -494,11 +494,11 @@ mod tests {
             pieces in prop::collection::vec(1..9_usize, 1..9),
             turn in 0..40_usize,
         ) {
-            let whole = IncidentGrouping::all(PERIODS, REACH, alerts.clone());
+            let whole = IncidentGrouping::all(PERIODS, alerts.clone());
             prop_assert_eq!(members(&whole), reference(&alerts));
             let mut shuffled = alerts.clone();
             shuffled.rotate_left(turn.min(alerts.len()));
-            let again = IncidentGrouping::all(PERIODS, REACH, shuffled);
+            let again = IncidentGrouping::all(PERIODS, shuffled);
             prop_assert_eq!(&again.incidents, &whole.incidents);
             let pieces = in_pieces(&alerts, &pieces);
             prop_assert_eq!(&pieces.incidents, &whole.incidents);
@@ -514,7 +514,7 @@ mod tests {
 
     #[test]
     fn what_has_ended_is_not_held() {
-        let mut grouping = IncidentGrouping::new(PERIODS, REACH);
+        let mut grouping = IncidentGrouping::new(PERIODS);
         let mut ended = 0;
         for round in 0..1_000 {
             let alert = alert(round * 100, round % 2 == 0, &round.to_string(), "a", 0);

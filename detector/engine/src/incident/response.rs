@@ -3,10 +3,13 @@
 //! Names in them come from logs, and a shell would execute what is hidden in one: a name with other
 //! characters than AWS allows in ARNs makes no command.
 
-use super::{Incident, story::StoryAction};
+use std::collections::BTreeSet;
+
+use super::{Incident, LEAST, story::StoryAction};
 use crate::{
     actor::ActorKind,
     ids::{ArnParts, SharedStr},
+    principal::role_of_session,
     time::EventTime,
 };
 
@@ -19,22 +22,45 @@ const BEFORE_SECS: i64 = 24 * 3_600;
 /// The actions for an incident, in the order in which they are done.
 pub(super) fn actions(incident: &Incident) -> Vec<StoryAction> {
     let mut actions = Vec::new();
-    if incident.actor.kind == ActorKind::Principal {
-        stop_principal(incident, &mut actions);
+    // To end the sessions of a job that was denied one secret is the outage.
+    if incident.level >= LEAST {
+        match incident.actor.kind {
+            ActorKind::Principal => stop(incident, &incident.actor.name, &mut actions),
+            ActorKind::Address => {
+                for role in roles(incident).iter().take(EACH) {
+                    stop(incident, role, &mut actions);
+                }
+            }
+            ActorKind::Secret | ActorKind::Log => {}
+        }
     }
     rotate(incident, &mut actions);
-    if incident.actor.kind == ActorKind::Principal {
+    if incident.level >= LEAST {
         isolate(&incident.sessions.first, &mut actions);
     }
     search(incident, &mut actions);
     actions
 }
 
-fn stop_principal(incident: &Incident, actions: &mut Vec<StoryAction>) {
-    let Some(arn) = ArnParts::parse(&incident.actor.name) else {
+/// ARNs of the roles and users behind the sessions of an incident.
+fn roles(incident: &Incident) -> BTreeSet<String> {
+    let sessions = incident.sessions.first.iter();
+    sessions
+        .map(|session| role_of_session(session).unwrap_or_else(|| session.to_string()))
+        .collect()
+}
+
+fn stop(incident: &Incident, principal: &str, actions: &mut Vec<StoryAction>) {
+    let Some(arn) = ArnParts::parse(principal) else {
         return;
     };
-    if let Some(role) = arn.resource.strip_prefix("role/") {
+    if is_foreign(incident, arn.account) {
+        actions.push(StoryAction::text(format!(
+            "Take account {} out of the resource policies of these secrets and of their keys; only \
+             its owner can stop the caller.",
+            arn.account
+        )));
+    } else if let Some(role) = arn.resource.strip_prefix("role/") {
         stop_role(incident, arn, role, actions);
     } else if let Some(user) = arn.resource.strip_prefix("user/") {
         stop_user(incident, arn, last_part(user), actions);
@@ -47,14 +73,6 @@ fn stop_principal(incident: &Incident, actions: &mut Vec<StoryAction>) {
 }
 
 fn stop_role(incident: &Incident, arn: ArnParts<'_>, role: &str, actions: &mut Vec<StoryAction>) {
-    if is_foreign(incident, arn.account) {
-        actions.push(StoryAction::text(format!(
-            "Take account {} out of the resource policies of these secrets and of their keys; \
-             only its owner can revoke the role.",
-            arn.account
-        )));
-        return;
-    }
     if role.starts_with("aws-service-role/") {
         actions.push(StoryAction::text(
             "This is a service-linked role, whose sessions cannot be revoked: find what made the \
@@ -62,7 +80,7 @@ fn stop_role(incident: &Incident, arn: ArnParts<'_>, role: &str, actions: &mut V
         ));
         return;
     }
-    if let Some(rest) = role.split_once("AWSReservedSSO_").map(|(_, rest)| rest) {
+    if let Some((_, rest)) = role.split_once("AWSReservedSSO_") {
         let person = rest
             .split_once('/')
             .map_or("the person", |(_, person)| person);
@@ -71,27 +89,32 @@ fn stop_role(incident: &Incident, arn: ArnParts<'_>, role: &str, actions: &mut V
         )));
         return;
     }
-    // The name of a person may follow the role.
-    let mut parts = role.rsplit('/');
-    let last = parts.next().unwrap_or_default();
-    let name = match parts.next() {
-        Some(before) if last.contains('@') => before,
-        _ => last,
-    };
+    let name = role_name(incident, role);
     if !is_plain(name) {
         return;
     }
-    let console = console(arn.partition);
+    let page = format!("/iam/home#/roles/details/{name}?section=revoke_sessions");
     actions.push(StoryAction {
         text: format!(
             "Revoke the sessions of role {name} in account {}.",
             arn.account
         ),
         command: None,
-        link: Some(format!(
-            "https://{console}/iam/home#/roles/details/{name}?section=revoke_sessions"
-        )),
+        link: console(arn.partition).map(|console| format!("https://{console}{page}")),
     });
+}
+
+/// The name of a role without its path, and without the person that may follow it: the person is
+/// the name of the session, too.
+fn role_name<'r>(incident: &Incident, role: &'r str) -> &'r str {
+    let (before, last) = role.rsplit_once('/').unwrap_or(("", role));
+    let mut sessions = incident.sessions.first.iter();
+    let is_person = sessions.any(|session| last_part(session) == last);
+    if is_person && !before.is_empty() {
+        last_part(before)
+    } else {
+        last
+    }
 }
 
 fn stop_user(incident: &Incident, arn: ArnParts<'_>, user: &str, actions: &mut Vec<StoryAction>) {
@@ -111,14 +134,14 @@ fn stop_user(incident: &Incident, arn: ArnParts<'_>, user: &str, actions: &mut V
         ));
     }
     // A key that is inactive does not end the sessions that were made with it.
-    let console = console(arn.partition);
+    let page = format!("/iam/home#/users/details/{user}");
     actions.push(StoryAction {
         text: format!(
             "End the sessions of user {user}: attach a policy that denies everything where \
              aws:TokenIssueTime is before now."
         ),
         command: None,
-        link: Some(format!("https://{console}/iam/home#/users/details/{user}")),
+        link: console(arn.partition).map(|console| format!("https://{console}{page}")),
     });
 }
 
@@ -155,61 +178,97 @@ fn is_instance(name: &str) -> bool {
 
 /// A value that was read cannot be unread; one that was only asked for is still secret.
 fn rotate(incident: &Incident, actions: &mut Vec<StoryAction>) {
-    for secret in incident.revealed.first.iter().take(EACH) {
-        let Some(arn) = ArnParts::parse(secret).filter(|_| is_plain(secret)) else {
+    // Replicas have the ARN of their primary in another region, and cannot be rotated.
+    let mut known: Vec<(ArnParts<'_>, &str, Vec<&str>)> = Vec::new();
+    for secret in &incident.revealed.first {
+        let Some(arn) =
+            ArnParts::parse(secret).filter(|arn| is_plain(secret) && is_plain(arn.region))
+        else {
             continue;
         };
-        let region = arn.region;
-        if let Some(name) = arn.resource.strip_prefix("secret:") {
-            actions.push(StoryAction::command(
-                format!("Rotate {name}."),
-                format!("aws secretsmanager rotate-secret --secret-id {secret} --region {region}"),
-            ));
-        } else if let Some(name) = arn.resource.strip_prefix("parameter") {
-            actions.push(StoryAction::command(
-                format!("Issue a new value for {name}, and store it."),
-                format!(
-                    "aws ssm put-parameter --name {name} --overwrite --value NEW_VALUE \
-                     --region {region}"
-                ),
-            ));
+        let same = known
+            .iter_mut()
+            .find(|(other, ..)| (other.account, other.resource) == (arn.account, arn.resource));
+        match same {
+            Some((_, _, regions)) => regions.push(arn.region),
+            None => known.push((arn, secret, vec![arn.region])),
         }
     }
-    let more = incident.revealed.total.saturating_sub(EACH);
-    if more > 0 {
-        let text = format!("Rotate the other {more} secrets that were read, too.");
+    for (arn, secret, regions) in known.iter().take(EACH) {
+        actions.extend(rotation(*arn, secret, regions));
+    }
+    let more = known.len().saturating_sub(EACH);
+    let hidden = incident
+        .revealed
+        .total
+        .saturating_sub(incident.revealed.first.len());
+    if more + hidden > 0 {
+        let text = format!(
+            "Rotate the other {} secrets that were read, too.",
+            more + hidden
+        );
         actions.push(StoryAction::text(text));
     }
+}
+
+fn rotation(arn: ArnParts<'_>, secret: &str, regions: &[&str]) -> Option<StoryAction> {
+    let region = arn.region;
+    if let Some(name) = arn.resource.strip_prefix("secret:") {
+        if regions.len() > 1 {
+            let regions = regions.join(", ");
+            let text = format!("Rotate {name} at its primary; it was read in {regions}.");
+            return Some(StoryAction::text(text));
+        }
+        return Some(StoryAction::command(
+            format!("Rotate {name}; without a rotation function, issue a new value and store it."),
+            format!("aws secretsmanager rotate-secret --secret-id {secret} --region {region}"),
+        ));
+    }
+    let name = arn.resource.strip_prefix("parameter")?;
+    let text = format!("Issue a new value for {name}, and store it.");
+    // The ARN of `db` is that of `/db`: only the names of hierarchies are certain.
+    if name.matches('/').count() < 2 {
+        return Some(StoryAction::text(text));
+    }
+    let command = format!(
+        "aws ssm put-parameter --name {name} --overwrite --value file://new-value --region {region}"
+    );
+    Some(StoryAction::command(text, command))
 }
 
 /// What else the credentials did.
 fn search(incident: &Incident, actions: &mut Vec<StoryAction>) {
     let from = EventTime(incident.first.0.saturating_sub(BEFORE_SECS));
-    let keys = incident.access_keys.first.iter();
-    let key = keys.clone().find(|key| is_plain(key));
+    let mut keys = incident.access_keys.first.iter();
+    let key = keys.find(|key| is_plain(key));
     let region = incident
         .regions
         .first
         .iter()
         .find(|region| is_plain(region));
-    if let Some((key, region)) = key.zip(region) {
-        actions.push(StoryAction::command(
-            format!("See what else access key {key} did, here and in other regions."),
-            format!(
-                "aws cloudtrail lookup-events --lookup-attributes \
-                 AttributeKey=AccessKeyId,AttributeValue={key} --start-time {from} \
-                 --region {region}"
-            ),
-        ));
-    }
+    let Some((key, region)) = key.zip(region) else {
+        return;
+    };
+    let others = match incident.access_keys.total {
+        0 | 1 => "the other regions",
+        _ => "the other regions and keys",
+    };
+    actions.push(StoryAction::command(
+        format!("See what else access key {key} did in {region}; repeat it for {others}."),
+        format!(
+            "aws cloudtrail lookup-events --lookup-attributes \
+             AttributeKey=AccessKeyId,AttributeValue={key} --start-time {from} --region {region}"
+        ),
+    ));
 }
 
-/// Host of the console of a partition.
-fn console(partition: &str) -> &'static str {
+/// Host of the console of a partition; `None` for those whose host is not public.
+fn console(partition: &str) -> Option<&'static str> {
     match partition {
-        "aws-cn" => "console.amazonaws.cn",
-        "aws-us-gov" => "console.amazonaws-us-gov.com",
-        _ => "console.aws.amazon.com",
+        "aws" => Some("console.aws.amazon.com"),
+        "aws-cn" => Some("console.amazonaws.cn"),
+        "aws-us-gov" => Some("console.amazonaws-us-gov.com"),
+        _ => None,
     }
 }
 
@@ -234,6 +293,7 @@ mod tests {
             ..Actor::by_names(Some(name), None, None)
         };
         let mut incident = GrowingIncident::new(actor, EventTime(1_772_000_000)).incident;
+        incident.level = LEAST;
         change(&mut incident);
         incident
     }
@@ -251,12 +311,16 @@ mod tests {
     fn a_role_is_revoked_by_its_name_without_path_and_person() {
         for (role, name) in [
             ("arn:aws:iam::111122223333:role/team/app", "app"),
+            ("arn:aws:iam::111122223333:role/team/app@v2", "app@v2"),
             (
                 "arn:aws:iam::111122223333:role/Admin/kim@example.com",
                 "Admin",
             ),
         ] {
-            let text = text(&incident(role, |_| {}));
+            let text = text(&incident(role, |incident| {
+                let session = "arn:aws:sts::111122223333:assumed-role/Admin/kim@example.com";
+                incident.sessions.first = vec![session.into()];
+            }));
             let link = format!("console.aws.amazon.com/iam/home#/roles/details/{name}?");
             assert!(text.contains(&link), "{text}");
         }
@@ -324,5 +388,65 @@ mod tests {
         let text = text(&many);
         assert_eq!(text.matches("rotate-secret").count(), EACH);
         assert!(text.contains("Rotate the other 2 secrets"), "{text}");
+    }
+
+    #[test]
+    fn a_replica_is_rotated_at_its_primary_and_parameters_without_path_have_no_command() {
+        let both = incident("arn:aws:iam::111122223333:user/jo", |incident| {
+            let secret = |region: &str| {
+                format!("arn:aws:secretsmanager:{region}:111122223333:secret:a-AbCdEf").into()
+            };
+            incident.revealed.first = vec![
+                secret("eu-west-1"),
+                secret("sa-east-1"),
+                "arn:aws:ssm:eu-west-1:111122223333:parameter/db".into(),
+                "arn:aws:ssm:eu-west-1:111122223333:parameter/prod/db".into(),
+            ];
+        });
+        let text = text(&both);
+        assert!(text.contains("Rotate a-AbCdEf at its primary; it was read in eu-west-1, sa"));
+        assert!(
+            text.contains("Issue a new value for /db, and store it. \n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("--name /prod/db --overwrite --value file://"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn low_incidents_stop_nobody_and_foreign_callers_are_shut_out() {
+        let user = "arn:aws:iam::999988887777:user/jo";
+        let read = |incident: &mut Incident| {
+            let secret = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:a-AbCdEf";
+            incident.secrets.first = vec![secret.into()];
+        };
+        let foreign = text(&incident(user, read));
+        assert!(
+            foreign.starts_with("Take account 999988887777 out of"),
+            "{foreign}"
+        );
+        assert!(!foreign.contains("update-access-key"), "{foreign}");
+        let low = incident(user, |incident| {
+            read(incident);
+            incident.level = crate::rule_meta::RuleLevel::Low;
+        });
+        assert_eq!(text(&low), "");
+    }
+
+    #[test]
+    fn behind_an_address_every_role_is_stopped() {
+        let mut address = incident("arn:aws:iam::111122223333:role/x", |incident| {
+            let session = |role: &str| format!("arn:aws:sts::111122223333:assumed-role/{role}/s");
+            incident.sessions.first = ["a", "b", "a"].map(|role| session(role).into()).to_vec();
+        });
+        address.actor.kind = ActorKind::Address;
+        let text = text(&address);
+        assert_eq!(
+            text.matches("Revoke the sessions of role").count(),
+            2,
+            "{text}"
+        );
     }
 }

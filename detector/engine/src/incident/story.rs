@@ -199,8 +199,10 @@ fn secret_name(secret: &str) -> &str {
 fn deed(rule: &IncidentRule, actor: &str) -> String {
     let summary = rule.summary.strip_prefix(actor);
     let what = summary.unwrap_or(&rule.summary).trim_start();
+    // The time, and after it the id of an event that is no access.
     let at = format!(" at {}", rule.first);
-    what.strip_suffix(&*at).unwrap_or(what).to_owned()
+    let end = what.rfind(&at).unwrap_or(what.len());
+    what.get(..end).unwrap_or(what).to_owned()
 }
 
 /// The first alert of each rule, those about the same together.

@@ -43,6 +43,10 @@ impl<'a> ExplainedSubject<'a> {
         incidents: &'a [Incident],
         id: &str,
     ) -> Result<Self, RunFailure> {
+        if id.is_empty() {
+            let message = "the id is empty; name an incident or alert".to_owned();
+            return Err(RunFailure::Usage(message));
+        }
         let fitting_alerts = alerts.iter().filter(|alert| alert.id.0.starts_with(id));
         let fitting = incidents.iter();
         let fitting = fitting.filter(|incident| incident.id.0.starts_with(id));
