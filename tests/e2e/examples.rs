@@ -213,7 +213,7 @@ fn explain_shows_what_is_behind_an_alert() {
     );
     let all = secretrail(&["explain", "", LOGS, "-q"]);
     assert!(
-        all.code == 64 && all.stderr.contains("give more of one"),
+        all.code == 64 && all.stderr.contains("the id is empty"),
         "{}",
         all.stderr
     );

@@ -169,11 +169,18 @@ mod tests {
         let id = alerts[1].id.0.to_string();
         let found = ExplainedSubject::find(&alerts, &[], &id).unwrap();
         assert_eq!(found.alerts[0].id, alerts[1].id);
-        let several = ExplainedSubject::find(&alerts, &[], "").unwrap_err();
+        let twins = [alerts[1].clone(), alerts[1].clone()];
+        let several = ExplainedSubject::find(&twins, &[], &id[..5]).unwrap_err();
         let text = several.to_string();
-        assert!(text.starts_with(": 2 ids of alerts and incidents start with this"));
+        let start = format!(
+            "{}: 2 ids of alerts and incidents start with this",
+            &id[..5]
+        );
+        assert!(text.starts_with(&start), "{text}");
         assert!(text.contains(&format!("\n  {id} alert: R")), "{text}");
         assert_eq!(several.exit_code(), exit::USAGE);
+        let empty = ExplainedSubject::find(&alerts, &[], "").unwrap_err();
+        assert_eq!(empty.exit_code(), exit::USAGE);
         // Other rules may not raise the alert: that is not a usage error.
         let none = ExplainedSubject::find(&alerts, &[], "xyz").unwrap_err();
         assert!(
