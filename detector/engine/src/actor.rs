@@ -137,7 +137,7 @@ fn address(evidence: &[Evidence]) -> Option<Actor> {
     let sources = evidence.iter().filter(|e| is_from_caller(e));
     let sources = sources.map(|e| &*e.head.source);
     let address = shared_by_all(sources.clone().map(address_of));
-    let value = address.or_else(|| shared_by_all(sources.map(public_network)))?;
+    let value = address.or_else(|| shared_by_all(sources.map(network_of)))?;
     Some(Actor::new(
         ActorKind::Address,
         value.as_str(),
@@ -177,9 +177,10 @@ fn log_of(account: Option<&str>, region: Option<&str>) -> Actor {
 /// Where the calls of some evidence come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// Addresses of the callers, the first [`ALERT_TRAITS`]; services and VPC endpoints have none.
+    /// Addresses of the callers, the first [`ALERT_TRAITS`]; services and callers behind a VPC
+    /// endpoint have none.
     pub addresses: Vec<SharedStr>,
-    /// Their networks, the first [`ALERT_TRAITS`].
+    /// Their networks and VPC endpoints, the first [`ALERT_TRAITS`].
     pub networks: Vec<SharedStr>,
 }
 
@@ -191,7 +192,7 @@ impl Origin {
         let sources = sources.map(|e| &*e.head.source);
         Self {
             addresses: first_of(sources.clone().filter_map(address_of)),
-            networks: first_of(sources.filter_map(public_network)),
+            networks: first_of(sources.filter_map(network_of)),
         }
     }
 
@@ -199,11 +200,6 @@ impl Origin {
     pub fn places(&self) -> impl Iterator<Item = &SharedStr> {
         self.addresses.iter().chain(&self.networks)
     }
-}
-
-/// The network of an address; `None` for a VPC endpoint, behind which is a whole VPC.
-fn public_network(source: &CallSource) -> Option<String> {
-    network_of(source).filter(|_| source.vpc_endpoint.is_none())
 }
 
 fn address_of(source: &CallSource) -> Option<String> {

@@ -1,7 +1,7 @@
 //! Incidents: the alerts about one actor that follow each other without a long quiet time. People
 //! are notified of incidents; alerts are their parts.
 //!
-//! An alert lasts from when it began ([`Alert::began`]) to its time: the alerts of a day's window
+//! An alert lasts from its first event to its time, a day at most: the alerts of a day's window
 //! and those about single events of that day are neighbours. Incidents are cut from alerts of
 //! medium or higher, which alone make the id and the span. A lower alert joins the incident of its
 //! actor whose span is nearest, within the gap; of two, the earlier. Lower alerts that join none
@@ -44,10 +44,14 @@ pub struct IncidentPeriods {
 }
 
 impl IncidentPeriods {
-    /// Since when an alert holds, for incidents.
+    /// Time of the first event of an alert, at most its reach ago.
     fn begin(self, alert: &Alert) -> EventTime {
-        let earliest = alert.time.plus(-self.reach_secs);
-        alert.began.min(alert.time).max(earliest)
+        let first = alert.events.first().map_or(alert.time, |event| event.time);
+        self.within_reach(alert, first)
+    }
+
+    fn within_reach(self, alert: &Alert, time: EventTime) -> EventTime {
+        time.min(alert.time).max(alert.time.plus(-self.reach_secs))
     }
 }
 
@@ -94,7 +98,7 @@ pub struct Incident {
     pub level: RuleLevel,
     /// How suspicious it is, from 0 to 100: by level, then by number of rules, novelty and size.
     pub score: u32,
-    /// Time of the first event of the alerts that make it.
+    /// Since when the first of the alerts that make it holds ([`Alert::began`]).
     pub first: EventTime,
     /// Time of the last alert that makes it.
     pub last: EventTime,
@@ -167,7 +171,8 @@ impl Incident {
         let actor = address.or_else(|| actors.next())?.clone();
         let mut growing = GrowingIncident::new(actor, begins.min()?);
         for alert in &own {
-            growing.add(alert, makes(alert));
+            let began = IncidentPeriods::default().within_reach(alert, alert.began);
+            growing.add(alert, makes(alert).then_some(began));
         }
         growing.incident.id = id.clone();
         Some(growing.incident)
@@ -224,10 +229,13 @@ impl GrowingIncident {
         }
     }
 
-    /// Adds an alert. `makes` says whether it makes the span, or only joins.
-    fn add(&mut self, alert: &Alert, makes: bool) {
-        if makes {
-            self.incident.last = self.incident.last.max(alert.time);
+    /// Adds an alert. `since` is when it began, if it makes the span and does not only join.
+    fn add(&mut self, alert: &Alert, since: Option<EventTime>) {
+        let incident = &mut self.incident;
+        if let Some(since) = since {
+            let is_first = incident.alerts_total == 0 || since < incident.first;
+            incident.first = if is_first { since } else { incident.first };
+            incident.last = incident.last.max(alert.time);
         }
         self.name_actor(alert);
         self.count_rule(alert);

@@ -1,7 +1,7 @@
 //! Groups alerts into incidents, as they come in order of time. Held are the alerts whose incident
 //! is not decided, and the incidents that may still grow.
 //!
-//! An alert lasts from when it began to its time. It goes through two queues. In the first it
+//! An alert lasts from its first event to its time, a day at most. It goes through two queues. In the first it
 //! waits until no alert that began earlier can come: then alerts about addresses have taken it in,
 //! and in the order of their beginnings alerts make the spans of incidents. In the second it waits
 //! until all spans that a lower alert could join are known; then it is added to its incident, in
@@ -51,8 +51,18 @@ type ActorKey = (ActorKind, SharedStr);
 #[derive(Debug)]
 struct AddressWindows {
     actor: Actor,
-    /// Starts, exclusive, and ends.
-    windows: Vec<(EventTime, EventTime)>,
+    windows: Vec<AddressWindow>,
+}
+
+/// The window of an alert about an address.
+#[derive(Debug, Clone, Copy)]
+struct AddressWindow {
+    /// Exclusive.
+    start: EventTime,
+    end: EventTime,
+    /// Whether it takes in alerts of medium and higher: a lower alert makes no story of others, and
+    /// behind a VPC endpoint is a whole VPC.
+    takes_all: bool,
 }
 
 /// An alert whose incident is not decided.
@@ -106,8 +116,7 @@ impl IncidentGrouping {
     }
 
     fn add(&mut self, alert: Alert) {
-        // A lower alert makes no story of others.
-        if alert.actor.kind == ActorKind::Address && alert.rule.level >= LEAST {
+        if alert.actor.kind == ActorKind::Address {
             let window = alert.window_match.as_ref();
             let start = window.map_or(alert.time.plus(-1), |window| window.start);
             let start = start.max(alert.time.plus(-self.periods.reach_secs));
@@ -116,13 +125,17 @@ impl IncidentGrouping {
                 actor: alert.actor.clone(),
                 windows: Vec::new(),
             });
-            known.windows.push((start, alert.time));
+            known.windows.push(AddressWindow {
+                start,
+                end: alert.time,
+                takes_all: alert.rule.level >= LEAST && !alert.actor.key.starts_with("vpce-"),
+            });
         }
         let place = (self.begin(&alert), alert.time, alert.id.clone());
         self.waiting.insert(place, alert);
     }
 
-    /// Since when an alert holds.
+    /// Time of the first event of an alert.
     fn begin(&self, alert: &Alert) -> EventTime {
         self.periods.begin(alert)
     }
@@ -137,7 +150,7 @@ impl IncidentGrouping {
         }
         let oldest = until.plus(-self.periods.reach_secs);
         self.addresses.retain(|_, known| {
-            known.windows.retain(|(_, end)| *end >= oldest);
+            known.windows.retain(|window| window.end >= oldest);
             !known.windows.is_empty()
         });
         let mut grouped = GroupedAlerts::default();
@@ -180,7 +193,10 @@ impl IncidentGrouping {
         let taken_in = known.find_map(|place| {
             let known = self.addresses.get(place)?;
             let mut windows = known.windows.iter();
-            let is_counted = windows.any(|(start, end)| *start < alert.time && begin <= *end);
+            let is_counted = windows.any(|window| {
+                let is_in = window.start < alert.time && begin <= window.end;
+                is_in && (window.takes_all || alert.rule.level < LEAST)
+            });
             is_counted.then_some(&known.actor)
         });
         taken_in.unwrap_or(&alert.actor).clone()
@@ -205,7 +221,9 @@ impl IncidentGrouping {
         let id = incident_id(&actor, first);
         let growing = self.growing.entry(id.clone());
         let growing = growing.or_insert_with(|| GrowingIncident::new(actor, first));
-        growing.add(&alert, makes.is_some() || joined.is_none());
+        let makes = makes.is_some() || joined.is_none();
+        let began = self.periods.within_reach(&alert, alert.began);
+        growing.add(&alert, makes.then_some(began));
         alert.incident = Some(id);
         alert
     }
@@ -335,6 +353,7 @@ mod tests {
         alert.actor = of_actor(ActorKind::Principal, who);
         alert.origin.addresses = vec![address.into()];
         alert.began = alert.time;
+        alert.events[0].time = alert.time;
         alert
     }
 
@@ -371,7 +390,7 @@ mod tests {
                 };
                 // Every third alert is of a window.
                 if kind % 3 == 0 {
-                    alert.began = EventTime(secs - span + 1);
+                    alert.events[0].time = EventTime(secs - span + 1);
                 }
                 alert
             });
@@ -382,7 +401,7 @@ mod tests {
     }
 
     fn begin(alert: &Alert) -> i64 {
-        alert.began.0
+        alert.events[0].time.0
     }
 
     /// The members of each incident, by the definition, looking at everything at once.
@@ -393,7 +412,7 @@ mod tests {
                 let is_in = window
                     .is_some_and(|w| w.start < alert.time && EventTime(begin(alert)) <= w.end);
                 other.actor.kind == ActorKind::Address
-                    && other.rule.level >= LEAST
+                    && (other.rule.level >= LEAST || alert.rule.level < LEAST)
                     && is_in
                     && *alert.origin.addresses[0] == *other.actor.key
             });
