@@ -60,8 +60,8 @@ struct AddressWindow {
     /// Exclusive.
     start: EventTime,
     end: EventTime,
-    /// Whether it takes in alerts of medium and higher: a lower alert makes no story of others, and
-    /// behind a VPC endpoint is a whole VPC.
+    /// Whether it takes in all alerts, and not only lower ones that would stand alone: a lower alert
+    /// makes no story of others, and behind a VPC endpoint is a whole VPC.
     takes_all: bool,
 }
 
@@ -72,6 +72,8 @@ struct UndecidedAlert {
     alert: Alert,
     /// Beginning of the incident that it makes; `None` for lower alerts.
     makes: Option<EventTime>,
+    /// The address that takes it in if its own actor has no incident for it.
+    otherwise: Option<Actor>,
 }
 
 impl IncidentGrouping {
@@ -166,7 +168,10 @@ impl IncidentGrouping {
 
     /// Gives an alert its actor, and where it makes an incident, extends its span.
     fn begin_or_extend(&mut self, alert: Alert) {
-        let actor = self.actor(&alert);
+        let actor = self.taken_in(&alert, true);
+        let actor = actor.unwrap_or_else(|| alert.actor.clone());
+        let otherwise = self.taken_in(&alert, false);
+        let otherwise = otherwise.filter(|_| alert.rule.level < LEAST);
         let begin = self.begin(&alert);
         let makes = (alert.rule.level >= LEAST).then(|| {
             let spans = self.spans.entry((actor.kind, actor.key.clone()));
@@ -178,38 +183,45 @@ impl IncidentGrouping {
             actor,
             alert,
             makes,
+            otherwise,
         };
         self.undecided.insert(place, undecided);
     }
 
-    /// The actor of an alert: the address whose alerts take it in, or its own.
-    fn actor(&self, alert: &Alert) -> Actor {
+    /// The address whose alerts take in this one: those that take in all, or any. `None` if there
+    /// is none.
+    fn taken_in(&self, alert: &Alert, by_all: bool) -> Option<Actor> {
         if alert.actor.kind != ActorKind::Principal {
-            return alert.actor.clone();
+            return None;
         }
         let begin = self.begin(alert);
         // Addresses before their networks.
         let mut known = alert.origin.places();
-        let taken_in = known.find_map(|place| {
+        known.find_map(|place| {
             let known = self.addresses.get(place)?;
             let mut windows = known.windows.iter();
             let is_counted = windows.any(|window| {
                 let is_in = window.start < alert.time && begin <= window.end;
-                is_in && (window.takes_all || alert.rule.level < LEAST)
+                is_in && (window.takes_all || !by_all)
             });
-            is_counted.then_some(&known.actor)
-        });
-        taken_in.unwrap_or(&alert.actor).clone()
+            is_counted.then(|| known.actor.clone())
+        })
     }
 
     /// Adds an alert to its incident.
     fn decided(&mut self, undecided: UndecidedAlert) -> Alert {
         let UndecidedAlert {
-            actor,
+            mut actor,
             mut alert,
             makes,
+            otherwise,
         } = undecided;
         let begin = self.begin(&alert);
+        let own = self.spans.get(&(actor.kind, actor.key.clone()));
+        let own = own.and_then(|own| nearest(&own.made, (begin, alert.time), self.periods));
+        if let Some(address) = otherwise.filter(|_| own.is_none()) {
+            actor = address;
+        }
         let spans = self.spans.entry((actor.kind, actor.key.clone()));
         let ActorSpans { made, rest } = spans.or_default();
         let joined = makes.or_else(|| nearest(made, (begin, alert.time), self.periods));
@@ -406,19 +418,37 @@ mod tests {
 
     /// The members of each incident, by the definition, looking at everything at once.
     fn reference(alerts: &[Alert]) -> BTreeMap<IncidentId, Vec<AlertId>> {
-        let actor = |alert: &Alert| {
+        let taker = |alert: &Alert, all: bool| {
             let mut takers = alerts.iter().filter(|other| {
                 let window = other.window_match.as_ref();
                 let is_in = window
                     .is_some_and(|w| w.start < alert.time && EventTime(begin(alert)) <= w.end);
                 other.actor.kind == ActorKind::Address
-                    && (other.rule.level >= LEAST || alert.rule.level < LEAST)
+                    && (other.rule.level >= LEAST || !all)
                     && is_in
                     && *alert.origin.addresses[0] == *other.actor.key
             });
-            match alert.actor.kind {
-                ActorKind::Principal => takers.next().unwrap_or(alert).actor.clone(),
-                _ => alert.actor.clone(),
+            takers
+                .next()
+                .filter(|_| alert.actor.kind == ActorKind::Principal)
+                .map(|taker| taker.actor.clone())
+        };
+        // Spans of the actors that alerts of medium or higher make.
+        let made = |actor: &Actor| {
+            let own = alerts.iter().filter(|a| {
+                a.rule.level >= LEAST && taker(a, true).as_ref().unwrap_or(&a.actor) == actor
+            });
+            cut(own.map(|a| (begin(a), a.time.0, None)).collect())
+        };
+        let actor = |alert: &Alert| {
+            let own = taker(alert, true).unwrap_or_else(|| alert.actor.clone());
+            let is_near = made(&own).iter().any(|(first, last, _)| {
+                let distance = (first - alert.time.0).max(begin(alert) - last);
+                distance <= PERIODS.gap_secs
+            });
+            match taker(alert, false) {
+                Some(address) if alert.rule.level < LEAST && !is_near => address,
+                _ => own,
             }
         };
         let mut by_actor: BTreeMap<Actor, Vec<&Alert>> = BTreeMap::new();
