@@ -1,7 +1,7 @@
 //! Actors: who or what an alert is about. Alerts about one actor that follow each other are one
 //! incident.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use crate::{
     access::AccessMethod,
@@ -10,7 +10,7 @@ use crate::{
     limits::ALERT_TRAITS,
     network::network_of,
     observation::{CallSource, EventHeader, SourceKind},
-    principal::Principal,
+    principal::{Principal, is_mail_address},
 };
 
 /// Kind of actor.
@@ -117,7 +117,7 @@ fn principal_key(principal: &Principal) -> Option<String> {
     }
     let person = match principal.role_of_person() {
         Some(_) => principal.session.as_deref(),
-        None => session.filter(|session| principal.actor.is_none() && session.contains('@')),
+        None => session.filter(|session| principal.actor.is_none() && is_mail_address(session)),
     };
     Some(match person {
         Some(person) => format!("{account}:{unique}/{person}"),
@@ -134,8 +134,7 @@ fn unique_and_session(principal_id: &str) -> (&str, Option<&str>) {
 
 /// The address that all calls share, or else their network.
 fn address(evidence: &[Evidence]) -> Option<Actor> {
-    let sources = evidence.iter().filter(|e| is_from_caller(e));
-    let sources = sources.map(|e| &*e.head.source);
+    let sources = callers(evidence).map(|head| &*head.source);
     let address = shared_by_all(sources.clone().map(address_of));
     let value = address.or_else(|| shared_by_all(sources.map(network_of)))?;
     Some(Actor::new(
@@ -162,9 +161,9 @@ fn secret(evidence: &[Evidence]) -> Option<Actor> {
 }
 
 fn log(evidence: &[Evidence]) -> Actor {
-    let account = shared_by_all(evidence.iter().map(|e| Some(e.head.account.to_string())));
-    let region = shared_by_all(evidence.iter().map(|e| Some(e.head.region.to_string())));
-    log_of(account.as_deref(), region.as_deref())
+    let account = shared_by_all(evidence.iter().map(|e| Some(&*e.head.account)));
+    let region = shared_by_all(evidence.iter().map(|e| Some(&*e.head.region)));
+    log_of(account, region)
 }
 
 fn log_of(account: Option<&str>, region: Option<&str>) -> Actor {
@@ -188,8 +187,7 @@ impl Origin {
     /// The origin of sorted evidence. The services that call KMS for a caller are left aside.
     #[must_use]
     pub fn of(evidence: &[Evidence]) -> Self {
-        let sources = evidence.iter().filter(|e| is_from_caller(e));
-        let sources = sources.map(|e| &*e.head.source);
+        let sources = callers(evidence).map(|head| &*head.source);
         Self {
             addresses: first_of(sources.clone().filter_map(address_of)),
             networks: first_of(sources.filter_map(network_of)),
@@ -215,6 +213,12 @@ pub(crate) fn first_of(values: impl Iterator<Item = String>) -> Vec<SharedStr> {
     distinct.take(ALERT_TRAITS).map(SharedStr::from).collect()
 }
 
+/// The events whose source is that of their caller.
+pub(crate) fn callers(evidence: &[Evidence]) -> impl Iterator<Item = &EventHeader> + Clone {
+    let own = evidence.iter().filter(|e| is_from_caller(e));
+    own.map(|e| &*e.head)
+}
+
 /// Whether the source of an event is that of its caller: the service that called KMS is no second
 /// machine of the reader.
 pub(crate) fn is_from_caller(evidence: &Evidence) -> bool {
@@ -224,13 +228,11 @@ pub(crate) fn is_from_caller(evidence: &Evidence) -> bool {
 }
 
 /// The value that all share; `None` where they differ or where there is none.
-fn shared_by_all(values: impl Iterator<Item = Option<String>>) -> Option<String> {
-    let mut distinct: BTreeSet<Option<String>> = BTreeSet::new();
-    for value in values {
-        distinct.insert(value);
-        if distinct.len() > 1 {
-            return None;
-        }
-    }
-    distinct.pop_first().flatten()
+pub(crate) fn shared_by_all<T: PartialEq>(
+    mut values: impl Iterator<Item = Option<T>>,
+) -> Option<T> {
+    let first = values.next()??;
+    values
+        .all(|value| value.as_ref() == Some(&first))
+        .then_some(first)
 }

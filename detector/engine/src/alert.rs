@@ -10,7 +10,7 @@ pub mod text;
 mod traits;
 
 use std::{
-    collections::{BTreeSet, HashMap, hash_map::Entry},
+    collections::{HashMap, hash_map::Entry},
     sync::Arc,
 };
 
@@ -18,7 +18,7 @@ use self::summary::summary;
 pub use self::traits::AlertTraits;
 use crate::{
     access::Access,
-    actor::{Actor, Origin},
+    actor::{Actor, Origin, shared_by_all},
     digest::digest,
     evidence::Evidence,
     ids::{SecretKey, SharedStr},
@@ -204,8 +204,8 @@ impl Alert {
             time: time_of(window_match.as_ref(), &evidence),
             began: evidence.first().map_or(EventTime(0), |e| e.head.time),
             summary: summary(&rule, window_match.as_ref(), &evidence, secrets.total),
-            account: shared_by_all(evidence.iter().map(|e| Some(&e.head.account))),
-            region: shared_by_all(evidence.iter().map(|e| Some(&e.head.region))),
+            account: shared_by_all(evidence.iter().map(|e| Some(&e.head.account))).cloned(),
+            region: shared_by_all(evidence.iter().map(|e| Some(&e.head.region))).cloned(),
             principal: principal(&evidence),
             secrets: secrets.first,
             secrets_total: secrets.total,
@@ -232,7 +232,7 @@ fn principal(evidence: &[Evidence]) -> Option<SharedStr> {
         let some = some.filter(|e| !only_accesses || e.access.is_some());
         shared_by_all(some.map(|e| e.head.principal.id.as_ref()))
     };
-    shared(false).or_else(|| shared(true))
+    shared(false).or_else(|| shared(true)).cloned()
 }
 
 /// Evidence sorted by time and deduplicated. It arrives in batch order; summary, lists and
@@ -260,15 +260,6 @@ fn time_of(window_match: Option<&WindowMatch>, evidence: &[Evidence]) -> EventTi
         .map(|f| f.end)
         .or_else(|| evidence.first().map(|e| e.head.time))
         .unwrap_or(EventTime(0))
-}
-
-/// The value that all share; `None` where they differ or where there is none.
-fn shared_by_all<'e>(values: impl Iterator<Item = Option<&'e SharedStr>>) -> Option<SharedStr> {
-    let distinct: BTreeSet<Option<&SharedStr>> = values.collect();
-    match distinct.len() {
-        1 => distinct.first().copied().flatten().cloned(),
-        _ => None,
-    }
 }
 
 /// The secrets that the evidence names, in the order of the evidence.

@@ -389,6 +389,21 @@ impl SecretKey {
     }
 }
 
+/// The name of a secret or parameter, from its ARN; anything else unchanged.
+#[must_use]
+pub fn secret_name(secret: &str) -> &str {
+    let resource = ArnParts::parse(secret).map_or(secret, |arn| arn.resource);
+    resource
+        .strip_prefix("secret:")
+        .or(resource.strip_prefix("parameter"))
+        .unwrap_or(resource)
+}
+
+/// What follows the last `/`: a name without its path.
+pub(crate) fn last_segment(text: &str) -> &str {
+    text.rsplit('/').next().unwrap_or(text)
+}
+
 /// Canonical form: a root parameter may be written `x` or `/x`, and both have the ARN
 /// `parameter/x`; deeper names always begin with `/`.
 fn one_name(name: &str) -> String {

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use crate::{
-    ids::{ArnParts, SharedStr},
+    ids::{ArnParts, SharedStr, last_segment},
     wire,
 };
 
@@ -380,7 +380,7 @@ fn session_name<'r>(
 }
 
 /// Whether a name is a mail address, as federations name the sessions of people.
-fn is_mail_address(name: &str) -> bool {
+pub(crate) fn is_mail_address(name: &str) -> bool {
     let Some((person, domain)) = name.split_once('@') else {
         return false;
     };
@@ -419,10 +419,6 @@ fn lent<'r>(scalar: &'r wire::LenientScalar<'_>) -> Option<Cow<'r, str>> {
 fn is_permission_set(arn: &str) -> bool {
     // The short text first: only texts of up to 32 bytes are searched without preparation.
     arn.contains(":role/aws-reserved/") && arn.contains(":role/aws-reserved/sso.amazonaws.com/")
-}
-
-fn last_segment(text: &str) -> &str {
-    text.rsplit('/').next().unwrap_or(text)
 }
 
 #[cfg(test)]

@@ -5,7 +5,11 @@ mod spool;
 use std::{borrow::Cow, fmt::Write as _, path::Path};
 
 use secretrail_engine::{
-    access::Access, alert::Alert, ids::ArnParts, observation::CallSource, sanitize,
+    access::Access,
+    alert::Alert,
+    ids::{ArnParts, secret_name},
+    observation::CallSource,
+    sanitize,
 };
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -61,7 +65,7 @@ fn alert(alert: &Alert, settings: &RunSettings, out: &mut String) -> std::fmt::R
 fn secrets(alert: &Alert) -> String {
     let named = alert.secrets.iter().take(SECRETS);
     let named: Vec<_> = named
-        .map(|secret| shortened(sanitize::line(short(secret))))
+        .map(|secret| shortened(sanitize::line(secret_name(secret))))
         .collect();
     match alert.secrets_total.saturating_sub(named.len()) {
         0 => named.join(", "),
@@ -193,15 +197,6 @@ pub fn principal(id: &str) -> String {
     )
 }
 
-/// The name of a secret or parameter, from its ARN; anything else unchanged.
-fn short(secret: &str) -> &str {
-    let resource = ArnParts::parse(secret).map_or(secret, |arn| arn.resource);
-    resource
-        .strip_prefix("secret:")
-        .or(resource.strip_prefix("parameter"))
-        .unwrap_or(resource)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,10 +237,10 @@ mod tests {
         let secret = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:prod/db-AbC123";
         let parameter = "arn:aws:ssm:eu-west-1:111122223333:parameter/prod/db";
         assert_eq!(
-            (short(secret), short(parameter)),
+            (secret_name(secret), secret_name(parameter)),
             ("prod/db-AbC123", "/prod/db")
         );
-        assert_eq!(short("prod/db"), "prod/db");
+        assert_eq!(secret_name("prod/db"), "prod/db");
     }
 
     #[test]

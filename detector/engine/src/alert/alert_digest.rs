@@ -5,9 +5,9 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use serde::Serialize;
 
-use super::{Alert, AlertId, AlertTraits, cut, shared_by_all};
+use super::{Alert, AlertId, AlertTraits, cut};
 use crate::{
-    actor::{Actor, Origin},
+    actor::{Actor, Origin, shared_by_all},
     digest::digest,
     rule_meta::{RuleLevel, RuleMeta},
     sanitize,
@@ -149,9 +149,9 @@ impl<'a> AlertDigest<'a> {
             ..RuleMeta::default()
         };
         let counted = self.counted();
-        let account = shared_by_all(alerts.clone().map(|alert| alert.account.as_ref()));
-        let region = shared_by_all(alerts.clone().map(|alert| alert.region.as_ref()));
-        let principal = shared_by_all(alerts.map(|alert| alert.principal.as_ref()));
+        let account = shared_by_all(alerts.clone().map(|alert| alert.account.as_ref())).cloned();
+        let region = shared_by_all(alerts.clone().map(|alert| alert.region.as_ref())).cloned();
+        let principal = shared_by_all(alerts.map(|alert| alert.principal.as_ref())).cloned();
         let actor = Actor::by_names(principal.as_deref(), account.as_deref(), region.as_deref());
         Alert {
             id: AlertId(self.id().into()),
@@ -200,8 +200,9 @@ impl<'a> AlertDigest<'a> {
     }
 }
 
-/// Sorts the worst first, and what was withdrawn last.
-fn rank(alert: &Alert) -> (bool, Reverse<RuleLevel>) {
+/// Sort key: the worst first, and what was withdrawn last.
+#[must_use]
+pub fn rank(alert: &Alert) -> (bool, Reverse<RuleLevel>) {
     (alert.withdrawn, Reverse(alert.rule.level))
 }
 

@@ -1,7 +1,7 @@
 //! What the calls of an alert have been made with and from.
 
 use crate::{
-    actor::{first_of, is_from_caller},
+    actor::{callers, first_of},
     client::ClientProgram,
     evidence::Evidence,
     ids::SharedStr,
@@ -33,16 +33,15 @@ pub struct AlertTraits {
 impl AlertTraits {
     /// The traits of sorted evidence.
     pub(super) fn of(evidence: &[Evidence]) -> Self {
-        let heads = || evidence.iter().map(|e| &*e.head);
-        let callers = || evidence.iter().filter(|e| is_from_caller(e));
-        let callers = || callers().map(|e| &*e.head);
+        let heads = evidence.iter().map(|e| &*e.head);
+        let callers = callers(evidence);
         Self {
             revealed: first_of(evidence.iter().filter_map(revealed)),
-            sources: first_of(callers().filter_map(|head| head.source.described())),
-            regions: first_of(heads().map(|head| head.region.to_string())),
-            sessions: first_of(heads().filter_map(session)),
-            access_keys: first_of(heads().filter_map(access_key)),
-            clients: first_of(callers().filter_map(client)),
+            sources: first_of(callers.clone().filter_map(|head| head.source.described())),
+            regions: first_of(heads.clone().map(|head| head.region.to_string())),
+            sessions: first_of(heads.clone().filter_map(session)),
+            access_keys: first_of(heads.filter_map(access_key)),
+            clients: first_of(callers.filter_map(client)),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::{Incident, LEAST, story::StoryAction};
 use crate::{
     actor::ActorKind,
-    ids::{ArnParts, SharedStr},
+    ids::{ArnParts, SharedStr, last_segment},
     principal::role_of_session,
     time::EventTime,
 };
@@ -63,7 +63,7 @@ fn stop(incident: &Incident, principal: &str, actions: &mut Vec<StoryAction>) {
     } else if let Some(role) = arn.resource.strip_prefix("role/") {
         stop_role(incident, arn, role, actions);
     } else if let Some(user) = arn.resource.strip_prefix("user/") {
-        stop_user(incident, arn, last_part(user), actions);
+        stop_user(incident, arn, last_segment(user), actions);
     } else if arn.resource == "root" {
         actions.push(StoryAction::text(
             "Change the password of the root user, delete its access keys, and check who can read \
@@ -109,9 +109,9 @@ fn stop_role(incident: &Incident, arn: ArnParts<'_>, role: &str, actions: &mut V
 fn role_name<'r>(incident: &Incident, role: &'r str) -> &'r str {
     let (before, last) = role.rsplit_once('/').unwrap_or(("", role));
     let mut sessions = incident.sessions.first.iter();
-    let is_person = sessions.any(|session| last_part(session) == last);
+    let is_person = sessions.any(|session| last_segment(session) == last);
     if is_person && !before.is_empty() {
-        last_part(before)
+        last_segment(before)
     } else {
         last
     }
@@ -157,7 +157,7 @@ fn is_foreign(incident: &Incident, account: &str) -> bool {
 
 /// Instances by the names of their sessions.
 fn isolate(sessions: &[SharedStr], actions: &mut Vec<StoryAction>) {
-    let instances = sessions.iter().map(|session| last_part(session));
+    let instances = sessions.iter().map(|session| last_segment(session));
     let instances = instances.filter(|name| is_instance(name));
     for instance in instances.take(EACH) {
         actions.push(StoryAction::command(
@@ -270,10 +270,6 @@ fn console(partition: &str) -> Option<&'static str> {
         "aws-us-gov" => Some("console.amazonaws-us-gov.com"),
         _ => None,
     }
-}
-
-fn last_part(text: &str) -> &str {
-    text.rsplit('/').next().unwrap_or(text)
 }
 
 /// Whether a shell and a console take a name for nothing but a name.

@@ -5,7 +5,11 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::{Incident, IncidentRule, Listed, response};
-use crate::{ids::ArnParts, rule_meta::RuleLevel, time::EventTime};
+use crate::{
+    ids::{ArnParts, last_segment, secret_name},
+    rule_meta::RuleLevel,
+    time::EventTime,
+};
 
 /// Most rules whose description, steps and benign causes are given.
 const RULES: usize = 3;
@@ -107,8 +111,7 @@ fn distinct<'t>(texts: impl Iterator<Item = &'t String>) -> Vec<String> {
 }
 
 /// An actor without what everybody knows: `role/app in 111122223333`.
-#[must_use]
-pub fn short_name(name: &str) -> String {
+fn short_name(name: &str) -> String {
     match ArnParts::parse(name) {
         Some(arn) if !arn.account.is_empty() => {
             let resource = arn.resource.strip_prefix("secret:").unwrap_or(arn.resource);
@@ -140,7 +143,7 @@ fn facts(incident: &Incident) -> Vec<(&'static str, String)> {
         .iter()
         .any(|session| *session != incident.actor.name);
     let names = [
-        ("session", sessions, last_part as fn(&str) -> &str),
+        ("session", sessions, last_segment as fn(&str) -> &str),
         ("key", &incident.access_keys, whole),
         ("client", &incident.clients, whole),
         ("from", &incident.sources, whole),
@@ -180,19 +183,6 @@ fn named(listed: &Listed, short: fn(&str) -> &str) -> Option<String> {
 
 fn whole(text: &str) -> &str {
     text
-}
-
-fn last_part(text: &str) -> &str {
-    text.rsplit('/').next().unwrap_or(text)
-}
-
-/// The name of a secret or parameter, from its ARN; anything else unchanged.
-fn secret_name(secret: &str) -> &str {
-    let resource = ArnParts::parse(secret).map_or(secret, |arn| arn.resource);
-    resource
-        .strip_prefix("secret:")
-        .or(resource.strip_prefix("parameter"))
-        .unwrap_or(resource)
 }
 
 /// The summary of a rule's first alert without what stands beside it: the actor and the time.
