@@ -151,11 +151,9 @@ impl Incident {
 }
 
 impl Incident {
-    /// The incident of alerts that carry its id, as those in a file do; `None` without such alerts.
+    /// The incident of alerts that carry its id, as those in a file do; `None` without alerts.
     #[must_use]
-    pub fn of_file(id: &IncidentId, alerts: &[Alert]) -> Option<Self> {
-        let own = alerts.iter();
-        let mut own: Vec<&Alert> = own.filter(|a| a.incident.as_ref() == Some(id)).collect();
+    pub fn of_file(id: &IncidentId, mut own: Vec<&Alert>) -> Option<Self> {
         own.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
         let is_made = own.iter().any(|alert| alert.rule.level >= LEAST);
         let makes = |alert: &Alert| !is_made || alert.rule.level >= LEAST;

@@ -170,12 +170,10 @@ mod tests {
         let found = ExplainedSubject::find(&alerts, &[], &id).unwrap();
         assert_eq!(found.alerts[0].id, alerts[1].id);
         let twins = [alerts[1].clone(), alerts[1].clone()];
-        let several = ExplainedSubject::find(&twins, &[], &id[..5]).unwrap_err();
+        let beginning = id.get(..5).unwrap();
+        let several = ExplainedSubject::find(&twins, &[], beginning).unwrap_err();
         let text = several.to_string();
-        let start = format!(
-            "{}: 2 ids of alerts and incidents start with this",
-            &id[..5]
-        );
+        let start = format!("{beginning}: 2 ids of alerts and incidents start with this");
         assert!(text.starts_with(&start), "{text}");
         assert!(text.contains(&format!("\n  {id} alert: R")), "{text}");
         assert_eq!(several.exit_code(), exit::USAGE);

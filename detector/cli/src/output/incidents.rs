@@ -21,12 +21,10 @@ const LISTED: StoryExtent = StoryExtent::of([6, 4, 0, 1, 0, 0, 0]);
 /// Width of the level column, in characters.
 const LEVEL: usize = 10;
 
-/// Incidents, the most suspicious first, each with its story in short.
+/// Incidents, each with its story in short.
 pub(crate) fn list(incidents: &[Incident], settings: &RunSettings) -> String {
-    let mut sorted: Vec<&Incident> = incidents.iter().collect();
-    sorted.sort_by_cached_key(|incident| incident.order());
     let mut out = String::new();
-    for incident in sorted {
+    for incident in incidents {
         push(incident, settings, &mut out);
     }
     out
@@ -38,7 +36,7 @@ pub(crate) fn headlines(incidents: &[Incident], settings: &RunSettings) -> Strin
     for incident in incidents {
         let story = IncidentStory::of(incident);
         push_headline(incident, &story, settings, &mut out);
-        let id = incident.id.0.get(..10).unwrap_or(&incident.id.0);
+        let id = short_id(incident);
         let indent = " ".repeat(LEVEL);
         let text = format!("{}, incident {id}", span(incident.first, incident.last));
         push_wrapped(&indent, &indent, &text, settings, &mut out);
@@ -56,9 +54,14 @@ fn push(incident: &Incident, settings: &RunSettings, out: &mut String) {
         let first = format!("{indent}first: ");
         push_wrapped(&first, &indent, check, settings, out);
     }
-    // Of one prefix there are seldom two incidents; `explain` asks for more if so.
-    let id = incident.id.0.get(..10).unwrap_or(&incident.id.0);
+    let id = short_id(incident);
     writeln!(out, "{indent}more: secretrail explain {id}\n").ok();
+}
+
+/// The beginning of an id. Of one beginning there are seldom two incidents; `explain` asks for more
+/// if so.
+fn short_id(incident: &Incident) -> &str {
+    incident.id.0.get(..10).unwrap_or(&incident.id.0)
 }
 
 /// The level and the headline.
@@ -85,12 +88,10 @@ fn push_headline(
 /// Time, and where it came from.
 fn about(incident: &Incident, story: &IncidentStory) -> String {
     let mut parts = vec![span(incident.first, incident.last)];
-    let mut facts = story.facts.iter();
-    let from = facts.find(|(label, _)| *label == "from");
-    parts.extend(from.map(|(_, from)| format!("from {from}")));
-    let mut facts = story.facts.iter();
-    let region = facts.find(|(label, _)| *label == "region");
-    parts.extend(region.map(|(_, region)| format!("in {region}")));
+    for (label, preposition) in [("from", "from"), ("region", "in")] {
+        let fact = story.facts.iter().find(|(known, _)| *known == label);
+        parts.extend(fact.map(|(_, text)| format!("{preposition} {text}")));
+    }
     parts.push(plural(incident.alerts_total as u64, "alert"));
     parts.join(", ")
 }
@@ -134,10 +135,7 @@ fn push_steps(
         );
         push_titles(&step.rules, shown.titles, settings, out);
     }
-    let more = steps.len().saturating_sub(shown.steps);
-    if more > 0 {
-        writeln!(out, "            and {}", plural(more as u64, "more step")).ok();
-    }
+    push_more("            ", steps.len(), shown.steps, "step", "", out);
 }
 
 /// The steps with the rules of the highest levels, in order of time: a cut must not hide what makes
@@ -176,14 +174,15 @@ fn push_titles(
             writeln!(out, "              {style}{line}{style:#}").ok();
         }
     }
-    let more = rules.len().saturating_sub(most);
+    push_more("              ", rules.len(), most, "rule", "", out);
+}
+
+/// The number of entries that are not shown, if there are any, and where to find them.
+fn push_more(indent: &str, all: usize, shown: usize, noun: &str, hint: &str, out: &mut String) {
+    let more = all.saturating_sub(shown);
     if more > 0 {
-        writeln!(
-            out,
-            "              and {}",
-            plural(more as u64, "more rule")
-        )
-        .ok();
+        let more = plural(more as u64, &format!("more {noun}"));
+        writeln!(out, "{indent}and {more}{hint}").ok();
     }
 }
 
@@ -361,13 +360,12 @@ fn push_actions(actions: &[StoryAction], most: usize, settings: &RunSettings, ou
     for action in actions.iter().take(most) {
         push_action(action, settings, out);
     }
-    let more = actions.len().saturating_sub(most);
-    if more > 0 {
-        writeln!(
-            out,
-            "  and {}; --raw shows all",
-            plural(more as u64, "more action")
-        )
-        .ok();
-    }
+    push_more(
+        "  ",
+        actions.len(),
+        most,
+        "action",
+        "; --raw shows all",
+        out,
+    );
 }

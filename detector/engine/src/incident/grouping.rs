@@ -1,11 +1,11 @@
 //! Groups alerts into incidents, as they come in order of time. Held are the alerts whose incident
 //! is not decided, and the incidents that may still grow.
 //!
-//! An alert lasts from its first event to its time, a day at most. It goes through two queues. In the first it
-//! waits until no alert that began earlier can come: then alerts about addresses have taken it in,
-//! and in the order of their beginnings alerts make the spans of incidents. In the second it waits
-//! until all spans that a lower alert could join are known; then it is added to its incident, in
-//! order of time, so that what an incident lists depends on nothing but its alerts.
+//! An alert lasts from its first event to its time, a day at most. It goes through two queues. In
+//! the first it waits until no alert that began earlier can come: then alerts about addresses have
+//! taken it in, and in the order of their beginnings alerts make the spans of incidents. In the
+//! second it waits until all spans that a lower alert could join are known; then it is added to its
+//! incident, in order of time, so that what an incident lists depends on nothing but its alerts.
 
 use std::collections::BTreeMap;
 
@@ -51,18 +51,39 @@ type ActorKey = (ActorKind, SharedStr);
 #[derive(Debug)]
 struct AddressWindows {
     actor: Actor,
-    windows: Vec<AddressWindow>,
+    /// Of alerts that take in all others.
+    taking_all: JoinedWindows,
+    /// Of alerts that take in only lower ones that would stand alone: a lower alert makes no story
+    /// of others, and behind a VPC endpoint is a whole VPC.
+    taking_lower: JoinedWindows,
 }
 
-/// The window of an alert about an address.
-#[derive(Debug, Clone, Copy)]
-struct AddressWindow {
-    /// Exclusive.
-    start: EventTime,
-    end: EventTime,
-    /// Whether it takes in all alerts, and not only lower ones that would stand alone: a lower alert
-    /// makes no story of others, and behind a VPC endpoint is a whole VPC.
-    takes_all: bool,
+/// Windows that do not touch, in order of time: however many alerts there are about one address,
+/// few windows are searched.
+#[derive(Debug, Default)]
+struct JoinedWindows(Vec<(EventTime, EventTime)>);
+
+impl JoinedWindows {
+    /// Adds a window by its start, exclusive, and its end, which is not before the ends of those
+    /// that were added earlier.
+    fn add(&mut self, mut start: EventTime, end: EventTime) {
+        while let Some((before, _)) = self.0.pop_if(|(_, last)| *last >= start) {
+            start = start.min(before);
+        }
+        self.0.push((start, end));
+    }
+
+    /// Whether what lasts from one time to another has a part in a window.
+    fn touch(&self, begin: EventTime, end: EventTime) -> bool {
+        let first = self.0.partition_point(|(_, last)| *last < begin);
+        self.0.get(first).is_some_and(|(start, _)| *start < end)
+    }
+
+    /// Drops windows that end before a time; returns whether any remain.
+    fn forget(&mut self, before: EventTime) -> bool {
+        self.0.retain(|(_, end)| *end >= before);
+        !self.0.is_empty()
+    }
 }
 
 /// An alert whose incident is not decided.
@@ -92,7 +113,8 @@ impl IncidentGrouping {
 
     /// Groups all alerts of a history, in any order.
     #[must_use]
-    pub fn all(periods: IncidentPeriods, alerts: Vec<Alert>) -> GroupedAlerts {
+    pub fn all(periods: IncidentPeriods, mut alerts: Vec<Alert>) -> GroupedAlerts {
+        alerts.sort_by_key(|alert| alert.time);
         let mut grouping = Self::new(periods);
         alerts.into_iter().for_each(|alert| grouping.add(alert));
         grouping.finish()
@@ -125,21 +147,18 @@ impl IncidentGrouping {
             let known = self.addresses.entry(alert.actor.key.clone());
             let known = known.or_insert_with(|| AddressWindows {
                 actor: alert.actor.clone(),
-                windows: Vec::new(),
+                taking_all: JoinedWindows::default(),
+                taking_lower: JoinedWindows::default(),
             });
-            known.windows.push(AddressWindow {
-                start,
-                end: alert.time,
-                takes_all: alert.rule.level >= LEAST && !alert.actor.key.starts_with("vpce-"),
-            });
+            let takes_all = alert.rule.level >= LEAST && !alert.actor.key.starts_with("vpce-");
+            let windows = match takes_all {
+                true => &mut known.taking_all,
+                false => &mut known.taking_lower,
+            };
+            windows.add(start, alert.time);
         }
-        let place = (self.begin(&alert), alert.time, alert.id.clone());
+        let place = (self.periods.begin(&alert), alert.time, alert.id.clone());
         self.waiting.insert(place, alert);
-    }
-
-    /// Time of the first event of an alert.
-    fn begin(&self, alert: &Alert) -> EventTime {
-        self.periods.begin(alert)
     }
 
     /// Decides what depends on nothing that begins at or after a time.
@@ -152,8 +171,8 @@ impl IncidentGrouping {
         }
         let oldest = until.plus(-self.periods.reach_secs);
         self.addresses.retain(|_, known| {
-            known.windows.retain(|window| window.end >= oldest);
-            !known.windows.is_empty()
+            let remain = known.taking_all.forget(oldest);
+            known.taking_lower.forget(oldest) || remain
         });
         let mut grouped = GroupedAlerts::default();
         while let Some(first) = self.undecided.first_entry()
@@ -168,12 +187,12 @@ impl IncidentGrouping {
 
     /// Gives an alert its actor, and where it makes an incident, extends its span.
     fn begin_or_extend(&mut self, alert: Alert) {
-        let actor = self.taken_in(&alert, true);
+        let actor = self.taken_in(&alert, false);
         let actor = actor.unwrap_or_else(|| alert.actor.clone());
-        let otherwise = self.taken_in(&alert, false);
-        let otherwise = otherwise.filter(|_| alert.rule.level < LEAST);
-        let begin = self.begin(&alert);
-        let makes = (alert.rule.level >= LEAST).then(|| {
+        let is_lower = alert.rule.level < LEAST;
+        let otherwise = is_lower.then(|| self.taken_in(&alert, true)).flatten();
+        let begin = self.periods.begin(&alert);
+        let makes = (!is_lower).then(|| {
             let spans = self.spans.entry((actor.kind, actor.key.clone()));
             let made = &mut spans.or_default().made;
             extend(made, (begin, alert.time), self.periods).first
@@ -188,24 +207,22 @@ impl IncidentGrouping {
         self.undecided.insert(place, undecided);
     }
 
-    /// The address whose alerts take in this one: those that take in all, or any. `None` if there
-    /// is none.
-    fn taken_in(&self, alert: &Alert, by_all: bool) -> Option<Actor> {
+    /// The address whose alerts take in this one: those that take in all, or also those that take
+    /// in only lower ones. `None` if there is none.
+    fn taken_in(&self, alert: &Alert, as_lower: bool) -> Option<Actor> {
         if alert.actor.kind != ActorKind::Principal {
             return None;
         }
-        let begin = self.begin(alert);
+        let (begin, end) = (self.periods.begin(alert), alert.time);
         // Addresses before their networks.
-        let mut known = alert.origin.places();
-        known.find_map(|place| {
-            let known = self.addresses.get(place)?;
-            let mut windows = known.windows.iter();
-            let is_counted = windows.any(|window| {
-                let is_in = window.start < alert.time && begin <= window.end;
-                is_in && (window.takes_all || !by_all)
-            });
-            is_counted.then(|| known.actor.clone())
-        })
+        let mut known = alert
+            .origin
+            .places()
+            .filter_map(|place| self.addresses.get(place));
+        let taking = known.find(|known| {
+            known.taking_all.touch(begin, end) || (as_lower && known.taking_lower.touch(begin, end))
+        });
+        taking.map(|known| known.actor.clone())
     }
 
     /// Adds an alert to its incident.
@@ -216,15 +233,15 @@ impl IncidentGrouping {
             makes,
             otherwise,
         } = undecided;
-        let begin = self.begin(&alert);
-        let own = self.spans.get(&(actor.kind, actor.key.clone()));
-        let own = own.and_then(|own| nearest(&own.made, (begin, alert.time), self.periods));
-        if let Some(address) = otherwise.filter(|_| own.is_none()) {
-            actor = address;
+        let lasts = (self.periods.begin(&alert), alert.time);
+        if let Some(address) = otherwise {
+            let own = self.spans.get(&(actor.kind, actor.key.clone()));
+            let own = own.and_then(|own| nearest(&own.made, lasts, self.periods));
+            actor = if own.is_some() { actor } else { address };
         }
         let spans = self.spans.entry((actor.kind, actor.key.clone()));
         let ActorSpans { made, rest } = spans.or_default();
-        let joined = makes.or_else(|| nearest(made, (begin, alert.time), self.periods));
+        let joined = makes.or_else(|| nearest(made, lasts, self.periods));
         let first = match joined {
             Some(first) => first,
             // A lower alert has the time that it is shown with.
@@ -555,7 +572,9 @@ mod tests {
             for incident in &whole.incidents {
                 let listed = &members(&whole)[&incident.id];
                 prop_assert_eq!(&incident.alert_ids, listed);
-                let of_file = Incident::of_file(&incident.id, &whole.alerts);
+                let own = whole.alerts.iter();
+                let own = own.filter(|a| a.incident.as_ref() == Some(&incident.id));
+                let of_file = Incident::of_file(&incident.id, own.collect());
                 prop_assert_eq!(of_file.map(|known| known.alert_ids), Some(listed.clone()));
             }
         }

@@ -1,6 +1,6 @@
 //! What is explained: one alert, or one incident with its alerts, found by the beginning of its id.
 
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use secretrail_engine::{
     alert::{Alert, IncidentId},
@@ -25,10 +25,15 @@ pub(super) struct ExplainedSubject<'a> {
 
 /// The incidents that alerts of a file name.
 pub(super) fn incidents_of(alerts: &[Alert]) -> Vec<Incident> {
-    let ids: BTreeSet<&IncidentId> = alerts.iter().filter_map(|a| a.incident.as_ref()).collect();
-    let incidents = ids.into_iter();
+    let mut members: BTreeMap<&IncidentId, Vec<&Alert>> = BTreeMap::new();
+    for alert in alerts {
+        if let Some(id) = &alert.incident {
+            members.entry(id).or_default().push(alert);
+        }
+    }
+    let incidents = members.into_iter();
     incidents
-        .filter_map(|id| Incident::of_file(id, alerts))
+        .filter_map(|(id, own)| Incident::of_file(id, own))
         .collect()
 }
 
