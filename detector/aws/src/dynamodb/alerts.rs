@@ -224,8 +224,8 @@ struct AlertStanding {
     withdrawn: bool,
 }
 
-/// Stored in an item, to recognise alerts that one call created.
-fn attempt() -> String {
+/// Stored in an item, to recognise what one call wrote: a response may be lost.
+pub(super) fn attempt() -> String {
     format!("{:032x}", fastrand::u128(..))
 }
 

@@ -17,7 +17,7 @@ use secretrail_engine::{
 };
 
 use super::{
-    alerts::{cancellation_reasons, failed, is_refused},
+    alerts::{attempt, cancellation_reasons, failed, is_refused},
     item::{Attributes, CONTENT, ItemKey, SK, bytes_of, number, number_of, text, text_of},
     keys,
     table::{ConditionalPut, DynamoTable, PutResult},
@@ -245,7 +245,7 @@ impl StoredOutbox {
     }
 
     pub(super) async fn change(&self, state: &DestinationState) -> Result<bool, StateError> {
-        let writer = format!("{:032x}", fastrand::u128(..));
+        let writer = attempt();
         let is_new = state.version == 0;
         let put = ConditionalPut {
             item: self.state_item(state, &writer),

@@ -155,12 +155,12 @@ impl Delivery<'_> {
             // It is in the settings again.
             self.change(topic, |state| state.removed = None).await?;
         }
-        let waits = self.store.oldest_note(&topic.id).await?.is_some();
-        if waits && self.reserve(topic).await? {
+        let mut oldest = self.store.oldest_note(&topic.id).await?;
+        if oldest.is_some() && self.reserve(topic).await? {
             report = self.drain_reserved(topic, until).await?;
             report = self.conclude(topic, state, report, true).await?;
+            oldest = self.store.oldest_note(&topic.id).await?;
         }
-        let oldest = self.store.oldest_note(&topic.id).await?;
         let age = oldest.map_or(0, |created| self.now().0.saturating_sub(created.0).max(0));
         Ok((report, age))
     }

@@ -1,10 +1,8 @@
 //! Which alerts are published in which message.
 
-use std::cmp::Reverse;
-
 use secretrail_aws::sns::Publication;
 use secretrail_engine::{
-    alert::alert_digest::{AlertDigest, MOST_ALERTS},
+    alert::alert_digest::{AlertDigest, MOST_ALERTS, rank},
     outbox::WaitingAlert,
 };
 
@@ -45,10 +43,7 @@ pub(super) fn within(waiting: &[WaitingAlert], messages: usize) -> Vec<PlannedMe
     let digests = enough.next().unwrap_or(messages);
     let mut alerts: Vec<&WaitingAlert> = waiting.iter().collect();
     // Stable: of a level, those that have waited longest come first.
-    alerts.sort_by_key(|waiting| {
-        let alert = &waiting.alert;
-        (alert.withdrawn, Reverse(alert.rule.level))
-    });
+    alerts.sort_by_key(|waiting| rank(&waiting.alert));
     let together = alerts.split_off(messages - digests);
     let mut planned: Vec<PlannedMessage<'_>> = alerts
         .into_iter()
