@@ -87,9 +87,9 @@ impl Actor {
 /// The principal of all evidence; where some prepared what another did, the one that accessed the
 /// secrets.
 fn principal(evidence: &[Evidence]) -> Option<Actor> {
-    let all = || evidence.iter().map(|e| &*e.head);
     let accessing = evidence.iter().filter(|e| e.access.is_some());
-    one_principal(all()).or_else(|| one_principal(accessing.map(|e| &*e.head)))
+    one_principal(evidence.iter().map(|e| &*e.head))
+        .or_else(|| one_principal(accessing.map(|e| &*e.head)))
 }
 
 fn one_principal<'e>(heads: impl Iterator<Item = &'e EventHeader> + Clone) -> Option<Actor> {

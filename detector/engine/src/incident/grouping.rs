@@ -261,17 +261,15 @@ impl IncidentGrouping {
     fn ended(&mut self, until: EventTime) -> Vec<Incident> {
         // A lower alert that begins within the gap after the last one is decided when the gap
         // after its own end is known.
-        let gaps = 2 * self.periods.gap_secs;
-        let reach_secs = self.periods.reach_secs;
-        let is_over = |last: EventTime| last.plus(gaps).plus(reach_secs) < until;
+        let before = until.plus(-2 * self.periods.gap_secs - self.periods.reach_secs);
         self.spans.retain(|_, spans| {
-            spans.made.retain(|span| !is_over(span.last));
-            spans.rest.retain(|span| !is_over(span.last));
+            spans.made.retain(|span| span.last >= before);
+            spans.rest.retain(|span| span.last >= before);
             !spans.made.is_empty() || !spans.rest.is_empty()
         });
         let over = self
             .growing
-            .extract_if(|_, growing| is_over(growing.incident.last));
+            .extract_if(|_, growing| growing.incident.last < before);
         let mut ended: Vec<Incident> = over.map(|(_, growing)| growing.incident).collect();
         ended.sort_by(|a, b| (a.first, &a.id).cmp(&(b.first, &b.id)));
         ended

@@ -274,8 +274,10 @@ fn console(partition: &str) -> Option<&'static str> {
 
 /// Whether a shell and a console take a name for nothing but a name.
 fn is_plain(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+=,.@_/:-".contains(&byte);
-    !name.is_empty() && !name.starts_with('-') && name.bytes().all(is_plain)
+    let mut bytes = name.bytes();
+    !name.is_empty()
+        && !name.starts_with('-')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"+=,.@_/:-".contains(&byte))
 }
 
 #[cfg(test)]
@@ -292,6 +294,18 @@ mod tests {
         incident.level = LEAST;
         change(&mut incident);
         incident
+    }
+
+    fn session(role: &str, name: &str) -> SharedStr {
+        format!("arn:aws:sts::111122223333:assumed-role/{role}/{name}").into()
+    }
+
+    fn secret(region: &str) -> SharedStr {
+        format!("arn:aws:secretsmanager:{region}:111122223333:secret:a-AbCdEf").into()
+    }
+
+    fn asked_for_one(incident: &mut Incident) {
+        incident.secrets.first = vec![secret("eu-west-1")];
     }
 
     fn text(incident: &Incident) -> String {
@@ -349,9 +363,8 @@ mod tests {
         assert!(commands.contains("--user-name jo --access-key-id AKIA2 --status Inactive"));
         assert!(!commands.contains("ASIA1 --status"), "{commands}");
         let role = incident("arn:aws:iam::111122223333:role/app", |incident| {
-            let session = |name: &str| format!("arn:aws:sts::111122223333:assumed-role/app/{name}");
             incident.sessions.first = ["i-0abc0abc0abc0abc0", "i-am-no-instance"]
-                .map(|name| session(name).into())
+                .map(|name| session("app", name))
                 .to_vec();
         });
         let commands = text(&role);
@@ -389,9 +402,6 @@ mod tests {
     #[test]
     fn a_replica_is_rotated_at_its_primary_and_parameters_without_path_have_no_command() {
         let both = incident("arn:aws:iam::111122223333:user/jo", |incident| {
-            let secret = |region: &str| {
-                format!("arn:aws:secretsmanager:{region}:111122223333:secret:a-AbCdEf").into()
-            };
             incident.revealed.first = vec![
                 secret("eu-west-1"),
                 secret("sa-east-1"),
@@ -414,18 +424,14 @@ mod tests {
     #[test]
     fn low_incidents_stop_nobody_and_foreign_callers_are_shut_out() {
         let user = "arn:aws:iam::999988887777:user/jo";
-        let read = |incident: &mut Incident| {
-            let secret = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:a-AbCdEf";
-            incident.secrets.first = vec![secret.into()];
-        };
-        let foreign = text(&incident(user, read));
+        let foreign = text(&incident(user, asked_for_one));
         assert!(
             foreign.starts_with("Take account 999988887777 out of"),
             "{foreign}"
         );
         assert!(!foreign.contains("update-access-key"), "{foreign}");
         let low = incident(user, |incident| {
-            read(incident);
+            asked_for_one(incident);
             incident.level = crate::rule_meta::RuleLevel::Low;
         });
         assert_eq!(text(&low), "");
@@ -434,8 +440,7 @@ mod tests {
     #[test]
     fn behind_an_address_every_role_is_stopped() {
         let mut address = incident("arn:aws:iam::111122223333:role/x", |incident| {
-            let session = |role: &str| format!("arn:aws:sts::111122223333:assumed-role/{role}/s");
-            incident.sessions.first = ["a", "b", "a"].map(|role| session(role).into()).to_vec();
+            incident.sessions.first = ["a", "b", "a"].map(|role| session(role, "s")).to_vec();
         });
         address.actor.kind = ActorKind::Address;
         let text = text(&address);
