@@ -11,7 +11,7 @@ use secretrail_engine::{
     evidence::Evidence,
     fact::{Fact, RuleRange, WindowKey, WindowRange},
     ids::SharedStr,
-    outbox::OutboxNote,
+    outbox::{NoteTopic, OutboxNote},
     pending_event::{CorrelationRange, PendingEvent},
     rule::RuleSet,
     rule_meta::RuleLevel,
@@ -192,7 +192,10 @@ pub async fn take<S: OutboxStore>(store: &S, step: &Step) -> String {
         Step::Publish(alerts) => {
             let ids: Vec<_> = alerts.iter().map(|number| alert(*number).id).collect();
             let mut notes = waiting(store, 5_000).await;
-            notes.retain(|note| ids.contains(&note.alert));
+            notes.retain(|note| match &note.topic {
+                NoteTopic::Alert(id) => ids.contains(id),
+                NoteTopic::Incident(_) => false,
+            });
             store.remove_notes(&notes).await.unwrap();
         }
     }

@@ -12,7 +12,13 @@
 //! | coverage | `coverage#` account `#` region | hour |
 //! | sightings (`seen.*`) | `seen#` digest of the key | `-` |
 //! | alert | `alert#` id | `-` |
+//! | alert of an actor | `alerts-of#` digest of the actor | time `#` id |
+//! | principals from a place | `principals-from#` digest of the place | hour `#` digest |
+//! | incident that was announced | `incident#` id | `-` |
+//! | reference to an incident of an actor | `incidents-of#` digest of the actor | beginning `#` id |
+//! | reference to an incident | `incidents` | beginning `#` id |
 //! | outbox note: alert for a destination | `outbox#` destination | due time `#` id |
+//! | outbox note: incident for a destination | `outbox#` destination | due time `#incident#` id |
 //! | outbox note of earlier versions, for all destinations | `outbox` | id |
 //! | state of a destination (permanent, unless it was removed) | `destinations` | destination |
 //! | note: alert to be confirmed or withdrawn | `provisional` | id |
@@ -22,14 +28,15 @@
 //!
 //! Content with several concurrent writers is only ever added: the digest of the content is part of
 //! the key, so that writing it again changes nothing and no writer overwrites another. Alerts
-//! (created once), sightings (merged) and destinations (changed) are written conditionally. Every
-//! read is strongly consistent.
+//! (created once), sightings (merged), destinations and incidents (changed) are written
+//! conditionally. Every read is strongly consistent.
 //!
 //! A *digest* is that of the content, unless stated otherwise. A *segment* is ten minutes of event
 //! time. A *slot* is [`Fact::slot`], the position of a rule in its window.
 
 mod alerts;
 mod coverage;
+mod incidents;
 mod item;
 mod kept;
 mod keys;
@@ -45,21 +52,23 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use aws_sdk_dynamodb::Client;
 use secretrail_engine::{
+    actor::Actor,
     alert::{Alert, AlertId},
     coverage::CoverageMark,
     fact::{Fact, RuleRange, WindowKey, WindowRange},
     ids::SharedStr,
-    outbox::{Destination, DestinationState, OutboxNote, WaitingAlert},
+    incident::announced::AnnouncedIncident,
+    outbox::{Destination, DestinationState, OutboxNote, WaitingMessage},
     pending_event::{CorrelationRange, PendingEvent},
     seen::{LookbackPeriods, SeenTimes, Sighting},
-    state::{DueEvents, OutboxStore, SetAside, StateError, StateStore},
+    state::{ActorRange, DueEvents, IncidentStore, OutboxStore, SetAside, StateError, StateStore},
     time::EventTime,
 };
 
 use self::{
-    alerts::StoredAlerts, coverage::StoredCoverage, ledger::ObjectLedger, outbox::StoredOutbox,
-    pending_events::StoredPendingEvents, seen::StoredSeenTimes, table::DynamoTable,
-    windows::StoredWindows,
+    alerts::StoredAlerts, coverage::StoredCoverage, incidents::StoredIncidents,
+    ledger::ObjectLedger, outbox::StoredOutbox, pending_events::StoredPendingEvents,
+    seen::StoredSeenTimes, table::DynamoTable, windows::StoredWindows,
 };
 pub use self::{
     ledger::{ObjectEntry, ObjectKey, ObjectState},
@@ -104,6 +113,7 @@ pub struct DynamoStore {
     seen: StoredSeenTimes,
     alerts: StoredAlerts,
     outbox: Arc<StoredOutbox>,
+    incidents: StoredIncidents,
     ledger: ObjectLedger,
 }
 
@@ -128,6 +138,7 @@ impl DynamoStore {
             coverage: StoredCoverage::new(table.clone(), retention.ends_secs),
             seen: StoredSeenTimes::new(table.clone(), retention.seen_secs),
             alerts: StoredAlerts::new(table.clone(), kept, outbox.clone()),
+            incidents: StoredIncidents::new(table.clone(), kept, outbox.clone()),
             outbox,
             ledger: ObjectLedger::new(table.clone(), kept),
             table,
@@ -333,7 +344,7 @@ impl OutboxStore for DynamoStore {
         destination: &str,
         due_before: EventTime,
         most: usize,
-    ) -> Result<Vec<WaitingAlert>, StateError> {
+    ) -> Result<Vec<WaitingMessage>, StateError> {
         self.outbox.waiting(destination, due_before, most).await
     }
 
@@ -359,5 +370,26 @@ impl OutboxStore for DynamoStore {
 
     async fn change_destination(&self, state: &DestinationState) -> Result<bool, StateError> {
         self.outbox.change(state).await
+    }
+}
+
+impl IncidentStore for DynamoStore {
+    async fn alerts_about(&self, ranges: &[ActorRange]) -> Result<Vec<Vec<Alert>>, StateError> {
+        self.incidents.alerts(ranges).await
+    }
+
+    async fn principals_from(&self, ranges: &[ActorRange]) -> Result<Vec<Vec<Actor>>, StateError> {
+        self.incidents.principals_from(ranges).await
+    }
+
+    async fn announced(
+        &self,
+        ranges: &[ActorRange],
+    ) -> Result<Vec<Vec<AnnouncedIncident>>, StateError> {
+        self.incidents.announced(ranges).await
+    }
+
+    async fn announce(&self, incident: &AnnouncedIncident) -> Result<bool, StateError> {
+        self.incidents.announce(incident).await
     }
 }

@@ -1,4 +1,4 @@
-//! Publishes alerts to SNS topics: in the format of each topic, in batches, with a result for each
+//! Publishes alerts and incidents to SNS topics: in the format of each topic, in batches, with a result for each
 //! entry.
 //!
 //! Limits: 256 KiB for a message with its attributes, and for a batch, which has ten messages at
@@ -16,7 +16,8 @@ use aws_sdk_sns::{
 use secretrail_engine::{
     alert::{Alert, alert_digest::AlertDigest},
     ids::SharedStr,
-    outbox::Destination,
+    incident::message::IncidentMessage,
+    outbox::{DeliveredKinds, Destination},
     rule_meta::RuleLevel,
 };
 
@@ -30,7 +31,7 @@ use crate::retry::{FailedCall, RetryPolicy};
 /// How long a batch is tried before the topic counts as failing.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A topic, and which alerts are published to it in which format.
+/// A topic, and which alerts and incidents are published to it in which format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicDestination {
     /// Identity in the outbox: the ARN; of a topic that is listed several times, all but the first
@@ -38,8 +39,10 @@ pub struct TopicDestination {
     pub id: SharedStr,
     /// ARN of the topic; that of a FIFO topic ends in `.fifo`.
     pub topic_arn: String,
-    /// Alerts below this level are not published to the topic.
+    /// Alerts and incidents below this level are not published to the topic.
     pub min_level: RuleLevel,
+    /// What is published to the topic.
+    pub kinds: DeliveredKinds,
     /// Format of the messages.
     pub format: MessageFormat,
     /// Most messages in a minute; `None` for no limit.
@@ -53,6 +56,7 @@ impl TopicDestination {
         Destination {
             id: self.id.clone(),
             min_level: self.min_level,
+            kinds: self.kinds,
         }
     }
 }
@@ -62,7 +66,9 @@ impl TopicDestination {
 pub enum Publication<'a> {
     /// An alert.
     Alert(&'a Alert),
-    /// Many alerts.
+    /// An incident.
+    Incident(&'a IncidentMessage),
+    /// Many of them.
     Digest(AlertDigest<'a>),
 }
 

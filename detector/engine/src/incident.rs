@@ -9,8 +9,12 @@
 //! the alerts of principals that come from that address in their window. The set of incidents,
 //! their ids and their members depend on the set of alerts alone ([`grouping`]).
 
+pub mod announced;
+pub mod chat;
+pub mod finding;
 pub mod grouping;
 pub mod json_v1;
+pub mod message;
 mod response;
 pub mod story;
 
@@ -45,7 +49,7 @@ pub struct IncidentPeriods {
 
 impl IncidentPeriods {
     /// Time of the first event of an alert, at most its reach ago.
-    fn begin(self, alert: &Alert) -> EventTime {
+    pub(crate) fn begin(self, alert: &Alert) -> EventTime {
         let first = alert.events.first().map_or(alert.time, |event| event.time);
         self.within_reach(alert, first)
     }
@@ -136,6 +140,29 @@ pub fn incident_id(actor: &Actor, first: EventTime) -> IncidentId {
 }
 
 impl Incident {
+    /// An incident without alerts.
+    fn empty(actor: Actor, first: EventTime) -> Self {
+        Self {
+            id: incident_id(&actor, first),
+            actor,
+            level: RuleLevel::Informational,
+            score: 0,
+            first,
+            last: first,
+            rules: Vec::new(),
+            rules_total: 0,
+            secrets: Listed::default(),
+            revealed: Listed::default(),
+            sources: Listed::default(),
+            regions: Listed::default(),
+            sessions: Listed::default(),
+            access_keys: Listed::default(),
+            clients: Listed::default(),
+            alert_ids: Vec::new(),
+            alerts_total: 0,
+        }
+    }
+
     /// Whether more alerts may still join it at a time, if none comes late.
     #[must_use]
     pub fn is_active(&self, now: EventTime, periods: IncidentPeriods) -> bool {
@@ -204,25 +231,7 @@ impl GrowingIncident {
     /// An incident without alerts, of an actor, that begins at a time.
     fn new(actor: Actor, first: EventTime) -> Self {
         Self {
-            incident: Incident {
-                id: incident_id(&actor, first),
-                actor,
-                level: RuleLevel::Informational,
-                score: 0,
-                first,
-                last: first,
-                rules: Vec::new(),
-                rules_total: 0,
-                secrets: Listed::default(),
-                revealed: Listed::default(),
-                sources: Listed::default(),
-                regions: Listed::default(),
-                sessions: Listed::default(),
-                access_keys: Listed::default(),
-                clients: Listed::default(),
-                alert_ids: Vec::new(),
-                alerts_total: 0,
-            },
+            incident: Incident::empty(actor, first),
             met: MetValues::default(),
         }
     }

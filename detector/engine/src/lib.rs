@@ -73,6 +73,9 @@ pub mod selection;
 
 pub mod state;
 
+// Incidents of alerts that are stored.
+pub mod regroup;
+
 // Rules, and the modules that evaluate them.
 pub mod rule;
 pub mod scan;

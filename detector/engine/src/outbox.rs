@@ -1,15 +1,20 @@
-//! The outbox: which alerts are still to be published to which destination, and how each
-//! destination does: whether it fails, what it was sent in the last minute, and who is publishing
-//! to it.
+//! The outbox: which alerts and incidents are still to be published to which destination, and how
+//! each destination does: whether it fails, what it was sent in the last minute, and who is
+//! publishing to it.
 //!
 //! Pure: a store keeps what is described here, and the front end acts on it.
 
 use crate::{
-    alert::{Alert, AlertId},
+    alert::{Alert, AlertId, IncidentId},
     ids::SharedStr,
+    incident::announced::AnnouncedIncident,
     rule_meta::RuleLevel,
     time::EventTime,
 };
+
+/// Id of the destination whose notes say which alerts are still to be grouped into incidents.
+/// Nothing is published to it.
+pub const GROUPING: &str = "incidents";
 
 /// Each wait after a failure is twice as long as the one before, and at most `2^DOUBLINGS` times as
 /// long as the first: about an hour when the first is a minute.
@@ -18,54 +23,108 @@ const DOUBLINGS: u32 = 6;
 /// Length in seconds of the span in which the messages to a destination are counted.
 const RATE_SECS: i64 = 60;
 
-/// Where alerts are published to, as a store knows it.
+/// What is published to a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveredKinds {
+    /// Alerts.
+    Alerts,
+    /// Incidents.
+    Incidents,
+    /// Alerts and incidents.
+    Both,
+}
+
+impl DeliveredKinds {
+    /// Every value.
+    pub const ALL: [Self; 3] = [Self::Alerts, Self::Incidents, Self::Both];
+
+    /// The name in settings.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Alerts => "alerts",
+            Self::Incidents => "incidents",
+            Self::Both => "both",
+        }
+    }
+}
+
+/// Where alerts and incidents are published to, as a store knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
     /// Identity: stays the same when the other settings of the destination change.
     pub id: SharedStr,
-    /// Alerts below this level are not published to it.
+    /// Alerts and incidents below this level are not published to it.
     pub min_level: RuleLevel,
+    /// What is published to it.
+    pub kinds: DeliveredKinds,
 }
 
 impl Destination {
+    /// The destination of alerts that are still to be grouped into incidents.
+    #[must_use]
+    pub fn grouping() -> Self {
+        Self {
+            id: GROUPING.into(),
+            min_level: RuleLevel::Informational,
+            kinds: DeliveredKinds::Alerts,
+        }
+    }
+
     /// Whether an alert is published to it.
     #[must_use]
     pub fn takes(&self, alert: &Alert) -> bool {
-        alert.rule.level >= self.min_level
+        self.kinds != DeliveredKinds::Incidents && alert.rule.level >= self.min_level
+    }
+
+    /// Whether an incident is published to it.
+    #[must_use]
+    pub fn takes_incident(&self, incident: &AnnouncedIncident) -> bool {
+        let takes = self.kinds != DeliveredKinds::Alerts && incident.highest >= self.min_level;
+        takes && incident.is_published()
     }
 }
 
-/// A note in the outbox: an alert is to be published to a destination.
+/// What a note is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NoteTopic {
+    /// An alert.
+    Alert(AlertId),
+    /// An incident.
+    Incident(IncidentId),
+}
+
+/// A note in the outbox: an alert or incident is to be published to a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxNote {
     /// Id of the destination.
     pub destination: SharedStr,
-    /// The alert.
-    pub alert: AlertId,
-    /// When the alert was created or withdrawn. When that has happened again since, another note
-    /// says so, and this one means nothing.
+    /// What is to be published.
+    pub topic: NoteTopic,
+    /// When the alert was created or withdrawn; of an incident, [`AnnouncedIncident::due`]. When
+    /// that has changed since, another note says so, and this one means nothing.
     pub created: EventTime,
     /// From when on it is to be published.
     pub due: EventTime,
-    /// How often this alert was refused, although the destination accepted others.
+    /// How often it was refused, although the destination accepted others.
     pub refusals: u32,
 }
 
 impl OutboxNote {
-    /// The note that is written with an alert.
+    /// The note that is written with an alert or incident.
     #[must_use]
-    pub fn new(destination: SharedStr, alert: AlertId, created: EventTime) -> Self {
+    pub fn new(destination: SharedStr, topic: NoteTopic, created: EventTime) -> Self {
         Self {
             destination,
-            alert,
+            topic,
             created,
             due: created,
             refusals: 0,
         }
     }
 
-    /// The note that replaces it when the alert was refused: it is due later, so that it is not in
-    /// the way of others. `first_secs` is the wait after the first refusal.
+    /// The note that replaces it when it was refused: it is due later, so that it is not in the
+    /// way of others. `first_secs` is the wait after the first refusal.
     #[must_use]
     pub fn put_off(&self, now: EventTime, first_secs: i64) -> Self {
         Self {
@@ -76,13 +135,33 @@ impl OutboxNote {
     }
 }
 
-/// An alert that is to be published to a destination.
+/// An alert or incident that is to be published to a destination.
 #[derive(Debug, Clone, PartialEq)]
-pub struct WaitingAlert {
+pub struct WaitingMessage {
     /// Its note.
     pub note: OutboxNote,
-    /// The alert as it is now.
-    pub alert: Alert,
+    /// What is to be published, as it is now.
+    pub content: WaitingContent,
+}
+
+/// What is to be published.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WaitingContent {
+    /// An alert.
+    Alert(Box<Alert>),
+    /// An incident: what stores keep of it.
+    Incident(Box<AnnouncedIncident>),
+}
+
+impl WaitingMessage {
+    /// The alert; `None` when it is about an incident.
+    #[must_use]
+    pub fn alert(&self) -> Option<&Alert> {
+        match &self.content {
+            WaitingContent::Alert(alert) => Some(alert),
+            WaitingContent::Incident(_) => None,
+        }
+    }
 }
 
 /// How a destination does. Changed by comparing versions ([`crate::state::StateStore`]), so that
@@ -219,7 +298,8 @@ mod tests {
 
     #[test]
     fn a_refused_alert_is_due_later_each_time() {
-        let first = OutboxNote::new("d".into(), AlertId("a".into()), EventTime(5));
+        let topic = NoteTopic::Alert(AlertId("a".into()));
+        let first = OutboxNote::new("d".into(), topic, EventTime(5));
         assert_eq!(first.due, EventTime(5));
         let second = first.put_off(EventTime(100), 60);
         let third = second.put_off(EventTime(200), 60);

@@ -12,11 +12,13 @@ pub mod memory;
 use std::{collections::BTreeSet, future::Future, sync::Arc};
 
 use crate::{
+    actor::{Actor, ActorKind},
     alert::{Alert, AlertId},
     coverage::CoverageMark,
     fact::{Fact, RuleRange, WindowKey, WindowRange},
     ids::SharedStr,
-    outbox::{DestinationState, OutboxNote, WaitingAlert},
+    incident::announced::AnnouncedIncident,
+    outbox::{DestinationState, OutboxNote, WaitingMessage},
     pending_event::{CorrelationRange, PendingEvent},
     seen::{LookbackPeriods, SeenTimes, Sighting},
     time::EventTime,
@@ -206,17 +208,18 @@ pub trait StateStore: Sync {
     ) -> impl Future<Output = Result<Vec<Alert>, StateError>> + Send;
 }
 
-/// What a front end needs that publishes alerts. Such a store is made with its destinations: an
-/// alert is created, or withdrawn, together with a note for each of them that takes it.
+/// What a front end needs that publishes alerts and incidents. Such a store is made with its
+/// destinations: an alert is created, or withdrawn, together with a note for each of them that
+/// takes it.
 pub trait OutboxStore: StateStore {
-    /// Alerts to be published to a destination whose notes are due before a time, the longest due
+    /// What is to be published to a destination, whose notes are due before a time, the longest due
     /// first. A store may return only some of them, about `most`; none only when there are none.
     fn outbox(
         &self,
         destination: &str,
         due_before: EventTime,
         most: usize,
-    ) -> impl Future<Output = Result<Vec<WaitingAlert>, StateError>> + Send;
+    ) -> impl Future<Output = Result<Vec<WaitingMessage>, StateError>> + Send;
 
     /// When the oldest of the notes of a destination was created, due or not; `None` without notes.
     /// A store may look at the first hundred only.
@@ -231,7 +234,7 @@ pub trait OutboxStore: StateStore {
         notes: &[OutboxNote],
     ) -> impl Future<Output = Result<(), StateError>> + Send;
 
-    /// Replaces notes, each by one of the same alert and destination. A note that is not there is
+    /// Replaces notes, each by one of the same topic and destination. A note that is not there is
     /// ignored.
     fn replace_notes(
         &self,
@@ -255,5 +258,51 @@ pub trait OutboxStore: StateStore {
     fn change_destination(
         &self,
         state: &DestinationState,
+    ) -> impl Future<Output = Result<bool, StateError>> + Send;
+}
+
+/// Identity of an actor: its kind and key.
+pub type ActorKey = (ActorKind, SharedStr);
+
+/// A time span of what is known of an actor, both ends inclusive.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ActorRange {
+    /// The actor.
+    pub actor: ActorKey,
+    /// The first time.
+    pub from: EventTime,
+    /// The last time.
+    pub to: EventTime,
+}
+
+/// What incidents are made from. Alerts are found by their actors from when they are created until
+/// they are withdrawn.
+pub trait IncidentStore: OutboxStore {
+    /// For each range, the alerts about the actor whose time is in it, in any order. They may lack
+    /// their accesses, and all events but the first.
+    fn alerts_about(
+        &self,
+        ranges: &[ActorRange],
+    ) -> impl Future<Output = Result<Vec<Vec<Alert>>, StateError>> + Send;
+
+    /// For each range, whose actor is an address, a network or a VPC endpoint, the principals whose
+    /// alerts come from there and have a time in it: possibly too many, never too few.
+    fn principals_from(
+        &self,
+        ranges: &[ActorRange],
+    ) -> impl Future<Output = Result<Vec<Vec<Actor>>, StateError>> + Send;
+
+    /// For each range, the incidents of the actor that were announced and begin in it.
+    fn announced(
+        &self,
+        ranges: &[ActorRange],
+    ) -> impl Future<Output = Result<Vec<Vec<AnnouncedIncident>>, StateError>> + Send;
+
+    /// Writes an incident, unless another writer has changed it since it was read, with notes for
+    /// the destinations that take it; returns whether it was written. The store counts the version
+    /// up.
+    fn announce(
+        &self,
+        incident: &AnnouncedIncident,
     ) -> impl Future<Output = Result<bool, StateError>> + Send;
 }

@@ -11,7 +11,7 @@ use secretrail_aws::{
 };
 use secretrail_engine::{
     limits::{ALLOWED_LATENESS_SECS, SEEN_LOOKBACK_SECS, SEEN_WARM_UP_SECS},
-    outbox::Destination,
+    outbox::{DeliveredKinds, Destination},
     rule::RuleSet,
     rule_meta::{RuleLevel, timespan_secs},
     seen::LookbackPeriods,
@@ -148,7 +148,8 @@ impl FunctionConfig {
     #[must_use]
     pub fn outbox(&self) -> Vec<Destination> {
         let topics = self.destinations.iter();
-        topics.map(TopicDestination::destination).collect()
+        let topics = topics.map(TopicDestination::destination);
+        topics.chain([Destination::grouping()]).collect()
     }
 
     /// How long state is kept.
@@ -351,7 +352,7 @@ fn number(topics: &mut [TopicDestination]) {
     }
 }
 
-/// Parses `arn:…[?format=…][&min-level=…][&max-per-minute=…]`.
+/// Parses `arn:…[?format=…][&deliver=…][&min-level=…][&max-per-minute=…]`.
 fn destination(text: &str) -> Result<TopicDestination, TopicFault> {
     let (arn, options) = text.split_once('?').unwrap_or((text, ""));
     // The partition differs in China and GovCloud. A subscription's ARN has a seventh part.
@@ -365,13 +366,28 @@ fn destination(text: &str) -> Result<TopicDestination, TopicFault> {
         id: arn.into(),
         topic_arn: arn.to_owned(),
         min_level: RuleLevel::Informational,
+        kinds: DeliveredKinds::Both,
         format: MessageFormat::Standard,
         max_per_minute: None,
     };
-    for option in options.split('&').filter(|option| !option.is_empty()) {
+    let options = options.split('&').filter(|option| !option.is_empty());
+    // Whatever their order: what is delivered depends on the format, unless it is given.
+    let (formats, others): (Vec<&str>, Vec<&str>) =
+        options.partition(|option| option.starts_with("format="));
+    for option in formats.into_iter().chain(others) {
         set(&mut destination, option)?;
     }
     Ok(destination)
+}
+
+/// What a topic gets if that is not said: people read incidents, machines read alerts, and of the
+/// standard format each subscription may take either, by a filter on `schema`.
+fn usual_kinds(format: MessageFormat) -> DeliveredKinds {
+    match format {
+        MessageFormat::Standard => DeliveredKinds::Both,
+        MessageFormat::Chat => DeliveredKinds::Incidents,
+        MessageFormat::Ocsf => DeliveredKinds::Alerts,
+    }
 }
 
 fn set(destination: &mut TopicDestination, option: &str) -> Result<(), TopicFault> {
@@ -381,6 +397,13 @@ fn set(destination: &mut TopicDestination, option: &str) -> Result<(), TopicFaul
                 .into_iter()
                 .find(|format| format.as_str() == name)
                 .ok_or_else(|| TopicFault::Format(name.to_owned()))?;
+            destination.kinds = usual_kinds(destination.format);
+        }
+        Some(("deliver", name)) => {
+            destination.kinds = DeliveredKinds::ALL
+                .into_iter()
+                .find(|kinds| kinds.as_str() == name)
+                .ok_or_else(|| TopicFault::Kinds(name.to_owned()))?;
         }
         Some(("min-level", level)) => {
             destination.min_level =
@@ -414,6 +437,7 @@ mod tests {
     fn every_error_is_reported_at_once() {
         let topics = "arn:aws:sns:eu-west-1:111122223333:a?format=xml my-topic \
             arn:aws:sns:eu-west-1:111122223333:b?level=high \
+            arn:aws:sns:eu-west-1:111122223333:d?deliver=mail \
             arn:aws:sns:eu-west-1:111122223333:c?max-per-minute=0";
         let faults = read(&[
             (TOPICS, topics),
@@ -427,12 +451,13 @@ mod tests {
         .unwrap_err()
         .to_string();
         for part in [
-            "errors in the settings (11):",
+            "errors in the settings (12):",
             "SECRETRAIL_MODE is `both`",
             "SECRETRAIL_TABLE is not set",
             "`xml` is not a format",
             "`my-topic`; write the ARN",
             "`level=high` is not an option",
+            "`mail` is not delivered; use deliver=alerts",
             "`0` is not a number of messages",
             "`soon`; write a time span",
             "SECRETRAIL_PARALLEL is `0`",
@@ -488,6 +513,19 @@ mod tests {
         let many = vec![arn; MAX_TOPICS + 1].join(" ");
         let fault = read(&[(TABLE, "state"), (TOPICS, &many)]).unwrap_err();
         assert_eq!(fault.0, [SettingFault::TooManyTopics(MAX_TOPICS)]);
+    }
+
+    #[test]
+    fn people_get_incidents_machines_get_alerts_unless_the_topic_says_what() {
+        let kinds = |options: &str| destination(&format!("{TOPIC}{options}")).unwrap().kinds;
+        assert_eq!(kinds(""), DeliveredKinds::Both);
+        assert_eq!(kinds("?format=chat"), DeliveredKinds::Incidents);
+        assert_eq!(kinds("?format=ocsf"), DeliveredKinds::Alerts);
+        assert_eq!(kinds("?deliver=alerts&format=chat"), DeliveredKinds::Alerts);
+        assert_eq!(
+            kinds("?format=ocsf&deliver=incidents"),
+            DeliveredKinds::Incidents
+        );
     }
 
     const TOPIC: &str = "arn:aws:sns:eu-west-1:111122223333:alerts";

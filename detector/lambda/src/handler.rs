@@ -314,7 +314,7 @@ impl FunctionContext {
         metrics.count(&outcome.report);
         let mut alerts = outcome.alerts;
         alerts.extend(outcome.withdrawn);
-        self.delivery().publish_created(&alerts, now, metrics).await;
+        self.delivery().publish_created(alerts, now, metrics).await;
     }
 
     fn delivery(&self) -> Delivery<'_> {

@@ -1,6 +1,6 @@
-//! Alerts: an alert and its outbox notes, one for each destination, are created together, once; a
-//! note is deleted after publication. A provisional alert has another note until it is confirmed or
-//! withdrawn.
+//! Alerts: an alert, its outbox notes, one for each destination, and what incidents need of it are
+//! created together, once; a note is deleted after publication. A provisional alert has another
+//! note until it is confirmed or withdrawn.
 
 mod provisional;
 
@@ -25,6 +25,7 @@ use secretrail_engine::{
 
 use crate::{
     dynamodb::{
+        incidents,
         item::{Attributes, number, text, text_of},
         keys,
         outbox::{CREATED, StoredOutbox},
@@ -57,6 +58,7 @@ struct NewAlert {
     /// Index in the caller's list.
     index: usize,
     item: Attributes,
+    /// Its notes, and what incidents need of it.
     notes: Vec<Attributes>,
     /// When the item may be written.
     condition: &'static str,
@@ -93,20 +95,24 @@ impl StoredAlerts {
             .filter(|(_, alert)| known.get(&alert.id).is_none_or(|known| known.withdrawn))
             .map(|(index, alert)| self.new_alert(index, alert, &attempt, now))
             .collect();
-        self.create_all(alerts.len(), new, &attempt).await
+        self.create_all(&alerts, new, &attempt).await
     }
 
     /// Creates alerts; for each index up to a number, whether its alert was created here.
     async fn create_all(
         &self,
-        alerts: usize,
+        alerts: &[Alert],
         mut new: Vec<NewAlert>,
         attempt: &str,
     ) -> Result<Vec<bool>, StateError> {
-        let mut created = vec![false; alerts];
+        let mut created = vec![false; alerts.len()];
+        let places = new.iter().filter_map(|new| alerts.get(new.index));
+        let places: Vec<&Alert> = places.collect();
         if !new.is_empty() {
             // Before the first note: a sweep finds the notes of the destinations that are known.
             self.outbox.register().await?;
+            // Before the alerts: whoever finds an alert about an address finds what it takes in.
+            incidents::mark_places(&self.table, &places, self.keep_secs).await?;
         }
         while !new.is_empty() {
             let rest = new.split_off(together(&new));
@@ -142,10 +148,12 @@ impl StoredAlerts {
     fn new_alert(&self, index: usize, alert: &Alert, attempt: &str, now: EventTime) -> NewAlert {
         let mut item = self.item(alert, now);
         item.extend([(ATTEMPT.to_owned(), text(attempt))]);
+        let mut notes = self.outbox.notes(alert, now);
+        notes.push(self.short(alert));
         NewAlert {
             index,
             item,
-            notes: self.outbox.notes(alert, now),
+            notes,
             condition: IS_NEW_OR_WITHDRAWN,
         }
     }
@@ -155,6 +163,14 @@ impl StoredAlerts {
         let mut item = keys::alert(&alert.id).attributes();
         item.extend(self.table.packed(packed, self.keep_secs));
         item.extend([(CREATED.to_owned(), number(created.0))]);
+        item
+    }
+
+    /// What incidents need of an alert.
+    fn short(&self, alert: &Alert) -> Attributes {
+        let packed = item_v1::pack_short_alert(alert);
+        let mut item = incidents::place_of(alert).attributes();
+        item.extend(self.table.packed(packed, self.keep_secs));
         item
     }
 

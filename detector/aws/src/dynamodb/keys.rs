@@ -2,12 +2,14 @@
 //! a stored format: items under a changed key are not found any more.
 
 use secretrail_engine::{
-    alert::AlertId,
+    actor::ActorKind,
+    alert::{AlertId, IncidentId},
     coverage::CoverageMark,
     digest::digest,
     fact::{RuleRange, WindowKey},
-    outbox::OutboxNote,
+    outbox::{NoteTopic, OutboxNote},
     pending_event::{CorrelationKey, CorrelationRange},
+    state::{ActorKey, ActorRange},
     time::EventTime,
 };
 
@@ -21,6 +23,11 @@ const DUE: &str = "due";
 const OUTBOX: &str = "outbox";
 const DESTINATIONS: &str = "destinations";
 const PROVISIONAL: &str = "provisional";
+const INCIDENT: &str = "incident";
+const INCIDENTS: &str = "incidents";
+const INCIDENTS_OF: &str = "incidents-of";
+const ALERTS_OF: &str = "alerts-of";
+const FROM: &str = "principals-from";
 
 /// Sort key of an item that is alone in its partition.
 const ALONE: &str = "-";
@@ -191,9 +198,17 @@ pub(super) fn alert(id: &AlertId) -> ItemKey {
 pub(super) fn note(note: &OutboxNote) -> ItemKey {
     ItemKey::new(
         outbox_partition(&note.destination),
-        // Padded, as text sorts: those that have been due longest are read first.
-        format!("{:012}#{}", note.due.0.max(0), note.alert.0),
+        // Those that have been due longest are read first.
+        match &note.topic {
+            NoteTopic::Alert(id) => format!("{}#{}", second(note.due), id.0),
+            NoteTopic::Incident(id) => format!("{}#{INCIDENT}#{}", second(note.due), id.0),
+        },
     )
+}
+
+/// A time in a sort key: padded, as text sorts. Times before 1970, from broken clocks, share one.
+fn second(time: EventTime) -> String {
+    format!("{:012}", time.0.clamp(0, 999_999_999_999))
 }
 
 fn outbox_partition(destination: &str) -> String {
@@ -209,14 +224,19 @@ pub(super) fn outbox(destination: &str) -> SortKeyRange {
 pub(super) fn outbox_due(destination: &str, before: EventTime) -> SortKeyRange {
     SortKeyRange {
         // No note has this key, and those that are due at the time sort behind it.
-        to: format!("{:012}", before.0.clamp(0, 999_999_999_999)),
+        to: second(before),
         ..outbox(destination)
     }
 }
 
-/// The alert of a sort key of [`note`]; `None` when it is none.
-pub(super) fn alert_of_note(sort_key: &str) -> Option<&str> {
-    sort_key.split_once('#').map(|(_, alert)| alert)
+/// The topic of a sort key of [`note`]; `None` when it is none.
+pub(super) fn topic_of_note(sort_key: &str) -> Option<NoteTopic> {
+    let (_, topic) = sort_key.split_once('#')?;
+    Some(match topic.split_once('#') {
+        Some((INCIDENT, id)) => NoteTopic::Incident(IncidentId(id.into())),
+        Some(_) => return None,
+        None => NoteTopic::Alert(AlertId(topic.into())),
+    })
 }
 
 /// When the note with a sort key of [`note`] is due; `None` when it is none.
@@ -253,6 +273,75 @@ pub(super) fn provisional(id: &AlertId) -> ItemKey {
 /// All notes of provisional alerts.
 pub(super) fn all_provisional() -> SortKeyRange {
     SortKeyRange::whole(PROVISIONAL)
+}
+
+/// The partition of an actor.
+fn actor_partition(prefix: &str, (kind, key): &ActorKey) -> String {
+    format!("{prefix}#{}", digest(&[kind.as_str(), key]))
+}
+
+fn times_of(prefix: &str, range: &ActorRange) -> SortKeyRange {
+    SortKeyRange {
+        pk: actor_partition(prefix, &range.actor),
+        from: format!("{}#", second(range.from)),
+        to: format!("{}#~", second(range.to)),
+    }
+}
+
+/// What incidents need of an alert, by its actor and time.
+pub(super) fn alert_of_actor(actor: &ActorKey, time: EventTime, id: &AlertId) -> ItemKey {
+    let partition = actor_partition(ALERTS_OF, actor);
+    ItemKey::new(partition, format!("{}#{}", second(time), id.0))
+}
+
+/// What incidents need of the alerts of an actor in a range.
+pub(super) fn alerts_of_actor(range: &ActorRange) -> SortKeyRange {
+    times_of(ALERTS_OF, range)
+}
+
+/// The mark that alerts of a principal come from an address or network in an hour.
+pub(super) fn principal_from(place: &str, time: EventTime, principal: &str) -> ItemKey {
+    let place = (ActorKind::Address, place.into());
+    let principal = digest(&[principal]);
+    let partition = actor_partition(FROM, &place);
+    ItemKey::new(partition, format!("{}#{principal}", hour(time)))
+}
+
+/// The marks of the hours of a range.
+pub(super) fn principals_from(range: &ActorRange) -> SortKeyRange {
+    SortKeyRange {
+        pk: actor_partition(FROM, &range.actor),
+        from: format!("{}#", hour(range.from)),
+        to: format!("{}#~", hour(range.to)),
+    }
+}
+
+/// What is known of an incident.
+pub(super) fn incident(id: &IncidentId) -> ItemKey {
+    ItemKey::new(format!("{INCIDENT}#{}", id.0), ALONE)
+}
+
+/// The reference to an incident of an actor, by its beginning.
+pub(super) fn incident_of_actor(actor: &ActorKey, first: EventTime, id: &IncidentId) -> ItemKey {
+    let partition = actor_partition(INCIDENTS_OF, actor);
+    ItemKey::new(partition, format!("{}#{}", second(first), id.0))
+}
+
+/// The references to the incidents of an actor that begin in a range.
+pub(super) fn incidents_of_actor(range: &ActorRange) -> SortKeyRange {
+    times_of(INCIDENTS_OF, range)
+}
+
+/// The reference to an incident among all of them, by its beginning.
+pub(super) fn incident_by_time(first: EventTime, id: &IncidentId) -> ItemKey {
+    ItemKey::new(INCIDENTS, format!("{}#{}", second(first), id.0))
+}
+
+/// The incident of a sort key of [`incident_of_actor`] or [`incident_by_time`]; `None` when it is
+/// none.
+pub(super) fn incident_of_reference(sort_key: &str) -> Option<IncidentId> {
+    let (_, id) = sort_key.split_once('#')?;
+    Some(IncidentId(id.into()))
 }
 
 pub(super) fn object(bucket: &str, key: &str, version: &str) -> ItemKey {
@@ -294,6 +383,8 @@ mod tests {
         let place = CorrelationSegment::of(&correlation_group(), TEN);
         let mark = CoverageMark::at("111122223333".into(), "eu-west-1".into(), TEN);
         let id = AlertId("a1".into());
+        let ann = (ActorKind::Principal, "ann".into());
+        let incident_id = IncidentId("i1".into());
         let found = [
             facts(&window_partition(&key), &segment(TEN), "d"),
             slot("rule", &hour(TEN), 2),
@@ -304,10 +395,19 @@ mod tests {
             coverage(&mark),
             seen("k"),
             alert(&id),
-            note(&OutboxNote::new("arn:t".into(), id.clone(), TEN)),
+            note(&OutboxNote::new(
+                "arn:t".into(),
+                NoteTopic::Alert(id.clone()),
+                TEN,
+            )),
             note_for_all(&id),
             destination("arn:t"),
             provisional(&id),
+            alert_of_actor(&ann, TEN, &id),
+            principal_from("198.51.100.7", TEN, "ann"),
+            incident(&incident_id),
+            incident_of_actor(&ann, TEN, &incident_id),
+            incident_by_time(TEN, &incident_id),
             object("b", "k", "v"),
             last_object(),
             kept("rules"),
@@ -329,6 +429,11 @@ mod tests {
                 "outbox a1",
                 "destinations arn:t",
                 "provisional a1",
+                "alerts-of#756fc68f16fecc989f37b19584c24b11 001772445600#a1",
+                "principals-from#133cd05dd434c04dd10ae2c327940b1e 00492346#ffa842c32eb10df68ce77737e323e40c",
+                "incident#i1 -",
+                "incidents-of#756fc68f16fecc989f37b19584c24b11 001772445600#i1",
+                "incidents 001772445600#i1",
                 "object#6a6ba39be033c5fd57a906b1ea9aaed2 -",
                 "last-object -",
                 "kept#rules -",
@@ -422,16 +527,22 @@ mod tests {
 
     #[test]
     fn a_note_is_read_from_its_time_on_and_comes_back() {
-        let waits = OutboxNote::new("t".into(), AlertId("a#1".into()), TEN);
+        let alert = NoteTopic::Alert(AlertId("a1".into()));
+        let waits = OutboxNote::new("t".into(), alert.clone(), TEN);
         let key = note(&waits);
         assert!(is_in(&key, &outbox("t")) && !is_in(&key, &outbox("u")));
         assert!(is_in(&key, &outbox_due("t", TEN.plus(1))));
         assert!(!is_in(&key, &outbox_due("t", TEN)));
         assert!(is_in(&key, &outbox_due("t", EventTime(i64::MAX))));
         assert!(!is_in(&key, &notes_for_all()));
-        assert_eq!(alert_of_note(&key.sk), Some("a#1"));
+        assert_eq!(topic_of_note(&key.sk), Some(alert));
         assert_eq!(due_of_note(&key.sk), Some(TEN));
-        assert_eq!((alert_of_note("a1"), due_of_note("a1")), (None, None));
+        let incident = NoteTopic::Incident(IncidentId("i1".into()));
+        let key = note(&OutboxNote::new("t".into(), incident.clone(), TEN));
+        assert_eq!(topic_of_note(&key.sk), Some(incident));
+        assert_eq!(due_of_note(&key.sk), Some(TEN));
+        assert_eq!((topic_of_note("a1"), due_of_note("a1")), (None, None));
+        assert_eq!(topic_of_note("1#other#a1"), None);
     }
 
     #[test]

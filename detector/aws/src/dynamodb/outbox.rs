@@ -1,4 +1,5 @@
-//! The outbox: a note for each alert and destination, and the state of each destination.
+//! The outbox: a note for each alert or incident and destination, and the state of each
+//! destination.
 
 use std::{
     collections::HashMap,
@@ -11,7 +12,10 @@ use std::{
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use secretrail_engine::{
     alert::{Alert, AlertId},
-    outbox::{Destination, DestinationState, OutboxNote, WaitingAlert},
+    incident::announced::AnnouncedIncident,
+    outbox::{
+        Destination, DestinationState, NoteTopic, OutboxNote, WaitingContent, WaitingMessage,
+    },
     state::{StateError, item_v1},
     time::EventTime,
 };
@@ -100,8 +104,22 @@ impl StoredOutbox {
         let destinations = self.destinations.iter();
         let takes = destinations.filter(|destination| destination.takes(alert));
         takes
-            .map(|to| OutboxNote::new(to.id.clone(), alert.id.clone(), created))
-            .map(|note| self.item(&note))
+            .map(|to| {
+                let topic = NoteTopic::Alert(alert.id.clone());
+                self.item(&OutboxNote::new(to.id.clone(), topic, created))
+            })
+            .collect()
+    }
+
+    /// The notes of an incident that has changed, as items.
+    pub(super) fn incident_notes(&self, incident: &AnnouncedIncident) -> Vec<Attributes> {
+        let destinations = self.destinations.iter();
+        let takes = destinations.filter(|destination| destination.takes_incident(incident));
+        takes
+            .map(|to| {
+                let topic = NoteTopic::Incident(incident.id.clone());
+                self.item(&OutboxNote::new(to.id.clone(), topic, incident.due))
+            })
             .collect()
     }
 
@@ -122,14 +140,14 @@ impl StoredOutbox {
         destination: &str,
         due_before: EventTime,
         most: usize,
-    ) -> Result<Vec<WaitingAlert>, StateError> {
+    ) -> Result<Vec<WaitingMessage>, StateError> {
         loop {
             let range = keys::outbox_due(destination, due_before);
             let items = self.table.query(range, most).await?;
             let notes = items.iter().filter_map(|item| note_of(destination, item));
             let notes: Vec<OutboxNote> = notes.collect();
             let is_last = notes.is_empty();
-            let waiting = self.with_alerts(notes).await?;
+            let waiting = self.with_contents(notes).await?;
             if !waiting.is_empty() || is_last {
                 return Ok(waiting);
             }
@@ -137,17 +155,21 @@ impl StoredOutbox {
         }
     }
 
-    /// The alerts of notes. Notes that mean nothing are deleted: the alert expired a moment before
-    /// its note, or was withdrawn or raised again since. An alert that cannot be read is put off.
-    async fn with_alerts(&self, notes: Vec<OutboxNote>) -> Result<Vec<WaitingAlert>, StateError> {
-        let asked = notes.iter().map(|note| keys::alert(&note.alert)).collect();
+    /// The contents of notes. Notes that mean nothing are deleted: the alert expired a moment before
+    /// its note, or was withdrawn or raised again since, or the incident has changed. What cannot be
+    /// read is put off.
+    async fn with_contents(
+        &self,
+        notes: Vec<OutboxNote>,
+    ) -> Result<Vec<WaitingMessage>, StateError> {
+        let asked = notes.iter().map(|note| item_of(&note.topic)).collect();
         let items = self.table.get(asked, None).await?;
         let (mut waiting, mut lost, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
         for note in notes {
-            let item = items.get(&keys::alert(&note.alert));
+            let item = items.get(&item_of(&note.topic));
             let current = item.filter(|item| time_of(item, CREATED) == Some(note.created));
-            match current.map(|item| unpacked(&self.table, item)) {
-                Some(Ok(alert)) => waiting.push(WaitingAlert { alert, note }),
+            match current.map(|item| self.content(&note.topic, item)) {
+                Some(Ok(content)) => waiting.push(WaitingMessage { content, note }),
                 Some(Err(error)) => {
                     self.table.note_set_aside(error);
                     let later = note.put_off(self.table.now(), UNREADABLE_SECS);
@@ -159,6 +181,15 @@ impl StoredOutbox {
         self.table.delete(lost).await?;
         self.replace(unreadable).await?;
         Ok(waiting)
+    }
+
+    fn content(&self, topic: &NoteTopic, item: &Attributes) -> Result<WaitingContent, StateError> {
+        Ok(match topic {
+            NoteTopic::Alert(_) => WaitingContent::Alert(Box::new(unpacked(&self.table, item)?)),
+            NoteTopic::Incident(_) => {
+                WaitingContent::Incident(Box::new(unpacked_incident(&self.table, item)?))
+            }
+        })
     }
 
     pub(super) async fn oldest(&self, destination: &str) -> Result<Option<EventTime>, StateError> {
@@ -180,7 +211,7 @@ impl StoredOutbox {
     ) -> Result<(), StateError> {
         for (old, new) in notes {
             // Few alerts are refused.
-            exchange(&self.table, &keys::note(&old), vec![self.item(&new)]).await?;
+            exchange(&self.table, &keys::note(&old), &[], vec![self.item(&new)]).await?;
         }
         Ok(())
     }
@@ -288,7 +319,7 @@ fn note_of(destination: &str, item: &Attributes) -> Option<OutboxNote> {
     let refusals = number_of(item, REFUSALS).unwrap_or(0);
     Some(OutboxNote {
         destination: destination.into(),
-        alert: AlertId(keys::alert_of_note(key)?.into()),
+        topic: keys::topic_of_note(key)?,
         created: EventTime(number_of(item, CREATED)?),
         due: keys::due_of_note(key)?,
         refusals: u32::try_from(refusals).unwrap_or(u32::MAX),
@@ -318,25 +349,41 @@ fn state_of(item: &Attributes) -> Option<DestinationState> {
     })
 }
 
+/// The item of what a note is about.
+fn item_of(topic: &NoteTopic) -> ItemKey {
+    match topic {
+        NoteTopic::Alert(id) => keys::alert(id),
+        NoteTopic::Incident(id) => keys::incident(id),
+    }
+}
+
+/// The incident in an item.
+pub(super) fn unpacked_incident(
+    table: &DynamoTable,
+    item: &Attributes,
+) -> Result<AnnouncedIncident, StateError> {
+    let bytes = bytes_of(item, CONTENT).unwrap_or_default();
+    item_v1::unpack_incident(bytes).map_err(|error| table.unreadable(item, &error))
+}
+
 /// The alert in an item.
 pub(super) fn unpacked(table: &DynamoTable, item: &Attributes) -> Result<Alert, StateError> {
     let bytes = bytes_of(item, CONTENT).unwrap_or_default();
     item_v1::unpack_alert(bytes).map_err(|error| table.unreadable(item, &error))
 }
 
-/// Deletes an item and writes some others, or does nothing when there is no such item; returns
-/// whether there was.
+/// Deletes an item, and with it others, and writes some, or does nothing when there is no such
+/// item; returns whether there was.
 pub(super) async fn exchange(
     table: &DynamoTable,
     old: &ItemKey,
+    others: &[ItemKey],
     items: Vec<Attributes>,
 ) -> Result<bool, StateError> {
-    // Cannot fail: table and key, or item, are set.
-    let puts = items.into_iter();
-    let puts = puts.filter_map(|item| table.put_builder(item).build().ok());
-    let puts = puts.map(|put| TransactWriteItem::builder().put(put).build());
-    let writes: Vec<TransactWriteItem> =
-        table.delete_existing(old).into_iter().chain(puts).collect();
+    let existing = table.delete_existing(old).into_iter();
+    let others = others.iter().filter_map(|key| table.delete_any(key));
+    let puts = items.into_iter().filter_map(|item| table.put_any(item));
+    let writes: Vec<TransactWriteItem> = existing.chain(others).chain(puts).collect();
     let mut tries = table.tries();
     loop {
         let Err(error) = table.transact(writes.clone()).await else {
@@ -365,7 +412,7 @@ mod tests {
 
     #[test]
     fn a_note_is_read_back() {
-        let first = OutboxNote::new("all".into(), alert("e1").id, EventTime(7));
+        let first = OutboxNote::new("all".into(), NoteTopic::Alert(alert("e1").id), EventTime(7));
         let second = first.put_off(EventTime(100), 60);
         for note in [first, second] {
             let item = outbox().item(&note);

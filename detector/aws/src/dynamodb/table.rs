@@ -17,7 +17,7 @@ use aws_sdk_dynamodb::{
     operation::{query::QueryOutput, transact_write_items::TransactWriteItemsError},
     types::{
         AttributeValue, Delete, DeleteRequest, KeysAndAttributes, Put, PutRequest,
-        TransactWriteItem, WriteRequest, builders::PutBuilder,
+        ReturnValuesOnConditionCheckFailure, TransactWriteItem, WriteRequest, builders::PutBuilder,
     },
 };
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -363,17 +363,54 @@ impl DynamoTable {
         Put::builder().table_name(&self.name).set_item(Some(item))
     }
 
+    /// A write of an item for a transaction, whatever there is.
+    pub(super) fn put_any(&self, item: Attributes) -> Option<TransactWriteItem> {
+        // Cannot fail: table and item are set.
+        let put = self.put_builder(item).build().ok()?;
+        Some(TransactWriteItem::builder().put(put).build())
+    }
+
+    /// A write of an item for a transaction, which fails when it has another version than when it
+    /// was read; 0 when there was none.
+    pub(super) fn put_version(
+        &self,
+        item: Attributes,
+        name: &str,
+        version: u64,
+    ) -> Option<TransactWriteItem> {
+        let put = self
+            .put_builder(item)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let put = match version {
+            0 => put.condition_expression("attribute_not_exists(pk)"),
+            version => put
+                .condition_expression("#version = :version")
+                .expression_attribute_names("#version", name)
+                .expression_attribute_values(":version", number(version)),
+        };
+        // Cannot fail: table and item are set.
+        let put = put.build().ok()?;
+        Some(TransactWriteItem::builder().put(put).build())
+    }
+
     /// A deletion of an item for a transaction, which fails when there is none.
     pub(super) fn delete_existing(&self, key: &ItemKey) -> Option<TransactWriteItem> {
+        self.delete_if(key, Some("attribute_exists(pk)"))
+    }
+
+    /// A deletion of an item for a transaction, if there is one.
+    pub(super) fn delete_any(&self, key: &ItemKey) -> Option<TransactWriteItem> {
+        self.delete_if(key, None)
+    }
+
+    fn delete_if(&self, key: &ItemKey, condition: Option<&str>) -> Option<TransactWriteItem> {
         let delete = Delete::builder()
             .table_name(&self.name)
             .set_key(Some(key.attributes()))
-            .condition_expression("attribute_exists(pk)");
-        Some(
-            TransactWriteItem::builder()
-                .delete(delete.build().ok()?)
-                .build(),
-        )
+            .set_condition_expression(condition.map(str::to_owned));
+        // Cannot fail: table and key are set.
+        let delete = delete.build().ok()?;
+        Some(TransactWriteItem::builder().delete(delete).build())
     }
 
     /// Writes all items or none, each on its condition.

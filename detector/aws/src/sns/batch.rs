@@ -97,6 +97,12 @@ impl OutgoingMessage {
                 deduplication_id: alert.message_id(),
                 message: SnsMessage::of(alert, format),
             },
+            Publication::Incident(incident) => Self {
+                index,
+                group: plain(&incident.announced.thread.0),
+                deduplication_id: incident.id(),
+                message: SnsMessage::of_incident(incident, format),
+            },
             Publication::Digest(digest) => Self {
                 index,
                 group: "digest".to_owned(),

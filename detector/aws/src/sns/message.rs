@@ -1,11 +1,14 @@
-//! Messages for SNS: an alert in the format of the topic, within the limits of SNS.
+//! Messages for SNS: an alert or incident in the format of the topic, within the limits of SNS.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use secretrail_engine::alert::{
-    Alert,
-    alert_digest::{self, AlertDigest},
-    chat, json_v1, ocsf, text,
+use secretrail_engine::{
+    alert::{
+        Alert,
+        alert_digest::{self, AlertDigest},
+        chat, json_v1, ocsf, text,
+    },
+    incident::{self, message::IncidentMessage},
 };
 use serde::Serialize;
 
@@ -70,6 +73,25 @@ impl SnsMessage {
             &body(alert, format),
             &cut_email(text::body(alert)),
             attributes(alert),
+        )
+    }
+
+    /// The message of an incident.
+    #[must_use]
+    pub fn of_incident(message: &IncidentMessage, format: MessageFormat) -> Self {
+        let body = match format {
+            MessageFormat::Standard => message.json(BODY_BYTES),
+            MessageFormat::Chat => incident::chat::notification(message),
+            MessageFormat::Ocsf => incident::finding::detection_finding(message),
+        };
+        let mut attributes = attributes(&message.as_alert());
+        attributes.insert("schema", incident::json_v1::SCHEMA.to_owned());
+        attributes.remove("rule_id");
+        Self::new(
+            message.subject(),
+            &body,
+            &cut_email(message.body()),
+            attributes,
         )
     }
 
@@ -158,6 +180,10 @@ fn attributes(alert: &Alert) -> BTreeMap<&'static str, String> {
         ("account_id", alert.account.as_deref().map(plain)),
         ("region", alert.region.as_deref().map(plain)),
         ("secret_store", store(alert).map(str::to_owned)),
+        (
+            "incident_id",
+            alert.incident.as_ref().map(|id| plain(&id.0)),
+        ),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)))

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use secretrail_engine::{
     incident::{
         Incident,
-        story::{IncidentStory, StoryAction, StoryStep},
+        story::{IncidentStory, StoryAction, StoryStep, most_serious_steps},
     },
     rule_meta::RuleLevel,
     sanitize,
@@ -117,7 +117,7 @@ fn push_steps(
     out: &mut String,
 ) {
     let mut day = String::new();
-    for step in most_serious(steps, shown.steps) {
+    for step in most_serious_steps(steps, shown.steps) {
         let time = step.time.to_string();
         let (date, clock) = time.split_once('T').unwrap_or((&time, ""));
         // The date stands in the headline, or where it changes.
@@ -136,19 +136,6 @@ fn push_steps(
         push_titles(&step.rules, shown.titles, settings, out);
     }
     push_more("            ", steps.len(), shown.steps, "step", "", out);
-}
-
-/// The steps with the rules of the highest levels, in order of time: a cut must not hide what makes
-/// the incident serious.
-fn most_serious(steps: &[StoryStep], most: usize) -> Vec<&StoryStep> {
-    let mut sorted: Vec<(usize, &StoryStep)> = steps.iter().enumerate().collect();
-    sorted.sort_by_key(|(_, step)| {
-        let levels = step.rules.iter().map(|(level, ..)| *level);
-        std::cmp::Reverse(levels.max())
-    });
-    sorted.truncate(most);
-    sorted.sort_by_key(|(index, _)| *index);
-    sorted.into_iter().map(|(_, step)| step).collect()
 }
 
 fn push_titles(

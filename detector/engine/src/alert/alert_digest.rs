@@ -1,5 +1,6 @@
-//! Many alerts in one message, for a destination that takes few messages: how many there are, the
-//! worst, and the ids of all. In JSON it is `secretrail.digest/1`.
+//! Many alerts and incidents in one message, for a destination that takes few messages: how many
+//! there are, the worst, and the ids of all. In JSON it is `secretrail.digest/1`. An incident takes
+//! part in the form of an alert.
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
@@ -26,11 +27,19 @@ const DESCRIBED: usize = 10;
 /// Most characters of a text of an alert.
 const CHARS: usize = 1_000;
 
+/// Id of the rule that stands for incidents in the form of an alert.
+pub const INCIDENT_RULE: &str = "secretrail-incident";
+
 /// Many alerts in one message.
 #[derive(Debug)]
 pub struct AlertDigest<'a> {
     /// The worst first; those that were withdrawn last.
     alerts: Vec<&'a Alert>,
+}
+
+/// Whether an alert stands for an incident, whose id it has.
+fn is_incident(alert: &Alert) -> bool {
+    alert.rule.id == INCIDENT_RULE
 }
 
 #[derive(Serialize)]
@@ -52,6 +61,8 @@ struct DigestV1<'a> {
 
 #[derive(Serialize)]
 struct DescribedAlert<'a> {
+    /// `alert` or `incident`.
+    kind: &'static str,
     id: &'a str,
     level: &'static str,
     withdrawn: bool,
@@ -66,6 +77,7 @@ struct DescribedAlert<'a> {
 
 #[derive(Serialize)]
 struct ListedAlert<'a> {
+    kind: &'static str,
     id: &'a str,
     level: &'static str,
     withdrawn: bool,
@@ -106,6 +118,17 @@ impl<'a> AlertDigest<'a> {
         all.then_some(first)
     }
 
+    /// Number of alerts and incidents, as in `3 incidents` or `2 alerts and incidents`.
+    pub(super) fn what(&self) -> String {
+        let count = self.alerts.len();
+        let incidents = self.alerts.iter().filter(|alert| is_incident(alert));
+        match incidents.count() {
+            0 => format!("{count} alerts"),
+            incidents if incidents == count => format!("{count} incidents"),
+            _ => format!("{count} alerts and incidents"),
+        }
+    }
+
     /// Number of alerts by level, as in `2 critical, 1 low`.
     pub(super) fn counted(&self) -> String {
         let levels = self.levels();
@@ -144,7 +167,7 @@ impl<'a> AlertDigest<'a> {
         let level = level.unwrap_or(RuleLevel::Informational);
         let rule = RuleMeta {
             id: "secretrail-digest".to_owned(),
-            title: format!("{} alerts in one message", self.alerts.len()),
+            title: format!("{} in one message", self.what()),
             level,
             ..RuleMeta::default()
         };
@@ -200,6 +223,15 @@ impl<'a> AlertDigest<'a> {
     }
 }
 
+/// `alert` or `incident`.
+pub(super) fn kind(alert: &Alert) -> &'static str {
+    if is_incident(alert) {
+        "incident"
+    } else {
+        "alert"
+    }
+}
+
 /// Sort key: the worst first, and what was withdrawn last.
 #[must_use]
 pub fn rank(alert: &Alert) -> (bool, Reverse<RuleLevel>) {
@@ -209,6 +241,7 @@ pub fn rank(alert: &Alert) -> (bool, Reverse<RuleLevel>) {
 impl<'a> DescribedAlert<'a> {
     fn of(alert: &'a Alert) -> Self {
         Self {
+            kind: kind(alert),
             id: &alert.id.0,
             level: alert.rule.level.as_str(),
             withdrawn: alert.withdrawn,
@@ -226,6 +259,7 @@ impl<'a> DescribedAlert<'a> {
 impl<'a> ListedAlert<'a> {
     fn of(alert: &'a Alert) -> Self {
         Self {
+            kind: kind(alert),
             id: &alert.id.0,
             level: alert.rule.level.as_str(),
             withdrawn: alert.withdrawn,

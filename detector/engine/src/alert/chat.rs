@@ -18,9 +18,10 @@ use crate::digest::digest;
 /// Most secrets named in the description.
 const SECRETS: usize = 5;
 
+/// A custom notification.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Notification {
+pub(crate) struct ChatNotification {
     version: &'static str,
     source: &'static str,
     id: String,
@@ -28,41 +29,51 @@ struct Notification {
     metadata: ChatMetadata,
 }
 
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ChatContent {
-    text_type: &'static str,
-    title: String,
-    description: String,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    next_steps: Vec<String>,
-    keywords: Vec<String>,
+impl ChatNotification {
+    pub(crate) fn new(id: String, content: ChatContent, metadata: ChatMetadata) -> Self {
+        Self {
+            version: "1.0",
+            source: "custom",
+            id,
+            content,
+            metadata,
+        }
+    }
+
+    pub(crate) fn json(&self) -> String {
+        // Cannot fail: every key is text.
+        serde_json::to_string(self).unwrap_or_default()
+    }
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ChatMetadata {
-    thread_id: String,
-    summary: String,
-    event_type: &'static str,
+pub(crate) struct ChatContent {
+    pub(crate) text_type: &'static str,
+    pub(crate) title: String,
+    pub(crate) description: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    related_resources: Vec<String>,
+    pub(crate) next_steps: Vec<String>,
+    pub(crate) keywords: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ChatMetadata {
+    pub(crate) thread_id: String,
+    pub(crate) summary: String,
+    pub(crate) event_type: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) related_resources: Vec<String>,
     /// Values must be strings.
-    additional_context: BTreeMap<&'static str, String>,
+    pub(crate) additional_context: BTreeMap<&'static str, String>,
 }
 
 /// The alert as a custom notification in JSON.
 #[must_use]
 pub fn notification(alert: &Alert) -> String {
-    let notification = Notification {
-        version: "1.0",
-        source: "custom",
-        id: alert.message_id(),
-        content: ChatContent::of(alert),
-        metadata: ChatMetadata::of(alert),
-    };
-    // Cannot fail: every key is text.
-    serde_json::to_string(&notification).unwrap_or_default()
+    let (content, metadata) = (ChatContent::of(alert), ChatMetadata::of(alert));
+    ChatNotification::new(alert.message_id(), content, metadata).json()
 }
 
 /// A digest as a custom notification in JSON.
@@ -77,15 +88,7 @@ pub fn digest_notification(digest: &AlertDigest<'_>) -> String {
         event_type: "secretrail.digest",
         ..ChatMetadata::of(&alert)
     };
-    let notification = Notification {
-        version: "1.0",
-        source: "custom",
-        id: digest.id(),
-        content,
-        metadata,
-    };
-    // Cannot fail: every key is text.
-    serde_json::to_string(&notification).unwrap_or_default()
+    ChatNotification::new(digest.id(), content, metadata).json()
 }
 
 /// The numbers, then the worst with their ids.
@@ -106,17 +109,13 @@ fn digest_description(digest: &AlertDigest<'_>) -> String {
 }
 
 impl ChatContent {
-    fn of(alert: &Alert) -> Self {
+    pub(crate) fn of(alert: &Alert) -> Self {
         let rule = &*alert.rule;
         Self {
             text_type: "client-markdown",
             title: alert.prefix() + &plain(&rule.title),
             description: description(alert),
-            next_steps: rule
-                .false_positives
-                .iter()
-                .map(|text| format!("Possible false positive: {}", plain(text)))
-                .collect(),
+            next_steps: rule.next_steps.iter().map(|text| plain(text)).collect(),
             keywords: vec!["secretrail".to_owned(), rule.level.to_string()],
         }
     }
@@ -139,7 +138,7 @@ fn description(alert: &Alert) -> String {
 }
 
 impl ChatMetadata {
-    fn of(alert: &Alert) -> Self {
+    pub(crate) fn of(alert: &Alert) -> Self {
         let shown = alert.secrets.iter().take(SECRETS);
         // Chat clients link ARNs only; a bare name has no link.
         let resources = shown.filter(|secret| secret.starts_with("arn:"));
@@ -182,7 +181,7 @@ fn context(alert: &Alert) -> BTreeMap<&'static str, String> {
 
 /// Log text without characters that chat clients interpret as markup, mentions or links: each is
 /// replaced by a look-alike.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     line(text)
         .chars()
         .map(|c| match c {

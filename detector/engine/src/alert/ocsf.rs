@@ -3,8 +3,11 @@
 //! Source: <https://schema.ocsf.io/1.5.0/classes/detection_finding>. Times are milliseconds since
 //! 1970 in UTC.
 
+mod stage;
+
 use serde::Serialize;
 
+pub use self::stage::FindingStage;
 use super::{Alert, alert_digest::AlertDigest};
 use crate::{
     access::Access,
@@ -218,32 +221,6 @@ struct OcsfUnmapped {
     accesses_total: usize,
 }
 
-/// The stage of a finding, in the words of the schema.
-struct FindingStage {
-    activity_id: u8,
-    activity: &'static str,
-    type_name: &'static str,
-    status_id: u8,
-    status: &'static str,
-}
-
-const NEW: FindingStage = FindingStage {
-    activity_id: 1,
-    activity: "Create",
-    type_name: "Detection Finding: Create",
-    status_id: 1,
-    status: "New",
-};
-
-/// Of an alert that is withdrawn.
-const RESOLVED: FindingStage = FindingStage {
-    activity_id: 3,
-    activity: "Close",
-    type_name: "Detection Finding: Close",
-    status_id: 4,
-    status: "Resolved",
-};
-
 /// The alert as a Detection Finding in JSON.
 #[must_use]
 pub fn detection_finding(alert: &Alert) -> String {
@@ -255,19 +232,37 @@ pub fn detection_finding(alert: &Alert) -> String {
 #[must_use]
 pub fn digest_finding(digest: &AlertDigest<'_>) -> String {
     let alert = digest.as_alert();
-    let mut finding = DetectionFinding::of(&alert);
-    let alerts = digest.alerts().iter();
-    let related = alerts.map(|alert| OcsfRelatedEvent { uid: &alert.id.0 });
+    let ids = digest.alerts().iter().map(|alert| &alert.id.0);
+    finding_of_several(&alert, FindingStage::New, ids)
+}
+
+/// What stands for several alerts as one Detection Finding in JSON, which names their findings.
+#[must_use]
+pub fn finding_of_several<'i>(
+    whole: &'i Alert,
+    stage: FindingStage,
+    ids: impl Iterator<Item = &'i SharedStr>,
+) -> String {
+    let mut finding = DetectionFinding::at(whole, stage);
+    let related = ids.map(|uid| OcsfRelatedEvent { uid });
     finding.finding_info.related_events = related.collect();
     serde_json::to_string(&finding).unwrap_or_default()
 }
 
 impl<'a> DetectionFinding<'a> {
     fn of(alert: &'a Alert) -> Self {
+        let stage = match alert.withdrawn {
+            true => FindingStage::Resolved,
+            false => FindingStage::New,
+        };
+        Self::at(alert, stage)
+    }
+
+    fn at(alert: &'a Alert, stage: FindingStage) -> Self {
         let window_match = alert.window_match.as_ref();
         let (severity, severity_id) = severity(alert.rule.level);
         let evidences = alert.accesses.iter();
-        let stage = if alert.withdrawn { RESOLVED } else { NEW };
+        let stage = stage.words();
         Self {
             activity_id: stage.activity_id,
             activity_name: stage.activity,

@@ -3,7 +3,11 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Alert, alert_digest::AlertDigest, cut};
+use super::{
+    Alert,
+    alert_digest::{AlertDigest, kind},
+    cut,
+};
 use crate::{
     access::{Access, AccessDecrypt, DecryptStatus},
     ids::SharedStr,
@@ -16,8 +20,8 @@ pub(super) const WITHDRAWN: &str = "Withdrawn: a record that came late shows tha
                                     calls new was seen before. Nothing need be done.";
 
 /// Why there are many alerts in one message.
-const DIGEST: &str = "More alerts came together than this destination takes messages in a minute. \
-                      None is left out: all ids are below.";
+const DIGEST: &str = "More came together than this destination takes messages in a minute. None is \
+                      left out: all ids are below.";
 
 /// Most secrets listed in a body.
 const SECRETS: usize = 10;
@@ -33,7 +37,13 @@ pub const SUBJECT: usize = 99;
 /// e-mail.
 #[must_use]
 pub fn subject(alert: &Alert) -> String {
-    let start = ascii(&(alert.prefix() + &alert.rule.title));
+    subject_of(&(alert.prefix() + &alert.rule.title), alert)
+}
+
+/// A title, and account and region of an alert, as a subject.
+#[must_use]
+pub fn subject_of(title: &str, alert: &Alert) -> String {
+    let start = ascii(title);
     let place = [alert.account.as_deref(), alert.region.as_deref()];
     let place = match place.into_iter().flatten().collect::<Vec<_>>().join(" ") {
         place if place.is_empty() => place,
@@ -61,7 +71,7 @@ fn ascii(text: &str) -> String {
 }
 
 /// Log text, sanitised to one line and truncated.
-pub(super) fn line(text: &str) -> String {
+pub(crate) fn line(text: &str) -> String {
     cut(&sanitize::line(text), LONGEST)
 }
 
@@ -84,18 +94,18 @@ pub fn digest_body(digest: &AlertDigest<'_>) -> String {
 }
 
 fn write_digest(digest: &AlertDigest<'_>, out: &mut String) -> fmt::Result {
-    let count = digest.alerts().len();
     let (first, last) = digest.times();
-    writeln!(out, "{count} alerts in one message: {}\n", digest.counted())?;
+    let what = digest.what();
+    writeln!(out, "{what} in one message: {}\n", digest.counted())?;
     writeln!(out, "{DIGEST}\n")?;
     writeln!(out, "time       {first} to {last}")?;
     writeln!(out, "\nthe worst:")?;
     for alert in digest.worst() {
         let title = line(&(alert.prefix() + &alert.rule.title));
         writeln!(out, "  {title}\n    {}.", line(&alert.summary))?;
-        writeln!(out, "    alert {}", alert.id.0)?;
+        writeln!(out, "    {} {}", kind(alert), alert.id.0)?;
     }
-    writeln!(out, "\nalerts ({count}):")?;
+    writeln!(out, "\n{what}:")?;
     let ids = digest.alerts().iter();
     ids.map(|alert| &alert.id.0)
         .try_for_each(|id| writeln!(out, "  {id}"))

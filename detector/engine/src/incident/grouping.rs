@@ -332,7 +332,7 @@ fn nearest(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
     use proptest::prelude::*;
@@ -344,7 +344,7 @@ mod tests {
         state::contract,
     };
 
-    const PERIODS: IncidentPeriods = IncidentPeriods {
+    pub(crate) const PERIODS: IncidentPeriods = IncidentPeriods {
         gap_secs: 10,
         max_secs: 40,
         reach_secs: REACH,
@@ -369,7 +369,7 @@ mod tests {
     }
 
     /// An alert of a principal from an address.
-    fn alert(secs: i64, medium: bool, who: &str, address: &str, index: usize) -> Alert {
+    pub(crate) fn alert(secs: i64, medium: bool, who: &str, address: &str, index: usize) -> Alert {
         let mut alert = contract::alert(&format!("e{index}"));
         alert.rule = Arc::new(RuleMeta {
             id: format!("rule {}", index % 3),
@@ -398,7 +398,7 @@ mod tests {
         alert
     }
 
-    fn world() -> impl Strategy<Value = Vec<Alert>> {
+    pub(crate) fn world() -> impl Strategy<Value = Vec<Alert>> {
         let one = (
             0..200_i64,
             any::<bool>(),

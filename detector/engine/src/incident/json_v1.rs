@@ -6,9 +6,10 @@ use serde::Serialize;
 
 use super::{
     Incident, IncidentPeriods, IncidentRule, Listed,
+    announced::{AnnouncedIncident, IncidentEnd},
     story::{IncidentStory, StoryAction},
 };
-use crate::time::EventTime;
+use crate::{ids::SharedStr, rule_meta::RuleLevel, time::EventTime};
 
 /// Name and version of the schema.
 pub const SCHEMA: &str = "secretrail.incident/1";
@@ -55,6 +56,10 @@ pub struct IncidentV1<'a> {
     alerts_total: usize,
     /// The incident that took it in; `null` while it stands for itself.
     merged_into: Option<&'a str>,
+    /// Incidents that were published before and are parts of it now; the first fifty.
+    merged: Vec<&'a str>,
+    /// What is new since the message before; `null` in a replay.
+    news: Option<NewsV1<'a>>,
     /// One line: the actor and the size.
     headline: String,
     /// Descriptions of the most serious rules.
@@ -73,6 +78,27 @@ struct ActorV1<'a> {
     kind: &'a str,
     /// An ARN, an address, a secret, or `account region`.
     id: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct NewsV1<'a> {
+    /// `opened`, `updated`, `merged` or `withdrawn`.
+    kind: &'static str,
+    /// Number of the message, from 1.
+    message: u32,
+    /// The id that the incident was first published with.
+    thread: &'a str,
+    /// The level before; `null` if it is the same.
+    level_before: Option<&'static str>,
+    /// Ids of rules.
+    rules: Vec<&'a str>,
+    secrets: Vec<&'a str>,
+    sources: Vec<&'a str>,
+    regions: Vec<&'a str>,
+    /// Number of alerts more than before.
+    alerts: usize,
+    /// Incidents that became parts of it.
+    merged: Vec<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -135,6 +161,8 @@ impl<'a> IncidentV1<'a> {
             alert_ids: incident.alert_ids.iter().map(|id| &*id.0).collect(),
             alerts_total: incident.alerts_total,
             merged_into: None,
+            merged: Vec::new(),
+            news: None,
             headline: story.headline,
             why: story.why,
             checks: story.checks,
@@ -142,6 +170,39 @@ impl<'a> IncidentV1<'a> {
             harmless_if: story.harmless_if,
         }
     }
+}
+
+impl<'a> IncidentV1<'a> {
+    /// With what is known of an incident that is published.
+    #[must_use]
+    pub fn published(mut self, announced: &'a AnnouncedIncident) -> Self {
+        let news = &announced.news;
+        if let Some(end) = &announced.end {
+            self.status = "ended";
+            self.merged_into = match end {
+                IncidentEnd::MergedInto(id) => Some(&id.0),
+                IncidentEnd::Withdrawn => None,
+            };
+        }
+        self.merged = announced.merged.iter().map(|id| &*id.0).collect();
+        self.news = Some(NewsV1 {
+            kind: news.kind.as_str(),
+            message: announced.messages,
+            thread: &announced.thread.0,
+            level_before: news.level_before.map(RuleLevel::as_str),
+            rules: each(&news.rules),
+            secrets: each(&news.secrets),
+            sources: each(&news.sources),
+            regions: each(&news.regions),
+            alerts: news.alerts,
+            merged: news.merged.iter().map(|id| &*id.0).collect(),
+        });
+        self
+    }
+}
+
+fn each(values: &[SharedStr]) -> Vec<&str> {
+    values.iter().map(|value| &**value).collect()
 }
 
 fn texts(listed: &Listed) -> Vec<&str> {

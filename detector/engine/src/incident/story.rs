@@ -111,7 +111,7 @@ fn distinct<'t>(texts: impl Iterator<Item = &'t String>) -> Vec<String> {
 }
 
 /// An actor without what everybody knows: `role/app in 111122223333`.
-fn short_name(name: &str) -> String {
+pub(super) fn short_name(name: &str) -> String {
     match ArnParts::parse(name) {
         Some(arn) if !arn.account.is_empty() => {
             let resource = arn.resource.strip_prefix("secret:").unwrap_or(arn.resource);
@@ -215,4 +215,18 @@ fn steps(incident: &Incident) -> Vec<StoryStep> {
             .sort_by_key(|(level, ..)| std::cmp::Reverse(*level));
     }
     steps
+}
+
+/// The steps with the rules of the highest levels, in order of time: a cut must not hide what makes
+/// the incident serious.
+#[must_use]
+pub fn most_serious_steps(steps: &[StoryStep], most: usize) -> Vec<&StoryStep> {
+    let mut sorted: Vec<(usize, &StoryStep)> = steps.iter().enumerate().collect();
+    sorted.sort_by_key(|(_, step)| {
+        let levels = step.rules.iter().map(|(level, ..)| *level);
+        std::cmp::Reverse(levels.max())
+    });
+    sorted.truncate(most);
+    sorted.sort_by_key(|(index, _)| *index);
+    sorted.into_iter().map(|(_, step)| step).collect()
 }

@@ -1,12 +1,14 @@
 //! The tests that every state store must pass. A store's own tests call [`run`] with a function
 //! that makes an empty store with these destinations.
 
+mod incidents;
 mod outbox;
 mod provisional;
 mod set_aside;
 
 use std::{collections::BTreeSet, sync::Arc};
 
+pub use self::incidents::announced;
 use crate::{
     alert::Alert,
     coverage::CoverageMark,
@@ -17,11 +19,11 @@ use crate::{
     ids::SharedStr,
     object::origin,
     observation::{Interner, Observation},
-    outbox::Destination,
+    outbox::{DeliveredKinds, Destination, WaitingMessage},
     pending_event::{CorrelationRange, PendingEvent},
     rule_meta::{RuleLevel, RuleMeta},
     seen::{LookbackPeriods, Sighting},
-    state::{OutboxStore, StateStore},
+    state::{IncidentStore, OutboxStore, StateStore},
     time::EventTime,
     wire::CloudTrailRecord,
 };
@@ -34,7 +36,7 @@ const LONG_AGO: EventTime = EventTime(i64::MIN);
 /// # Panics
 ///
 /// On the first violation of the contract.
-pub async fn run<S: OutboxStore>(empty: impl Fn(Vec<Destination>) -> S) {
+pub async fn run<S: IncidentStore>(empty: impl Fn(Vec<Destination>) -> S) {
     let empty = || empty(destinations());
     facts_are_kept_once(&empty()).await;
     facts_are_read_by_group_and_range(&empty()).await;
@@ -55,6 +57,10 @@ pub async fn run<S: OutboxStore>(empty: impl Fn(Vec<Destination>) -> S) {
     outbox::of_two_changes_of_a_destination_one_counts(&empty()).await;
     provisional::alerts_wait_to_be_confirmed(&empty()).await;
     provisional::withdrawn_alerts_are_published_again(&empty()).await;
+    incidents::alerts_are_found_by_their_actors(&empty()).await;
+    incidents::withdrawn_alerts_are_not_found(&empty()).await;
+    incidents::principals_are_found_by_where_they_come_from(&empty()).await;
+    incidents::of_two_changes_of_an_incident_one_counts(&empty()).await;
     nothing_is_asked_for_in_vain(&empty()).await;
 }
 
@@ -68,6 +74,7 @@ pub fn destinations() -> Vec<Destination> {
     let destinations = levels.map(|(id, min_level)| Destination {
         id: SharedStr::from(id),
         min_level,
+        kinds: DeliveredKinds::Both,
     });
     destinations.into()
 }
@@ -415,7 +422,8 @@ async fn create<S: StateStore>(store: &S, alerts: &[&Alert], now: i64) -> Vec<bo
 /// Alerts that wait to be published since before a time, by id.
 async fn waiting<S: OutboxStore>(store: &S, before: i64) -> Vec<Alert> {
     let waiting = outbox::waiting(store, outbox::ALL, before).await;
-    let mut alerts: Vec<Alert> = waiting.into_iter().map(|waiting| waiting.alert).collect();
+    let alerts = waiting.iter().filter_map(WaitingMessage::alert);
+    let mut alerts: Vec<Alert> = alerts.cloned().collect();
     alerts.sort_by(|a, b| a.id.cmp(&b.id));
     alerts
 }
@@ -474,10 +482,12 @@ async fn nothing_is_asked_for_in_vain<S: OutboxStore>(store: &S) {
 mod tests {
     use super::*;
     use crate::{
+        actor::Actor,
         alert::AlertId,
-        outbox::{DestinationState, OutboxNote, WaitingAlert},
+        incident::announced::AnnouncedIncident,
+        outbox::{DestinationState, OutboxNote},
         seen::SeenTimes,
-        state::{DueEvents, SetAside, StateError, memory::MemoryStore},
+        state::{ActorRange, DueEvents, SetAside, StateError, memory::MemoryStore},
     };
 
     /// A violation of the contract.
@@ -503,6 +513,10 @@ mod tests {
         NothingIsDropped,
         NothingIsSetAside,
         TheLongestWaitIsNotKnown,
+        RangesOfActorsAreIgnored,
+        PrincipalsAreNotFound,
+        EveryIncidentCounts,
+        IncidentsAreLost,
     }
 
     /// A store that violates the contract in one way.
@@ -690,7 +704,7 @@ mod tests {
             destination: &str,
             due_before: EventTime,
             most: usize,
-        ) -> Result<Vec<WaitingAlert>, StateError> {
+        ) -> Result<Vec<WaitingMessage>, StateError> {
             self.0.outbox(destination, due_before, most).await
         }
 
@@ -745,6 +759,43 @@ mod tests {
         }
     }
 
+    impl IncidentStore for BrokenStore {
+        async fn alerts_about(&self, ranges: &[ActorRange]) -> Result<Vec<Vec<Alert>>, StateError> {
+            let mut ranges = ranges.to_vec();
+            if self.breaks(Broken::RangesOfActorsAreIgnored) {
+                ranges
+                    .iter_mut()
+                    .for_each(|range| range.from = EventTime(i64::MIN));
+            }
+            self.0.alerts_about(&ranges).await
+        }
+
+        async fn principals_from(
+            &self,
+            ranges: &[ActorRange],
+        ) -> Result<Vec<Vec<Actor>>, StateError> {
+            if self.breaks(Broken::PrincipalsAreNotFound) {
+                return Ok(ranges.iter().map(|_| Vec::new()).collect());
+            }
+            self.0.principals_from(ranges).await
+        }
+
+        async fn announced(
+            &self,
+            ranges: &[ActorRange],
+        ) -> Result<Vec<Vec<AnnouncedIncident>>, StateError> {
+            self.0.announced(ranges).await
+        }
+
+        async fn announce(&self, incident: &AnnouncedIncident) -> Result<bool, StateError> {
+            if self.breaks(Broken::IncidentsAreLost) {
+                return Ok(true);
+            }
+            let is_current = self.0.announce(incident).await?;
+            Ok(is_current || self.breaks(Broken::EveryIncidentCounts))
+        }
+    }
+
     #[test]
     fn a_store_that_breaks_a_promise_is_found_out() {
         for promise in [
@@ -768,6 +819,10 @@ mod tests {
             Broken::NothingIsDropped,
             Broken::NothingIsSetAside,
             Broken::TheLongestWaitIsNotKnown,
+            Broken::RangesOfActorsAreIgnored,
+            Broken::PrincipalsAreNotFound,
+            Broken::EveryIncidentCounts,
+            Broken::IncidentsAreLost,
         ] {
             let suite = || pollster::block_on(run(|all| BrokenStore::new(all, promise)));
             assert!(std::panic::catch_unwind(suite).is_err(), "{promise:?}");

@@ -1,10 +1,11 @@
-//! The form in which stores other than memory keep pending events, facts and alerts: JSON,
-//! compressed with zlib. Version 1.
+//! The form in which stores other than memory keep pending events, facts, alerts and incidents:
+//! JSON, compressed with zlib. Version 1.
 //!
 //! Shared values (principals, sources, secrets, record headers) are written once and referenced by
 //! index. Equal content has an equal digest, which names the item: writing it again changes
 //! nothing.
 
+mod incident;
 mod read;
 mod write;
 
@@ -16,6 +17,7 @@ use std::{
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use self::incident::{pack_incident, unpack_incident};
 use self::{read::ItemReader, write::ItemWriter};
 use crate::{
     alert::Alert, digest::digest, document::JsonNode, fact::Fact, geo::SourceGeo, ids::SharedStr,
@@ -409,7 +411,18 @@ pub fn pack_alert(alert: &Alert) -> PackedItem {
     deflate(writer.pack)
 }
 
-/// Reads what [`pack_alert`] wrote.
+/// Packs what groups of alerts need of an alert: without its accesses, and with one event.
+#[must_use]
+pub fn pack_short_alert(alert: &Alert) -> PackedItem {
+    let short = Alert {
+        accesses: Vec::new(),
+        events: alert.events.iter().take(1).cloned().collect(),
+        ..alert.clone()
+    };
+    pack_alert(&short)
+}
+
+/// Reads what [`pack_alert`] and [`pack_short_alert`] wrote.
 ///
 /// # Errors
 ///

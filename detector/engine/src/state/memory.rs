@@ -1,5 +1,6 @@
 //! The store of a replay and of tests: in memory.
 
+mod incidents;
 mod outbox;
 mod pending;
 
@@ -15,10 +16,11 @@ use self::{
     pending::{PendingPlace, PendingTable},
 };
 use crate::{
-    alert::{Alert, AlertId},
+    alert::{Alert, AlertId, IncidentId},
     coverage::{CoverageHours, CoverageMark},
     fact::{Fact, FactSet, RuleRange, WindowKey, WindowRange},
     ids::SharedStr,
+    incident::announced::AnnouncedIncident,
     outbox::Destination,
     pending_event::{CorrelationRange, PendingEvent},
     seen::{self, LookbackPeriods, SeenTimes, Sighting},
@@ -36,6 +38,7 @@ struct MemoryTables {
     coverage: CoverageHours,
     seen: HashMap<SharedStr, SeenTimes>,
     alerts: HashMap<AlertId, CreatedAlert>,
+    incidents: HashMap<IncidentId, AnnouncedIncident>,
     outbox: OutboxTable,
 }
 

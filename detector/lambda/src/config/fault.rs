@@ -98,6 +98,9 @@ pub enum TopicFault {
     /// The format is not known.
     #[error("`{0}` is not a format; use standard, chat or ocsf")]
     Format(String),
+    /// What is delivered is not known.
+    #[error("`{0}` is not delivered; use deliver=alerts, incidents or both")]
+    Kinds(String),
     /// The level is not known; the text lists the known ones.
     #[error("{0}")]
     Level(String),
@@ -105,6 +108,6 @@ pub enum TopicFault {
     #[error("`{0}` is not a number of messages a minute; write 1 to 60")]
     Rate(String),
     /// The option is not known.
-    #[error("`{0}` is not an option; use format=…, min-level=… or max-per-minute=…")]
+    #[error("`{0}` is not an option; use format=…, deliver=…, min-level=… or max-per-minute=…")]
     Option(String),
 }

@@ -1,10 +1,11 @@
-//! Publishes alerts from the outbox: each destination for itself, so that one that fails, or takes
-//! few messages, is in nobody's way.
+//! Publishes alerts and incidents from the outbox: each destination for itself, so that one that
+//! fails, or takes few messages, is in nobody's way.
 //!
-//! The invocation that creates an alert publishes it to the destinations that do not fail; what is
-//! left is published by sweeps. A sweep reserves a destination while it publishes to it, and asks a
+//! The invocation that creates an alert groups it into its incident, and publishes both to the
+//! destinations that do not fail; what is left is done by sweeps. A sweep reserves a destination while it publishes to it, and asks a
 //! failing one less and less often. All of this is in the table, so that all invocations agree.
 
+mod grouping;
 mod plan;
 
 use std::{collections::BTreeSet, time::Instant};
@@ -17,13 +18,14 @@ use secretrail_aws::{
 };
 use secretrail_engine::{
     alert::Alert,
-    outbox::{DestinationState, OutboxNote, WaitingAlert},
+    outbox::{DestinationState, GROUPING, NoteTopic, OutboxNote},
+    regroup::ChangedIncident,
     state::{OutboxStore, StateError},
     time::EventTime,
 };
 use serde_json::json;
 
-use self::plan::PlannedMessage;
+use self::plan::{Outgoing, PlannedMessage};
 use crate::{
     handler::{deadline::has_time, seconds},
     telemetry::{FunctionMetrics, LogSeverity, log},
@@ -76,17 +78,35 @@ impl Delivery<'_> {
         (self.clock)()
     }
 
-    /// Publishes alerts that were created, or withdrawn, at a time by this invocation. Whatever
-    /// fails is left to the sweep.
+    /// Groups alerts that were created, or withdrawn, at a time by this invocation, and publishes
+    /// them and their incidents. Whatever fails is left to the sweep.
     pub(super) async fn publish_created(
         &self,
-        alerts: &[Alert],
+        mut alerts: Vec<Alert>,
         created: EventTime,
         metrics: &mut FunctionMetrics,
     ) {
         if alerts.is_empty() {
             return;
         }
+        let changed = match self.group(&mut alerts, created).await {
+            Ok(changed) => changed,
+            Err(error) => {
+                tell_left(&error);
+                Vec::new()
+            }
+        };
+        self.publish_now(&alerts, created, &changed, metrics).await;
+    }
+
+    /// Publishes what was created, or has changed, to the destinations that do not fail.
+    async fn publish_now(
+        &self,
+        alerts: &[Alert],
+        created: EventTime,
+        changed: &[ChangedIncident],
+        metrics: &mut FunctionMetrics,
+    ) {
         let states = match self.store.destinations().await {
             Ok(states) => states,
             Err(error) => return tell_left(&error),
@@ -97,7 +117,8 @@ impl Delivery<'_> {
             (state.failures == 0).then_some((topic, state))
         });
         let published = topics.map(|(topic, state)| async move {
-            let waiting = created_for(topic, alerts, created);
+            let mut waiting = created_for(topic, alerts, created);
+            waiting.extend(self.changed_for(topic, changed));
             let report = self.deliver(topic, &waiting).await?;
             self.conclude(topic, state, report, false).await
         });
@@ -121,14 +142,16 @@ impl Delivery<'_> {
                 break;
             }
         }
+        let grouped = self.group_left(until, metrics).await;
         let states = self.store.destinations().await?;
         self.drop_removed(&states, until, metrics).await?;
         let drained = self.topics.iter().filter_map(|topic| {
             let state = states.iter().find(|state| state.id == topic.id)?;
             Some(self.drain(topic, state, until))
         });
-        let mut oldest = 0;
-        let mut result = Ok(());
+        let mut oldest = self.age(GROUPING).await?;
+        // What could not be grouped keeps nothing else from being published.
+        let mut result = grouped;
         for drained in join_all(drained).await {
             match drained {
                 Ok((report, age_secs)) => {
@@ -155,14 +178,18 @@ impl Delivery<'_> {
             // It is in the settings again.
             self.change(topic, |state| state.removed = None).await?;
         }
-        let mut oldest = self.store.oldest_note(&topic.id).await?;
+        let oldest = self.store.oldest_note(&topic.id).await?;
         if oldest.is_some() && self.reserve(topic).await? {
             report = self.drain_reserved(topic, until).await?;
             report = self.conclude(topic, state, report, true).await?;
-            oldest = self.store.oldest_note(&topic.id).await?;
         }
-        let age = oldest.map_or(0, |created| self.now().0.saturating_sub(created.0).max(0));
-        Ok((report, age))
+        Ok((report, self.age(&topic.id).await?))
+    }
+
+    /// Age in seconds of the oldest note of a destination; 0 without notes.
+    async fn age(&self, destination: &str) -> Result<i64, StateError> {
+        let oldest = self.store.oldest_note(destination).await?;
+        Ok(oldest.map_or(0, |created| self.now().0.saturating_sub(created.0).max(0)))
     }
 
     /// Reserves a destination for this sweep, unless nothing may be sent to it now; returns whether
@@ -193,6 +220,7 @@ impl Delivery<'_> {
             // Younger ones may be published by their own invocation right now.
             let before = self.now().plus(-self.lease_secs);
             let waiting = self.store.outbox(&topic.id, before, page).await?;
+            let waiting = self.resolved(waiting).await?;
             let report = self.deliver(topic, &waiting).await?;
             let is_last = report.accepted.is_empty() && report.refused.is_empty();
             all.append(report);
@@ -204,12 +232,12 @@ impl Delivery<'_> {
         Ok(all)
     }
 
-    /// Publishes alerts to a destination. Notes of what it accepted are removed; what it refused is
-    /// put off.
+    /// Publishes to a destination. Notes of what it accepted are removed; what it refused is put
+    /// off.
     async fn deliver(
         &self,
         topic: &TopicDestination,
-        waiting: &[WaitingAlert],
+        waiting: &[Outgoing],
     ) -> Result<DeliveryReport, StateError> {
         let planned = match topic.max_per_minute {
             _ if waiting.is_empty() => Vec::new(),
@@ -292,7 +320,8 @@ impl Delivery<'_> {
         until: Instant,
         metrics: &mut FunctionMetrics,
     ) -> Result<(), StateError> {
-        let known: BTreeSet<&str> = self.topics.iter().map(|topic| &*topic.id).collect();
+        let known = self.topics.iter().map(|topic| &*topic.id);
+        let known: BTreeSet<&str> = known.chain([GROUPING]).collect();
         for state in states.iter().filter(|state| !known.contains(&*state.id)) {
             let Some(since) = state.removed else {
                 let removed = Some(self.now());
@@ -338,16 +367,13 @@ impl Delivery<'_> {
 }
 
 /// The alerts that a destination takes, with the notes that were written with them.
-fn created_for(
-    topic: &TopicDestination,
-    alerts: &[Alert],
-    created: EventTime,
-) -> Vec<WaitingAlert> {
+fn created_for(topic: &TopicDestination, alerts: &[Alert], created: EventTime) -> Vec<Outgoing> {
     let destination = topic.destination();
     let taken = alerts.iter().filter(|alert| destination.takes(alert));
-    let waiting = taken.map(|alert| WaitingAlert {
-        note: OutboxNote::new(topic.id.clone(), alert.id.clone(), created),
-        alert: alert.clone(),
+    let waiting = taken.map(|alert| {
+        let about = NoteTopic::Alert(alert.id.clone());
+        let note = OutboxNote::new(topic.id.clone(), about, created);
+        Outgoing::alert(note, alert.clone())
     });
     waiting.collect()
 }
@@ -363,26 +389,26 @@ fn tell_left(error: &StateError) {
 
 impl DeliveryReport {
     fn add(&mut self, topic: &TopicDestination, message: PlannedMessage<'_>, result: Published) {
-        let notes = message.alerts.iter().map(|waiting| waiting.note.clone());
+        let notes = message.parts.iter().map(|waiting| waiting.note.clone());
         match result {
             Published::Accepted => {
-                message.alerts.iter().for_each(|waiting| {
-                    tell(topic, waiting, LogSeverity::Info, "alert published", None);
+                message.parts.iter().for_each(|waiting| {
+                    tell(topic, waiting, LogSeverity::Info, "published", None);
                 });
                 self.accepted.extend(notes);
             }
             Published::Refused(why) => {
                 let (severity, why) = (LogSeverity::Error, Some(why.to_string()));
-                message.alerts.iter().for_each(|waiting| {
-                    tell(topic, waiting, severity, "alert refused", why.as_deref());
+                message.parts.iter().for_each(|waiting| {
+                    tell(topic, waiting, severity, "refused", why.as_deref());
                 });
                 self.refused.extend(notes);
             }
             Published::Failed(why) => {
-                self.failed += message.alerts.len();
+                self.failed += message.parts.len();
                 self.why = Some(why);
             }
-            Published::NotSent => self.failed += message.alerts.len(),
+            Published::NotSent => self.failed += message.parts.len(),
         }
     }
 
@@ -416,16 +442,25 @@ impl DeliveryReport {
 
 fn tell(
     topic: &TopicDestination,
-    waiting: &WaitingAlert,
+    waiting: &Outgoing,
     severity: LogSeverity,
-    message: &str,
+    what: &str,
     why: Option<&str>,
 ) {
     let alert = &waiting.alert;
-    log(
-        severity,
-        message,
-        json!({"alert_id": &*alert.id.0, "rule_id": alert.rule.id, "why": why,
-            "severity": alert.rule.level.as_str(), "topic": topic.topic_arn}),
-    );
+    let level = alert.rule.level.as_str();
+    let (message, about) = match &waiting.incident {
+        Some(incident) => {
+            let news = incident.announced.news.kind.as_str();
+            let about = json!({"incident_id": &*incident.incident.id.0, "news": news, "why": why,
+                "severity": level, "topic": topic.topic_arn});
+            (format!("incident {what}"), about)
+        }
+        None => {
+            let about = json!({"alert_id": &*alert.id.0, "rule_id": alert.rule.id, "why": why,
+                "severity": level, "topic": topic.topic_arn});
+            (format!("alert {what}"), about)
+        }
+    };
+    log(severity, &message, about);
 }

@@ -17,7 +17,8 @@ use super::{
     AlertStanding, IS_NEW, NewAlert, PROVISIONAL, StoredAlerts, WITHDRAWN, attempt, first_of_each,
 };
 use crate::dynamodb::{
-    item::{Attributes, SK, number, number_of, text_of, truth},
+    incidents,
+    item::{Attributes, ItemKey, SK, number, number_of, text_of, truth},
     keys,
     outbox::{exchange, unpacked},
 };
@@ -47,7 +48,7 @@ impl StoredAlerts {
                 }
             })
             .collect();
-        self.create_all(alerts.len(), new, &attempt).await
+        self.create_all(&alerts, new, &attempt).await
     }
 
     fn provisional_note(&self, id: &AlertId, since: EventTime) -> Attributes {
@@ -102,7 +103,7 @@ impl StoredAlerts {
 
     /// Deletes the note; returns whether it was there.
     async fn delete_provisional_note(&self, id: &AlertId) -> Result<bool, StateError> {
-        self.decide(id, Vec::new()).await
+        self.decide(id, &[], Vec::new()).await
     }
 
     pub(in crate::dynamodb) async fn withdraw(
@@ -136,16 +137,22 @@ impl StoredAlerts {
             item.insert(WITHDRAWN.to_owned(), truth());
             let mut items = vec![item];
             items.extend(self.outbox.notes(&alert, now));
-            if self.decide(id, items).await? {
+            let short = incidents::place_of(&alert);
+            if self.decide(id, &[short], items).await? {
                 withdrawn.push(alert);
             }
         }
         Ok(withdrawn)
     }
 
-    /// Deletes the note of a provisional alert and writes some items, or does nothing when there is
-    /// no note; returns whether there was.
-    async fn decide(&self, id: &AlertId, items: Vec<Attributes>) -> Result<bool, StateError> {
-        exchange(&self.table, &keys::provisional(id), items).await
+    /// Deletes the note of a provisional alert and other items, and writes some, or does nothing
+    /// when there is no note; returns whether there was.
+    async fn decide(
+        &self,
+        id: &AlertId,
+        others: &[ItemKey],
+        items: Vec<Attributes>,
+    ) -> Result<bool, StateError> {
+        exchange(&self.table, &keys::provisional(id), others, items).await
     }
 }

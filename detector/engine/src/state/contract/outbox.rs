@@ -5,7 +5,7 @@ use std::{slice::from_ref, sync::Arc};
 use super::{alert, create};
 use crate::{
     alert::Alert,
-    outbox::{DestinationState, OutboxNote, WaitingAlert},
+    outbox::{DestinationState, NoteTopic, OutboxNote, WaitingMessage},
     rule_meta::RuleLevel,
     state::OutboxStore,
     time::EventTime,
@@ -20,7 +20,7 @@ pub(super) async fn waiting<S: OutboxStore>(
     store: &S,
     destination: &str,
     before: i64,
-) -> Vec<WaitingAlert> {
+) -> Vec<WaitingMessage> {
     let waiting = store.outbox(destination, EventTime(before), 10).await;
     waiting.expect("the outbox")
 }
@@ -28,7 +28,11 @@ pub(super) async fn waiting<S: OutboxStore>(
 /// The alerts that wait for a destination, the longest due first.
 async fn alerts<S: OutboxStore>(store: &S, destination: &str) -> Vec<Alert> {
     let waiting = waiting(store, destination, 1_000).await;
-    waiting.into_iter().map(|waiting| waiting.alert).collect()
+    waiting
+        .iter()
+        .filter_map(WaitingMessage::alert)
+        .cloned()
+        .collect()
 }
 
 /// Removes what waits for a destination.
@@ -54,7 +58,8 @@ pub(super) async fn alerts_wait_until_they_are_published<S: OutboxStore>(store: 
     assert_eq!(waiting(store, ALL, 20).await.len(), 1);
     let oldest = store.oldest_note(ALL).await.expect("the oldest");
     assert_eq!(oldest, Some(EventTime(10)));
-    let note = OutboxNote::new(ALL.into(), one.id.clone(), EventTime(10));
+    let topic = NoteTopic::Alert(one.id.clone());
+    let note = OutboxNote::new(ALL.into(), topic, EventTime(10));
     for attempt in ["publish", "publish again"] {
         store.remove_notes(from_ref(&note)).await.expect(attempt);
     }

@@ -213,7 +213,7 @@ fn unpack(bytes: &[u8]) -> Result<StoredPackV1, ItemError> {
 }
 
 /// Reads the entries of a table.
-fn each<A, B>(
+pub(super) fn each<A, B>(
     entries: Vec<A>,
     read: impl Fn(A) -> Result<B, ItemError>,
 ) -> Result<Vec<B>, ItemError> {
@@ -229,7 +229,11 @@ fn at<T: Clone>(table: &[T], index: usize) -> Result<T, ItemError> {
 }
 
 /// Parses the name of an enum value.
-fn known<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str, text: &str) -> Result<T, ItemError> {
+pub(super) fn known<T: Copy>(
+    all: &[T],
+    name: impl Fn(T) -> &'static str,
+    text: &str,
+) -> Result<T, ItemError> {
     parse_enum(all, name, text).ok_or_else(|| ItemError::Word(text.into()))
 }
 
@@ -309,7 +313,7 @@ fn kept(fields: Vec<(SharedStr, StoredValueV1)>, whole: Option<StoredValueV1>) -
     }
 }
 
-fn actor(actor: StoredActorV1) -> Result<Actor, ItemError> {
+pub(super) fn actor(actor: StoredActorV1) -> Result<Actor, ItemError> {
     Ok(Actor {
         kind: known(&ActorKind::ALL, ActorKind::as_str, &actor.kind)?,
         key: actor.key,

@@ -245,7 +245,7 @@ fn event_v1(event: &AlertEvent) -> StoredAlertEventV1 {
     StoredAlertEventV1::Event(event.id.clone(), event.time.0, event.object.clone())
 }
 
-fn actor_v1(actor: &Actor) -> StoredActorV1 {
+pub(super) fn actor_v1(actor: &Actor) -> StoredActorV1 {
     StoredActorV1 {
         kind: actor.kind.as_str().into(),
         key: actor.key.clone(),

@@ -4,15 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::MemoryStore;
 use crate::{
-    alert::{Alert, AlertId},
+    alert::Alert,
     ids::SharedStr,
-    outbox::{Destination, DestinationState, OutboxNote, WaitingAlert},
+    incident::announced::AnnouncedIncident,
+    outbox::{
+        Destination, DestinationState, NoteTopic, OutboxNote, WaitingContent, WaitingMessage,
+    },
     state::{OutboxStore, StateError},
     time::EventTime,
 };
 
-/// Place of a note: destination, when it is due, alert.
-type NotePlace = (SharedStr, EventTime, AlertId);
+/// Place of a note: destination, when it is due, topic.
+type NotePlace = (SharedStr, EventTime, NoteTopic);
 
 /// Notes and destinations.
 #[derive(Default)]
@@ -24,7 +27,7 @@ pub(super) struct OutboxTable {
 }
 
 fn place(note: &OutboxNote) -> NotePlace {
-    (note.destination.clone(), note.due, note.alert.clone())
+    (note.destination.clone(), note.due, note.topic.clone())
 }
 
 impl OutboxTable {
@@ -40,13 +43,35 @@ impl OutboxTable {
 
     /// Adds the notes of an alert that is created or withdrawn.
     pub(super) fn add(&mut self, alert: &Alert, created: EventTime) {
+        // A replay has no destinations, and many alerts.
         if !self.destinations.is_empty() {
-            // Of an alert that is withdrawn, or raised again, only that is published.
-            self.notes.retain(|(_, _, id), _| *id != alert.id);
+            let takes = |destination: &Destination| destination.takes(alert);
+            self.replace(NoteTopic::Alert(alert.id.clone()), created, takes);
         }
-        let destinations = self.destinations.iter();
-        for destination in destinations.filter(|destination| destination.takes(alert)) {
-            let note = OutboxNote::new(destination.id.clone(), alert.id.clone(), created);
+    }
+
+    /// Adds the notes of an incident that has changed.
+    pub(super) fn add_incident(&mut self, incident: &AnnouncedIncident) {
+        let topic = NoteTopic::Incident(incident.id.clone());
+        self.replace(topic, incident.due, |destination| {
+            destination.takes_incident(incident)
+        });
+    }
+
+    /// Adds notes for some destinations. Of what was changed, only the change is published.
+    fn replace(
+        &mut self,
+        topic: NoteTopic,
+        created: EventTime,
+        takes: impl Fn(&Destination) -> bool,
+    ) {
+        self.notes.retain(|(_, _, known), _| *known != topic);
+        for destination in self
+            .destinations
+            .iter()
+            .filter(|destination| takes(destination))
+        {
+            let note = OutboxNote::new(destination.id.clone(), topic.clone(), created);
             self.notes.insert(place(&note), note);
         }
     }
@@ -63,15 +88,23 @@ impl OutboxStore for MemoryStore {
         destination: &str,
         due_before: EventTime,
         most: usize,
-    ) -> Result<Vec<WaitingAlert>, StateError> {
+    ) -> Result<Vec<WaitingMessage>, StateError> {
         let tables = self.tables();
         let notes = tables.outbox.of(destination);
         let due = notes.filter(|note| note.due < due_before);
         let waiting = due.filter_map(|note| {
-            let known = tables.alerts.get(&note.alert)?;
-            Some(WaitingAlert {
+            let content = match &note.topic {
+                NoteTopic::Alert(id) => {
+                    let known = tables.alerts.get(id)?;
+                    WaitingContent::Alert(Box::new(known.alert.clone()))
+                }
+                NoteTopic::Incident(id) => {
+                    WaitingContent::Incident(Box::new(tables.incidents.get(id)?.clone()))
+                }
+            };
+            Some(WaitingMessage {
                 note: note.clone(),
-                alert: known.alert.clone(),
+                content,
             })
         });
         Ok(waiting.take(most).collect())

@@ -1,60 +1,93 @@
-//! Which alerts are published in which message.
+//! Which alerts and incidents are published in which message.
 
 use secretrail_aws::sns::Publication;
 use secretrail_engine::{
-    alert::alert_digest::{AlertDigest, MOST_ALERTS, rank},
-    outbox::WaitingAlert,
+    alert::{
+        Alert,
+        alert_digest::{AlertDigest, MOST_ALERTS, rank},
+    },
+    incident::message::IncidentMessage,
+    outbox::OutboxNote,
 };
 
-/// A message that is to be sent: one alert, or a digest of several.
+/// An alert or incident that is to be published to a destination.
+#[derive(Debug, PartialEq)]
+pub(super) struct Outgoing {
+    pub(super) note: OutboxNote,
+    /// The alert; of an incident, its form as an alert.
+    pub(super) alert: Alert,
+    /// The incident; `None` for an alert.
+    pub(super) incident: Option<IncidentMessage>,
+}
+
+impl Outgoing {
+    pub(super) fn alert(note: OutboxNote, alert: Alert) -> Self {
+        Self {
+            note,
+            alert,
+            incident: None,
+        }
+    }
+
+    pub(super) fn incident(note: OutboxNote, incident: IncidentMessage) -> Self {
+        Self {
+            note,
+            alert: incident.as_alert(),
+            incident: Some(incident),
+        }
+    }
+}
+
+/// A message that is to be sent: one alert or incident, or a digest of several.
 #[derive(Debug)]
 pub(super) struct PlannedMessage<'a> {
-    pub(super) alerts: Vec<&'a WaitingAlert>,
+    pub(super) parts: Vec<&'a Outgoing>,
 }
 
 impl PlannedMessage<'_> {
     pub(super) fn publication(&self) -> Publication<'_> {
-        match self.alerts.as_slice() {
-            [one] => Publication::Alert(&one.alert),
+        match self.parts.as_slice() {
+            [one] => match &one.incident {
+                Some(incident) => Publication::Incident(incident),
+                None => Publication::Alert(&one.alert),
+            },
             several => {
-                let alerts = several.iter().map(|waiting| &waiting.alert);
+                let alerts = several.iter().map(|part| &part.alert);
                 Publication::Digest(AlertDigest::new(alerts.collect()))
             }
         }
     }
 }
 
-/// A message for each alert.
-pub(super) fn each(waiting: &[WaitingAlert]) -> Vec<PlannedMessage<'_>> {
-    let alone = waiting.iter().map(|alert| PlannedMessage {
-        alerts: vec![alert],
-    });
+/// A message for each.
+pub(super) fn each(waiting: &[Outgoing]) -> Vec<PlannedMessage<'_>> {
+    let alone = waiting
+        .iter()
+        .map(|one| PlannedMessage { parts: vec![one] });
     alone.collect()
 }
 
-/// At most so many messages: the worst alerts alone, the others together. As many alerts are
-/// together as necessary; what fits into no message waits.
-pub(super) fn within(waiting: &[WaitingAlert], messages: usize) -> Vec<PlannedMessage<'_>> {
+/// At most so many messages: the worst alone, the others together. As many are together as
+/// necessary; what fits into no message waits.
+pub(super) fn within(waiting: &[Outgoing], messages: usize) -> Vec<PlannedMessage<'_>> {
     if waiting.len() <= messages {
         return each(waiting);
     }
     let mut enough = (1..=messages)
         .skip_while(|digests| messages - digests + digests * MOST_ALERTS < waiting.len());
     let digests = enough.next().unwrap_or(messages);
-    let mut alerts: Vec<&WaitingAlert> = waiting.iter().collect();
+    let mut all: Vec<&Outgoing> = waiting.iter().collect();
     // Stable: of a level, those that have waited longest come first.
-    alerts.sort_by_key(|waiting| rank(&waiting.alert));
-    let together = alerts.split_off(messages - digests);
-    let mut planned: Vec<PlannedMessage<'_>> = alerts
+    all.sort_by_key(|one| rank(&one.alert));
+    let together = all.split_off(messages - digests);
+    let mut planned: Vec<PlannedMessage<'_>> = all
         .into_iter()
-        .map(|alert| PlannedMessage {
-            alerts: vec![alert],
-        })
+        .map(|one| PlannedMessage { parts: vec![one] })
         .collect();
     let size = together.len().div_ceil(digests.max(1)).min(MOST_ALERTS);
     let digests = together.chunks(size.max(1)).take(digests);
-    planned.extend(digests.map(|alerts| PlannedMessage {
-        alerts: alerts.to_vec(),
+    planned.extend(digests.map(|parts| PlannedMessage {
+        parts: parts.to_vec(),
     }));
     planned
 }
@@ -63,19 +96,22 @@ pub(super) fn within(waiting: &[WaitingAlert], messages: usize) -> Vec<PlannedMe
 mod tests {
     use super::*;
     use secretrail_engine::{
-        outbox::OutboxNote, rule_meta::RuleLevel, state::contract, time::EventTime,
+        outbox::{NoteTopic, OutboxNote},
+        rule_meta::RuleLevel,
+        state::contract,
+        time::EventTime,
     };
     use std::{collections::BTreeSet, sync::Arc};
 
     /// So many alerts, of which the last is the worst.
-    fn waiting(count: usize) -> Vec<WaitingAlert> {
+    fn waiting(count: usize) -> Vec<Outgoing> {
         let waiting = (0..count).map(|n| {
             let mut alert = contract::alert(&format!("e{n}"));
             if n + 1 == count {
                 Arc::make_mut(&mut alert.rule).level = RuleLevel::Critical;
             }
-            let note = OutboxNote::new("t".into(), alert.id.clone(), EventTime(0));
-            WaitingAlert { note, alert }
+            let topic = NoteTopic::Alert(alert.id.clone());
+            Outgoing::alert(OutboxNote::new("t".into(), topic, EventTime(0)), alert)
         });
         waiting.collect()
     }
@@ -85,10 +121,10 @@ mod tests {
         let planned = within(&waiting, messages);
         let all: BTreeSet<_> = planned
             .iter()
-            .flat_map(|message| &message.alerts)
+            .flat_map(|message| &message.parts)
             .map(|waiting| &waiting.alert.id)
             .collect();
-        let sizes: Vec<usize> = planned.iter().map(|message| message.alerts.len()).collect();
+        let sizes: Vec<usize> = planned.iter().map(|message| message.parts.len()).collect();
         assert_eq!(all.len(), sizes.iter().sum::<usize>(), "each once");
         sizes
     }
@@ -114,8 +150,8 @@ mod tests {
     fn the_worst_goes_alone() {
         let waiting = waiting(12);
         let planned = within(&waiting, 3);
-        assert_eq!(planned[0].alerts, [&waiting[11]]);
-        assert_eq!(planned[1].alerts, [&waiting[0]]);
+        assert_eq!(planned[0].parts, [&waiting[11]]);
+        assert_eq!(planned[1].parts, [&waiting[0]]);
         let kind =
             |message: &PlannedMessage<'_>| matches!(message.publication(), Publication::Digest(_));
         assert_eq!(

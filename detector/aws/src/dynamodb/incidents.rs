@@ -1,0 +1,212 @@
+//! Incidents: the alerts of each actor, where principals come from, and what was announced.
+//!
+//! An alert of an actor is written and deleted with the alert itself. The other references are only
+//! added, before what they lead to; one that leads to nothing is ignored.
+
+use std::{collections::HashMap, sync::Arc};
+
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use secretrail_engine::{
+    actor::{Actor, ActorKind},
+    alert::{Alert, IncidentId},
+    incident::announced::AnnouncedIncident,
+    state::{ActorKey, ActorRange, StateError, item_v1},
+};
+
+use super::{
+    alerts::{attempt, cancellation_reasons, failed, is_refused},
+    item::{Attributes, CONTENT, ItemKey, SK, bytes_of, number, text, text_of},
+    keys,
+    outbox::{CREATED, StoredOutbox, unpacked_incident},
+    table::DynamoTable,
+};
+
+const VERSION: &str = "version";
+/// Who wrote it: a writer whose response was lost knows its own write.
+const WRITER: &str = "writer";
+/// Of a principal: its key and its name.
+const KEY: &str = "key";
+const NAME: &str = "name";
+
+/// Incidents in the table.
+pub(super) struct StoredIncidents {
+    table: Arc<DynamoTable>,
+    keep_secs: i64,
+    outbox: Arc<StoredOutbox>,
+}
+
+/// The place of what incidents need of an alert.
+pub(super) fn place_of(alert: &Alert) -> ItemKey {
+    keys::alert_of_actor(&key_of(&alert.actor), alert.time, &alert.id)
+}
+
+fn key_of(actor: &Actor) -> ActorKey {
+    (actor.kind, actor.key.clone())
+}
+
+/// Notes from where the alerts of principals come.
+pub(super) async fn mark_places(
+    table: &DynamoTable,
+    alerts: &[&Alert],
+    keep_secs: i64,
+) -> Result<(), StateError> {
+    let principals = alerts
+        .iter()
+        .filter(|alert| alert.actor.kind == ActorKind::Principal);
+    let marks = principals.flat_map(|alert| {
+        alert.origin.places().map(|place| {
+            let key = keys::principal_from(place, alert.time, &alert.actor.key);
+            let item = Attributes::from([
+                (KEY.to_owned(), text(&alert.actor.key)),
+                (NAME.to_owned(), text(&alert.actor.name)),
+                table.expiry(keep_secs),
+            ]);
+            (key, item)
+        })
+    });
+    table.put(marks.collect()).await
+}
+
+impl StoredIncidents {
+    pub(super) fn new(table: Arc<DynamoTable>, keep_secs: i64, outbox: Arc<StoredOutbox>) -> Self {
+        Self {
+            table,
+            keep_secs,
+            outbox,
+        }
+    }
+
+    pub(super) async fn alerts(
+        &self,
+        ranges: &[ActorRange],
+    ) -> Result<Vec<Vec<Alert>>, StateError> {
+        let asked = ranges.iter().map(keys::alerts_of_actor).collect();
+        let found = self.table.query_all(asked).await?.into_iter();
+        Ok(found.map(|items| self.readable(&items)).collect())
+    }
+
+    /// The alerts of items. One that cannot be read is in no incident.
+    fn readable(&self, items: &[Attributes]) -> Vec<Alert> {
+        let mut alerts = Vec::with_capacity(items.len());
+        for item in items {
+            let bytes = bytes_of(item, CONTENT).unwrap_or_default();
+            match item_v1::unpack_alert(bytes) {
+                Ok(alert) => alerts.push(alert),
+                Err(error) => {
+                    let error = self.table.unreadable(item, &error);
+                    self.table.note_set_aside(error);
+                }
+            }
+        }
+        alerts
+    }
+
+    pub(super) async fn principals_from(
+        &self,
+        ranges: &[ActorRange],
+    ) -> Result<Vec<Vec<Actor>>, StateError> {
+        let asked = ranges.iter().map(keys::principals_from).collect();
+        let found = self.table.query_all(asked).await?.into_iter();
+        Ok(found
+            .map(|marks| marks.iter().filter_map(principal_of).collect())
+            .collect())
+    }
+
+    pub(super) async fn announced(
+        &self,
+        ranges: &[ActorRange],
+    ) -> Result<Vec<Vec<AnnouncedIncident>>, StateError> {
+        let asked = ranges.iter().map(keys::incidents_of_actor).collect();
+        let references = self.table.query_all(asked).await?;
+        let ids: Vec<Vec<IncidentId>> = references.iter().map(|found| ids(found)).collect();
+        let all = ids.iter().flatten().map(keys::incident).collect();
+        let items = self.table.get(all, None).await?;
+        let mut known = HashMap::new();
+        for (key, item) in &items {
+            match unpacked_incident(&self.table, item) {
+                Ok(incident) => drop(known.insert(key, incident)),
+                // It is announced again.
+                Err(error) => self.table.note_set_aside(error),
+            }
+        }
+        let found = ids.iter().map(|ids| {
+            let own = ids.iter().filter_map(|id| known.get(&keys::incident(id)));
+            own.cloned().collect()
+        });
+        Ok(found.collect())
+    }
+
+    pub(super) async fn announce(&self, incident: &AnnouncedIncident) -> Result<bool, StateError> {
+        // Before the first note: a sweep finds the notes of the destinations that are known.
+        self.outbox.register().await?;
+        if incident.version == 0 {
+            self.table.put(self.references(incident)).await?;
+        }
+        let writer = attempt();
+        let Some(write) = self.write(incident, &writer) else {
+            return Ok(false);
+        };
+        let notes = self.outbox.incident_notes(incident).into_iter();
+        let notes = notes.filter_map(|note| self.table.put_any(note));
+        let writes: Vec<TransactWriteItem> = std::iter::once(write).chain(notes).collect();
+        let mut tries = self.table.tries();
+        loop {
+            let Err(error) = self.table.transact(writes.clone()).await else {
+                return Ok(true);
+            };
+            let mut reasons = cancellation_reasons(&error).iter();
+            if let Some(reason) = reasons.find(|reason| is_refused(reason)) {
+                let by = reason.item().and_then(|item| text_of(item, WRITER));
+                return Ok(by == Some(&*writer));
+            }
+            let why = failed(&error);
+            if !why.retry || !tries.again() {
+                return Err(self.table.failed("TransactWriteItems", &why));
+            }
+            tries.wait().await;
+        }
+    }
+
+    fn references(&self, incident: &AnnouncedIncident) -> Vec<(ItemKey, Attributes)> {
+        let AnnouncedIncident {
+            id, actor, first, ..
+        } = incident;
+        let references = [
+            keys::incident_of_actor(&key_of(actor), *first, id),
+            keys::incident_by_time(*first, id),
+        ];
+        let expiry = || Attributes::from([self.table.expiry(self.keep_secs)]);
+        references.into_iter().map(|key| (key, expiry())).collect()
+    }
+
+    /// The write of an incident, unless it was changed since it was read.
+    fn write(&self, incident: &AnnouncedIncident, writer: &str) -> Option<TransactWriteItem> {
+        let after = AnnouncedIncident {
+            version: incident.version + 1,
+            ..incident.clone()
+        };
+        let packed = item_v1::pack_incident(&after);
+        let mut item = keys::incident(&incident.id).attributes();
+        item.extend(self.table.packed(packed, self.keep_secs));
+        item.extend([
+            (VERSION.to_owned(), number(after.version)),
+            (CREATED.to_owned(), number(after.due.0)),
+            (WRITER.to_owned(), text(writer)),
+        ]);
+        self.table.put_version(item, VERSION, incident.version)
+    }
+}
+
+/// The principal of a mark; `None` when it is none.
+fn principal_of(mark: &Attributes) -> Option<Actor> {
+    Some(Actor {
+        kind: ActorKind::Principal,
+        key: text_of(mark, KEY)?.into(),
+        name: text_of(mark, NAME)?.into(),
+    })
+}
+
+fn ids(references: &[Attributes]) -> Vec<IncidentId> {
+    let keys = references.iter().filter_map(|item| text_of(item, SK));
+    keys.filter_map(keys::incident_of_reference).collect()
+}

@@ -1,0 +1,465 @@
+//! What stores keep of an incident: what was published of it, and what is new. People are notified
+//! of an incident at once, of news in it at most once a minute, and of more of the same at most
+//! once an hour.
+
+use std::collections::BTreeSet;
+
+use super::{Incident, IncidentPeriods, LEAST};
+use crate::{
+    actor::Actor,
+    alert::{Alert, AlertId, IncidentId},
+    ids::SharedStr,
+    rule_meta::RuleLevel,
+    time::EventTime,
+};
+
+/// Shortest time in seconds between two messages about news in an incident.
+pub const NEWS_SECS: i64 = 60;
+
+/// Shortest time in seconds between two messages about more of the same.
+pub const SAME_SECS: i64 = 3_600;
+
+/// Most ids of other incidents that became parts of one; of more, the first.
+const MERGED: usize = 50;
+
+/// Why an incident stands no longer for itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IncidentEnd {
+    /// Its alerts belong to another incident.
+    MergedInto(IncidentId),
+    /// All of its alerts were withdrawn.
+    Withdrawn,
+}
+
+/// What happened to an incident since the message before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewsKind {
+    /// It is the first message about it.
+    Opened,
+    /// It has changed.
+    Updated,
+    /// It became a part of another one.
+    Merged,
+    /// Its alerts turned out to be wrong.
+    Withdrawn,
+}
+
+impl NewsKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Opened, Self::Updated, Self::Merged, Self::Withdrawn];
+
+    /// The name in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Updated => "updated",
+            Self::Merged => "merged",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+}
+
+/// What is new in an incident since the message before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncidentNews {
+    /// What happened.
+    pub kind: NewsKind,
+    /// The level before, if it has changed.
+    pub level_before: Option<RuleLevel>,
+    /// Ids of rules.
+    pub rules: Vec<SharedStr>,
+    /// Secrets: ARNs where known, otherwise names.
+    pub secrets: Vec<SharedStr>,
+    /// Addresses, and where these are registered.
+    pub sources: Vec<SharedStr>,
+    /// `awsRegion`.
+    pub regions: Vec<SharedStr>,
+    /// Number of alerts more than before.
+    pub alerts: usize,
+    /// Incidents that became parts of it.
+    pub merged: Vec<IncidentId>,
+}
+
+impl IncidentNews {
+    /// News without anything new.
+    #[must_use]
+    pub fn of(kind: NewsKind) -> Self {
+        Self {
+            kind,
+            level_before: None,
+            rules: Vec::new(),
+            secrets: Vec::new(),
+            sources: Vec::new(),
+            regions: Vec::new(),
+            alerts: 0,
+            merged: Vec::new(),
+        }
+    }
+
+    /// Whether it is published at once.
+    fn is_urgent(&self) -> bool {
+        self.kind != NewsKind::Updated || self.level_before.is_some()
+    }
+
+    /// Whether there is more than more of the same.
+    fn is_news(&self) -> bool {
+        let lists = [&self.rules, &self.secrets, &self.sources, &self.regions];
+        lists.iter().any(|list| !list.is_empty()) || !self.merged.is_empty()
+    }
+
+    /// Adds later news, which the same message reports.
+    fn append(&mut self, later: Self) {
+        // What was not published yet is still to be opened, whatever became of it since.
+        if later.kind != NewsKind::Updated {
+            self.kind = later.kind;
+        }
+        self.level_before = self.level_before.or(later.level_before);
+        self.rules.extend(later.rules);
+        self.secrets.extend(later.secrets);
+        self.sources.extend(later.sources);
+        self.regions.extend(later.regions);
+        self.alerts += later.alerts;
+        self.merged.extend(later.merged);
+    }
+}
+
+/// Values that were published as parts of an incident.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AnnouncedValues {
+    /// Ids of its rules.
+    pub rules: BTreeSet<SharedStr>,
+    /// Secrets that it lists.
+    pub secrets: BTreeSet<SharedStr>,
+    /// Sources that it lists.
+    pub sources: BTreeSet<SharedStr>,
+    /// Regions that it lists.
+    pub regions: BTreeSet<SharedStr>,
+}
+
+impl AnnouncedValues {
+    fn of(incident: &Incident) -> Self {
+        let rules = incident.rules.iter();
+        Self {
+            rules: rules.map(|rule| rule.rule.id.as_str().into()).collect(),
+            secrets: incident.secrets.first.iter().cloned().collect(),
+            sources: incident.sources.first.iter().cloned().collect(),
+            regions: incident.regions.first.iter().cloned().collect(),
+        }
+    }
+
+    /// Adds values; returns those that are new.
+    fn take(&mut self, other: Self) -> IncidentNews {
+        IncidentNews {
+            rules: take(&mut self.rules, other.rules),
+            secrets: take(&mut self.secrets, other.secrets),
+            sources: take(&mut self.sources, other.sources),
+            regions: take(&mut self.regions, other.regions),
+            ..IncidentNews::of(NewsKind::Updated)
+        }
+    }
+}
+
+fn is_known(values: &[SharedStr], known: &BTreeSet<SharedStr>) -> bool {
+    values.iter().all(|value| known.contains(value))
+}
+
+fn take(known: &mut BTreeSet<SharedStr>, values: BTreeSet<SharedStr>) -> Vec<SharedStr> {
+    let new = values
+        .into_iter()
+        .filter(|value| known.insert(value.clone()));
+    new.collect()
+}
+
+/// What stores keep of an incident. Changed by comparing versions, so that all who publish it
+/// agree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnnouncedIncident {
+    /// Its id.
+    pub id: IncidentId,
+    /// Who or what it is about.
+    pub actor: Actor,
+    /// The id that it was first published with: when an earlier alert comes late, the id changes,
+    /// and the thread in a chat does not.
+    pub thread: IncidentId,
+    /// As [`Incident::first`].
+    pub first: EventTime,
+    /// As [`Incident::last`].
+    pub last: EventTime,
+    /// Highest level of its alerts.
+    pub level: RuleLevel,
+    /// Highest level that it ever had: who was notified of it is notified of what became of it.
+    pub highest: RuleLevel,
+    /// As [`Incident::score`].
+    pub score: u32,
+    /// What was published of it.
+    pub values: AnnouncedValues,
+    /// As [`Incident::alert_ids`].
+    pub alert_ids: Vec<AlertId>,
+    /// As [`Incident::alerts_total`].
+    pub alerts_total: usize,
+    /// What the next message reports, or the last one if none is due.
+    pub news: IncidentNews,
+    /// When the next message is due, or the last one was.
+    pub due: EventTime,
+    /// When the message before that was due; `None` if there was none.
+    pub due_before: Option<EventTime>,
+    /// Number of messages, that which is due included.
+    pub messages: u32,
+    /// Incidents that became parts of it.
+    pub merged: Vec<IncidentId>,
+    /// What became of it; `None` while it stands for itself.
+    pub end: Option<IncidentEnd>,
+    /// Number of changes so far.
+    pub version: u64,
+}
+
+impl AnnouncedIncident {
+    /// An incident that is published for the first time.
+    #[must_use]
+    pub fn opened(incident: &Incident, now: EventTime) -> Self {
+        Self {
+            id: incident.id.clone(),
+            actor: incident.actor.clone(),
+            thread: incident.id.clone(),
+            first: incident.first,
+            last: incident.last,
+            level: incident.level,
+            highest: incident.level,
+            score: incident.score,
+            values: AnnouncedValues::of(incident),
+            alert_ids: incident.alert_ids.clone(),
+            alerts_total: incident.alerts_total,
+            news: IncidentNews::of(NewsKind::Opened),
+            due: now,
+            due_before: None,
+            messages: 1,
+            merged: Vec::new(),
+            end: None,
+            version: 0,
+        }
+    }
+
+    /// The incident as it is now, which `others` have become parts of; `None` when that is no
+    /// change.
+    #[must_use]
+    pub fn updated(&self, incident: &Incident, others: &[&Self], now: EventTime) -> Option<Self> {
+        let mut after = Self {
+            first: incident.first,
+            last: incident.last,
+            level: incident.level,
+            highest: self.highest.max(incident.level),
+            score: incident.score,
+            alert_ids: incident.alert_ids.clone(),
+            alerts_total: incident.alerts_total,
+            end: None,
+            ..self.clone()
+        };
+        let mut news = after.values.take(AnnouncedValues::of(incident));
+        for other in others {
+            after.take_in(other, &mut news);
+        }
+        let is_changed = after != *self || news.is_news();
+        if self.end.is_some() {
+            news.kind = NewsKind::Opened;
+        }
+        news.level_before = (self.level != after.level).then_some(self.level);
+        news.alerts = after.alerts_total.saturating_sub(self.alerts_total);
+        is_changed.then(|| after.with_news(news, now))
+    }
+
+    /// Notes another incident that became a part of this one.
+    fn take_in(&mut self, other: &Self, news: &mut IncidentNews) {
+        for id in std::iter::once(&other.id).chain(&other.merged) {
+            if !self.merged.contains(id) && self.merged.len() < MERGED && *id != self.id {
+                self.merged.push(id.clone());
+                news.merged.push(id.clone());
+            }
+        }
+        self.highest = self.highest.max(other.highest);
+    }
+
+    /// This incident under another id: alerts that came late have moved its beginning.
+    #[must_use]
+    pub fn renamed(&self, incident: &Incident) -> Self {
+        Self {
+            id: incident.id.clone(),
+            actor: incident.actor.clone(),
+            version: 0,
+            ..self.clone()
+        }
+    }
+
+    /// The incident after it has ended in this way. It is published, unless another message does.
+    #[must_use]
+    pub fn ended(&self, end: IncidentEnd, is_published: bool, now: EventTime) -> Self {
+        let kind = match end {
+            IncidentEnd::MergedInto(_) => NewsKind::Merged,
+            IncidentEnd::Withdrawn => NewsKind::Withdrawn,
+        };
+        let after = Self {
+            end: Some(end),
+            ..self.clone()
+        };
+        match is_published {
+            true => after.with_news(IncidentNews::of(kind), now),
+            // Whatever was due is published with the other one, and notes about it mean nothing.
+            false => Self {
+                due: EventTime(0),
+                ..after
+            },
+        }
+    }
+
+    /// Whether it has messages of its own: after it became a part of another one, only if a message
+    /// says so.
+    #[must_use]
+    pub fn is_published(&self) -> bool {
+        let is_merged = matches!(self.end, Some(IncidentEnd::MergedInto(_)));
+        !is_merged || self.news.kind == NewsKind::Merged
+    }
+
+    /// Whether an alert is no more than more of the same, to be published with what is due later:
+    /// it lies within the incident, and all of it is known.
+    #[must_use]
+    pub fn covers(&self, alert: &Alert, periods: IncidentPeriods, now: EventTime) -> bool {
+        let values = &self.values;
+        let known = [
+            (&alert.secrets, &values.secrets),
+            (&alert.traits.sources, &values.sources),
+            (&alert.traits.regions, &values.regions),
+        ];
+        let is_near = self.first <= periods.begin(alert)
+            && periods.begin(alert) <= self.last.plus(periods.gap_secs)
+            && alert.time <= self.first.plus(periods.max_secs);
+        self.is_pending(now)
+            && self.end.is_none()
+            && is_near
+            && (LEAST..=self.level).contains(&alert.rule.level)
+            && values.rules.contains(alert.rule.id.as_str())
+            && known.iter().all(|(own, known)| is_known(own, known))
+    }
+
+    /// Whether a message is due now or later.
+    #[must_use]
+    pub fn is_pending(&self, now: EventTime) -> bool {
+        self.due > now
+    }
+
+    fn with_news(mut self, news: IncidentNews, now: EventTime) -> Self {
+        let is_pending = self.is_pending(now);
+        let before = match is_pending {
+            true => self.due_before,
+            false => Some(self.due),
+        };
+        let wait = match (news.is_urgent(), news.is_news()) {
+            (true, _) => 0,
+            (false, true) => NEWS_SECS,
+            (false, false) => SAME_SECS,
+        };
+        let due = now.max(before.map_or(now, |before| before.plus(wait)));
+        if is_pending {
+            self.due = self.due.min(due);
+            self.news.append(news);
+        } else {
+            // A message that was due at this second is out: the next one is another.
+            self.due = due.max(self.due.plus(1));
+            self.news = news;
+            self.messages += 1;
+        }
+        self.due_before = before;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        alert::Alert,
+        incident::{IncidentPeriods, grouping::IncidentGrouping},
+        rule_meta::RuleMeta,
+        state::contract,
+    };
+
+    fn alert(index: usize, level: RuleLevel, secret: &str) -> Alert {
+        let mut alert = contract::alert(&format!("e{index}"));
+        alert.rule = Arc::new(RuleMeta {
+            id: format!("rule of {level}"),
+            level,
+            ..RuleMeta::default()
+        });
+        alert.secrets = vec![secret.into()];
+        alert
+    }
+
+    fn incident(alerts: &[Alert]) -> Incident {
+        let periods = IncidentPeriods::default();
+        let mut grouped = IncidentGrouping::all(periods, alerts.to_vec());
+        grouped.incidents.pop().unwrap()
+    }
+
+    #[test]
+    fn what_is_new_is_published_soon_and_more_of_the_same_within_an_hour() {
+        let mut alerts = vec![alert(0, RuleLevel::Medium, "a")];
+        let opened = AnnouncedIncident::opened(&incident(&alerts), EventTime(1_000));
+        assert_eq!((opened.due.0, opened.news.kind), (1_000, NewsKind::Opened));
+        let same = opened.updated(&incident(&alerts), &[], EventTime(1_010));
+        assert_eq!(same, None, "nothing has changed");
+        alerts.push(alert(1, RuleLevel::Medium, "a"));
+        let more = opened.updated(&incident(&alerts), &[], EventTime(1_020));
+        let more = more.unwrap();
+        assert_eq!((more.due.0, more.news.alerts, more.messages), (4_600, 1, 2));
+        alerts.push(alert(2, RuleLevel::Medium, "b"));
+        let secret = more.updated(&incident(&alerts), &[], EventTime(1_030));
+        let secret = secret.unwrap();
+        assert_eq!((secret.due.0, secret.news.alerts), (1_060, 2));
+        assert_eq!(*secret.news.secrets[0], *"b");
+        alerts.push(alert(3, RuleLevel::High, "b"));
+        let high = secret.updated(&incident(&alerts), &[], EventTime(1_040));
+        let high = high.unwrap();
+        assert_eq!((high.due.0, high.messages), (1_040, 2));
+        assert_eq!(high.news.level_before, Some(RuleLevel::Medium));
+        assert_eq!(*high.news.secrets[0], *"b", "it was not published yet");
+        alerts.push(alert(4, RuleLevel::High, "c"));
+        let last = high.updated(&incident(&alerts), &[], EventTime(1_040));
+        let last = last.unwrap();
+        assert_eq!((last.due.0, last.messages), (1_100, 3), "it is another one");
+        assert_eq!(last.news.secrets.len(), 1);
+    }
+
+    #[test]
+    fn a_withdrawn_alert_may_lower_the_level_and_all_of_them_end_the_incident() {
+        let alerts = [
+            alert(0, RuleLevel::Medium, "a"),
+            alert(1, RuleLevel::High, "a"),
+        ];
+        let opened = AnnouncedIncident::opened(&incident(&alerts), EventTime(0));
+        let lower = opened.updated(&incident(&alerts[..1]), &[], EventTime(5));
+        let lower = lower.unwrap();
+        assert_eq!(lower.news.level_before, Some(RuleLevel::High));
+        assert_eq!(
+            (lower.level, lower.highest),
+            (RuleLevel::Medium, RuleLevel::High)
+        );
+        let ended = lower.ended(IncidentEnd::Withdrawn, true, EventTime(9));
+        assert_eq!((ended.due.0, ended.news.kind), (9, NewsKind::Withdrawn));
+    }
+
+    #[test]
+    fn an_incident_under_a_new_id_keeps_its_thread_and_names_the_old_one() {
+        let late = incident(&[alert(0, RuleLevel::High, "a")]);
+        let opened = AnnouncedIncident::opened(&late, EventTime(0));
+        let mut earlier = late.clone();
+        earlier.id = IncidentId("earlier".into());
+        let renamed = opened.renamed(&earlier);
+        let updated = renamed.updated(&earlier, &[&opened], EventTime(99));
+        let updated = updated.unwrap();
+        assert_eq!(updated.id, earlier.id);
+        assert_eq!(updated.thread, late.id);
+        assert_eq!((&updated.merged[..], updated.version), (&[late.id][..], 0));
+        assert_eq!(updated.news.merged, updated.merged);
+    }
+}

@@ -1,0 +1,84 @@
+//! An incident for Amazon Q Developer in chat applications: all messages about it are one thread.
+
+use super::{
+    announced::NewsKind,
+    message::IncidentMessage,
+    story::{IncidentStory, StoryAction, most_serious_steps},
+};
+use crate::alert::chat::{ChatContent, ChatMetadata, ChatNotification, plain};
+
+/// Most steps that are described, and most lines of what is to be done.
+const STEPS: usize = 4;
+const CHECKS: usize = 3;
+const ACTIONS: usize = 4;
+
+/// The incident as a custom notification in JSON.
+#[must_use]
+pub fn notification(message: &IncidentMessage) -> String {
+    let story = IncidentStory::of(&message.incident);
+    let alert = message.as_alert();
+    let title = message.prefix() + &plain(&story.headline);
+    let content = ChatContent {
+        title,
+        description: description(message, &story),
+        next_steps: next_steps(message, &story),
+        ..ChatContent::of(&alert)
+    };
+    let of_alert = ChatMetadata::of(&alert);
+    let mut context = of_alert.additional_context;
+    context.remove("rule_id");
+    context.insert("incident_id", message.incident.id.0.to_string());
+    let metadata = ChatMetadata {
+        thread_id: message.announced.thread.0.to_string(),
+        summary: plain(&story.headline),
+        event_type: "secretrail.incident",
+        additional_context: context,
+        ..of_alert
+    };
+    ChatNotification::new(message.id(), content, metadata).json()
+}
+
+/// What is new, and for the first message what is known and what happened.
+fn description(message: &IncidentMessage, story: &IncidentStory) -> String {
+    let mut lines: Vec<String> = message.news().iter().map(|news| plain(news)).collect();
+    if message.announced.news.kind == NewsKind::Opened {
+        lines.extend(story.why.first().map(|why| plain(why)));
+    }
+    if message.announced.end.is_none() {
+        let facts = story.facts.iter();
+        lines.extend(facts.map(|(label, text)| format!("*{label}:* {}", plain(text))));
+        let steps = most_serious_steps(&story.steps, STEPS);
+        lines.extend(
+            steps
+                .iter()
+                .map(|step| format!("{} {}", step.time, plain(&step.what))),
+        );
+        let harmless = story.harmless_if.first();
+        lines.extend(harmless.map(|text| format!("*Harmless if:* {}", plain(text))));
+    }
+    lines.join("\n")
+}
+
+/// What is to be done, in this order.
+fn next_steps(message: &IncidentMessage, story: &IncidentStory) -> Vec<String> {
+    // The thread has them from its first message, unless the level has changed.
+    let news = &message.announced.news;
+    let is_known = news.kind == NewsKind::Updated && news.level_before.is_none();
+    if is_known || message.announced.end.is_some() {
+        return Vec::new();
+    }
+    let checks = story.checks.iter().take(CHECKS).map(|check| plain(check));
+    let actions = story.actions.iter().take(ACTIONS).map(action);
+    checks.chain(actions).collect()
+}
+
+/// An action; its command as code, which is for the clipboard. Commands hold no text that a chat
+/// would interpret: a name with other characters than AWS allows makes no command.
+fn action(action: &StoryAction) -> String {
+    let text = plain(&action.text);
+    match (&action.command, &action.link) {
+        (Some(command), _) if !command.contains('`') => format!("{text} `{command}`"),
+        (None, Some(link)) => format!("{text} {link}"),
+        _ => text,
+    }
+}

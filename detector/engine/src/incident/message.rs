@@ -1,0 +1,416 @@
+//! What is published of an incident: a subject, plain text for mail, and JSON. Text from logs is
+//! sanitised.
+
+use std::{
+    fmt::{self, Write as _},
+    sync::Arc,
+};
+
+use super::{
+    Incident, IncidentPeriods, Listed,
+    announced::{AnnouncedIncident, IncidentEnd, IncidentNews, NewsKind},
+    json_v1::IncidentV1,
+    story::{IncidentStory, StoryAction, StoryStep, most_serious_steps, short_name},
+};
+use crate::{
+    actor::{Actor, ActorKind, Origin},
+    alert::{
+        Alert, AlertId, AlertTraits,
+        alert_digest::INCIDENT_RULE,
+        text::{self, line},
+    },
+    ids::{ArnParts, SharedStr, secret_name},
+    rule_meta::RuleMeta,
+    sanitize,
+    time::EventTime,
+};
+
+/// Most lines of each part of a mail, which has forty in all.
+const STEPS: usize = 4;
+const WHY: usize = 2;
+const CHECKS: usize = 3;
+const ACTIONS: usize = 4;
+const HARMLESS: usize = 2;
+
+/// Most new values that are named in a line.
+const NEW_VALUES: usize = 3;
+
+/// Most characters of a value in a message that would be too long otherwise.
+const CHARS: usize = 200;
+
+/// An incident, and what is to be said of it now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct IncidentMessage {
+    /// What is published of it.
+    pub announced: AnnouncedIncident,
+    /// Its content.
+    pub incident: Incident,
+    /// The time of publishing.
+    pub now: EventTime,
+}
+
+impl IncidentMessage {
+    /// The message about an incident. Without its content, as when it has ended, it has what was
+    /// published before.
+    #[must_use]
+    pub fn new(announced: AnnouncedIncident, incident: Option<Incident>, now: EventTime) -> Self {
+        let incident = incident.unwrap_or_else(|| last_known(&announced));
+        Self {
+            announced,
+            incident,
+            now,
+        }
+    }
+
+    /// Identity of the message: the same when it is repeated.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let AnnouncedIncident { id, messages, .. } = &self.announced;
+        format!("{}-{messages}", id.0)
+    }
+
+    /// How its title begins: `high incident: `, or `update, high incident: `.
+    #[must_use]
+    pub fn prefix(&self) -> String {
+        let level = self.incident.level;
+        match self.announced.news.kind {
+            NewsKind::Opened => format!("{level} incident: "),
+            NewsKind::Updated => format!("update, {level} incident: "),
+            NewsKind::Merged => format!("merged, {level} incident: "),
+            NewsKind::Withdrawn => format!("withdrawn, {level} incident: "),
+        }
+    }
+
+    /// What happened to it since the message before, in sentences; empty for the first message.
+    #[must_use]
+    pub fn news(&self) -> Vec<String> {
+        let news = &self.announced.news;
+        match (news.kind, &self.announced.end) {
+            (NewsKind::Opened, _) => Vec::new(),
+            (NewsKind::Updated, _) => self.updates(news),
+            (NewsKind::Merged, Some(IncidentEnd::MergedInto(id))) => vec![format!(
+                "Alerts that came late belong between this incident and another one: it goes on \
+                 as a part of incident {}.",
+                id.0
+            )],
+            (NewsKind::Merged | NewsKind::Withdrawn, _) => vec![
+                "Withdrawn: records that came late show that what its alerts call new was seen \
+                 before. Nothing need be done."
+                    .to_owned(),
+            ],
+        }
+    }
+
+    fn updates(&self, news: &IncidentNews) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(before) = news.level_before {
+            lines.push(format!(
+                "The level is {} now, not {before}.",
+                self.incident.level
+            ));
+        }
+        let titles = self.incident.rules.iter();
+        let titles = titles.filter(|known| news.rules.iter().any(|id| **id == *known.rule.id));
+        let titles: Vec<&str> = titles.map(|known| known.rule.title.as_str()).collect();
+        for (label, values) in [
+            ("rule", titles.into_iter().map(str::to_owned).collect()),
+            ("secret", names(&news.secrets)),
+            ("source", names(&news.sources)),
+            ("region", names(&news.regions)),
+        ] {
+            lines.extend(new_values(label, &values));
+        }
+        if news.alerts > 0 {
+            let all = self.incident.alerts_total;
+            lines.push(format!("{} more alerts, {all} in all.", news.alerts));
+        }
+        let merged: Vec<String> = news.merged.iter().map(|id| id.0.to_string()).collect();
+        if !merged.is_empty() {
+            lines.push(format!("It was published before as {}.", merged.join(", ")));
+        }
+        lines
+    }
+
+    /// One line of printable ASCII, for the subject of a mail: level, actor, secrets, source.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        let alert = self.as_alert();
+        text::subject_of(&(self.prefix() + &alert.rule.title), &alert)
+    }
+
+    /// The incident in plain text, forty lines at most where no text is longer than a line.
+    #[must_use]
+    pub fn body(&self) -> String {
+        let mut out = String::new();
+        // Writing to a string cannot fail.
+        self.write(&mut out).ok();
+        out
+    }
+
+    fn write(&self, out: &mut String) -> fmt::Result {
+        let incident = &self.incident;
+        let story = IncidentStory::of(incident);
+        writeln!(out, "{}{}", self.prefix(), line(&story.headline))?;
+        for news in self.news() {
+            writeln!(out, "{}", line(&news))?;
+        }
+        writeln!(out, "\ntime     {} to {}", incident.first, incident.last)?;
+        for (label, text) in &story.facts {
+            writeln!(out, "{label:<9}{}", line(text))?;
+        }
+        if self.announced.end.is_none() {
+            write_list("why it matters", story.why.iter().take(WHY), out)?;
+            write_list("check first", story.checks.iter().take(CHECKS), out)?;
+            write_actions(&story.actions, out)?;
+            write_steps(&story.steps, out)?;
+            write_list("harmless if", story.harmless_if.iter().take(HARMLESS), out)?;
+        }
+        let alerts = incident.alerts_total;
+        writeln!(out, "\nincident {}: {alerts} alerts", incident.id.0)
+    }
+
+    /// The incident as `secretrail.incident/1`, in about so many bytes at most.
+    #[must_use]
+    pub fn json(&self, most_bytes: usize) -> String {
+        let whole = self.json_of(&self.incident);
+        if whole.len() <= most_bytes {
+            return whole;
+        }
+        self.json_of(&shortened(&self.incident))
+    }
+
+    fn json_of(&self, incident: &Incident) -> String {
+        let form = IncidentV1::new(incident, self.now, IncidentPeriods::default());
+        // Cannot fail: every key is text.
+        let text = serde_json::to_string(&form.published(&self.announced)).unwrap_or_default();
+        sanitize::json(&text).into_owned()
+    }
+
+    /// The incident in the form of an alert, for subjects and for formats that know only alerts.
+    #[must_use]
+    pub fn as_alert(&self) -> Alert {
+        let incident = &self.incident;
+        let story = IncidentStory::of(incident);
+        let (account, region) = place(incident);
+        let actor = &incident.actor;
+        let is_principal = actor.kind == ActorKind::Principal;
+        let rule = RuleMeta {
+            id: INCIDENT_RULE.to_owned(),
+            title: title(incident),
+            level: incident.level,
+            description: story.why.join(" "),
+            next_steps: story.checks,
+            false_positives: story.harmless_if,
+            ..RuleMeta::default()
+        };
+        Alert {
+            id: AlertId(incident.id.0.clone()),
+            rule: Arc::new(rule),
+            time: incident.last,
+            began: incident.first,
+            window_match: None,
+            summary: story.headline,
+            account,
+            region,
+            principal: is_principal.then(|| actor.name.clone()),
+            secrets: incident.secrets.first.clone(),
+            secrets_total: incident.secrets.total,
+            accesses: Vec::new(),
+            accesses_total: 0,
+            events: Vec::new(),
+            actor: actor.clone(),
+            origin: Origin::default(),
+            traits: AlertTraits::default(),
+            incident: Some(incident.id.clone()),
+            withdrawn: self.announced.end == Some(IncidentEnd::Withdrawn),
+        }
+    }
+}
+
+/// The actor, the first secret and the first source.
+fn title(incident: &Incident) -> String {
+    let mut title = short_name(&incident.actor.name);
+    let secrets = &incident.secrets;
+    let read = if incident.revealed.total > 0 {
+        "read"
+    } else {
+        "touched"
+    };
+    if let Some(first) = secrets.first.first() {
+        title = format!("{title} {read} {}", secret_name(first));
+        if secrets.total > 1 {
+            title = format!("{title} and {} more", secrets.total - 1);
+        }
+    }
+    match incident.sources.first.first() {
+        Some(source) if incident.actor.kind != ActorKind::Address => {
+            format!("{title} from {source}")
+        }
+        _ => title,
+    }
+}
+
+/// Account and region, where there is one of them.
+fn place(incident: &Incident) -> (Option<SharedStr>, Option<SharedStr>) {
+    let name = &incident.actor.name;
+    let account = match incident.actor.kind {
+        ActorKind::Log => name.split_once(' ').map(|(account, _)| account),
+        _ => ArnParts::parse(name).map(|arn| arn.account),
+    };
+    let account = account.filter(|account| !account.is_empty());
+    let region = incident.regions.first.first();
+    let region = region.filter(|_| incident.regions.total == 1);
+    (account.map(SharedStr::from), region.cloned())
+}
+
+/// What was published before, where there is no content any more.
+fn last_known(announced: &AnnouncedIncident) -> Incident {
+    let values = &announced.values;
+    let actor = announced.actor.clone();
+    Incident {
+        id: announced.id.clone(),
+        level: announced.level,
+        score: announced.score,
+        first: announced.first,
+        last: announced.last,
+        rules: Vec::new(),
+        rules_total: values.rules.len(),
+        secrets: listed(&values.secrets),
+        sources: listed(&values.sources),
+        regions: listed(&values.regions),
+        alert_ids: announced.alert_ids.clone(),
+        alerts_total: announced.alerts_total,
+        ..Incident::empty(actor, announced.first)
+    }
+}
+
+fn listed<'v>(values: impl IntoIterator<Item = &'v SharedStr>) -> Listed {
+    let first: Vec<SharedStr> = values.into_iter().cloned().collect();
+    Listed {
+        total: first.len(),
+        first,
+    }
+}
+
+/// The incident with short values: names in logs may be of any length.
+fn shortened(incident: &Incident) -> Incident {
+    let mut short = incident.clone();
+    let Incident {
+        secrets,
+        revealed,
+        sources,
+        regions,
+        sessions,
+        access_keys,
+        clients,
+        actor,
+        ..
+    } = &mut short;
+    let lists = [
+        secrets,
+        revealed,
+        sources,
+        regions,
+        sessions,
+        access_keys,
+        clients,
+    ];
+    for listed in lists {
+        for value in &mut listed.first {
+            *value = cut(value);
+        }
+    }
+    *actor = Actor {
+        kind: actor.kind,
+        key: cut(&actor.key),
+        name: cut(&actor.name),
+    };
+    short
+}
+
+fn cut(text: &SharedStr) -> SharedStr {
+    match text.char_indices().nth(CHARS) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()).into(),
+        None => text.clone(),
+    }
+}
+
+/// Values as they are shown: secrets by their names.
+fn names(values: &[SharedStr]) -> Vec<String> {
+    let names = values.iter().map(|value| secret_name(value).to_owned());
+    names.collect()
+}
+
+/// `2 new secrets: a, b`; `None` without values.
+fn new_values(label: &str, values: &[String]) -> Option<String> {
+    let plural = if values.len() == 1 { "" } else { "s" };
+    let shown = values.iter().take(NEW_VALUES);
+    let shown: Vec<&str> = shown.map(String::as_str).collect();
+    let more = values.len().saturating_sub(NEW_VALUES);
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    let line = format!(
+        "{} new {label}{plural}: {}{more}.",
+        values.len(),
+        shown.join(", ")
+    );
+    (!values.is_empty()).then_some(line)
+}
+
+fn write_list<'t>(
+    heading: &str,
+    texts: impl Iterator<Item = &'t String>,
+    out: &mut String,
+) -> fmt::Result {
+    let mut texts = texts.peekable();
+    if texts.peek().is_none() {
+        return Ok(());
+    }
+    writeln!(out, "\n{heading}:")?;
+    texts.try_for_each(|text| writeln!(out, "- {}", line(text)))
+}
+
+fn write_actions(actions: &[StoryAction], out: &mut String) -> fmt::Result {
+    if actions.is_empty() {
+        return Ok(());
+    }
+    out.push_str("\nto contain it:\n");
+    for action in actions.iter().take(ACTIONS) {
+        writeln!(out, "- {}", line(&action.text))?;
+        // Unbroken: they are for the clipboard.
+        for text in action.command.iter().chain(&action.link) {
+            writeln!(out, "  {}", sanitize::line(text))?;
+        }
+    }
+    match actions.len().saturating_sub(ACTIONS) {
+        0 => Ok(()),
+        more => writeln!(out, "- and {more} more: secretrail explain --raw shows all"),
+    }
+}
+
+fn write_steps(steps: &[StoryStep], out: &mut String) -> fmt::Result {
+    if steps.is_empty() {
+        return Ok(());
+    }
+    out.push_str("\nwhat happened:\n");
+    let shown = most_serious_steps(steps, STEPS);
+    for step in shown {
+        let rule = step.rules.first();
+        let rule = rule.map_or_else(String::new, |(level, title, _)| {
+            format!(" ({level}: {title})")
+        });
+        writeln!(
+            out,
+            "{}  {}",
+            step.time,
+            line(&format!("{}{rule}", step.what))
+        )?;
+    }
+    match steps.len().saturating_sub(STEPS) {
+        0 => Ok(()),
+        more => writeln!(out, "and {more} more"),
+    }
+}

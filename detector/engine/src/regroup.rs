@@ -1,0 +1,299 @@
+//! Incidents online: new alerts are grouped with what the store has of their neighbourhood, and
+//! what has changed is announced.
+//!
+//! Every writer stores its alerts first and looks at the neighbourhood afterwards, so that whoever
+//! comes last sees all of them. An incident is changed by comparing versions; a writer that was
+//! outrun, or has announced a new incident, looks again, until nothing is left to change. All of it
+//! may be repeated.
+
+mod neighbourhood;
+
+use std::collections::{BTreeMap, HashMap};
+
+use self::neighbourhood::Neighbourhood;
+use crate::{
+    alert::{Alert, AlertId, IncidentId},
+    incident::{
+        Incident, IncidentPeriods,
+        announced::{AnnouncedIncident, IncidentEnd},
+        grouping::IncidentGrouping,
+    },
+    state::{ActorKey, ActorRange, IncidentStore, StateError},
+    time::EventTime,
+};
+
+/// How often a writer looks again.
+const ROUNDS: usize = 12;
+
+/// What became of alerts that were grouped.
+#[derive(Debug, Default)]
+pub struct RegroupedAlerts {
+    /// The incidents of the alerts; one that was withdrawn has that in which it was announced.
+    pub incidents: HashMap<AlertId, IncidentId>,
+    /// Incidents that this call has changed.
+    pub changed: Vec<ChangedIncident>,
+}
+
+/// An incident that was changed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChangedIncident {
+    /// What the store has of it.
+    pub announced: AnnouncedIncident,
+    /// Its content; `None` for one that has ended.
+    pub incident: Option<Incident>,
+}
+
+/// Groups alerts that are in the store, or were withdrawn, and announces the incidents that they
+/// change.
+///
+/// # Errors
+///
+/// The store failed, or others were faster again and again. A repetition completes the work.
+pub async fn regroup<S: IncidentStore>(
+    store: &S,
+    alerts: &[Alert],
+    periods: IncidentPeriods,
+    now: EventTime,
+) -> Result<RegroupedAlerts, StateError> {
+    let mut regrouped = RegroupedAlerts::default();
+    let left = covered(store, alerts, periods, now, &mut regrouped).await?;
+    let mut changed: BTreeMap<IncidentId, ChangedIncident> = BTreeMap::new();
+    for _ in 0..ROUNDS {
+        if left.is_empty() {
+            break;
+        }
+        let picture = Picture::of(store, spans(&left, periods), periods).await?;
+        let changes = picture.changes(now);
+        for alert in &left {
+            let id = picture.incident_of(&alert.id);
+            regrouped
+                .incidents
+                .extend(id.map(|id| (alert.id.clone(), id)));
+        }
+        let is_last = changes.iter().all(|change| change.announced.version > 0);
+        let mut is_outrun = false;
+        for mut change in changes {
+            if store.announce(&change.announced).await? {
+                change.announced.version += 1;
+                changed.insert(change.announced.id.clone(), change);
+            } else {
+                is_outrun = true;
+            }
+        }
+        if is_last && !is_outrun {
+            regrouped.changed = changed.into_values().collect();
+            return Ok(regrouped);
+        }
+    }
+    match left.is_empty() {
+        true => Ok(regrouped),
+        false => Err(StateError::new(format!(
+            "{} alerts were not grouped into incidents: others changed these again and again",
+            left.len()
+        ))),
+    }
+}
+
+/// The content of an incident as it is now; `None` when no alert has it.
+///
+/// # Errors
+///
+/// The store failed.
+pub async fn content<S: IncidentStore>(
+    store: &S,
+    announced: &AnnouncedIncident,
+    periods: IncidentPeriods,
+) -> Result<Option<Incident>, StateError> {
+    let key = (announced.actor.kind, announced.actor.key.clone());
+    let span = BTreeMap::from([(key, (announced.first, announced.last))]);
+    let mut picture = Picture::of(store, span, periods).await?;
+    Ok(picture.computed.remove(&announced.id))
+}
+
+/// The incidents of alerts as they are now; changes nothing.
+///
+/// # Errors
+///
+/// The store failed.
+pub async fn incidents_of<S: IncidentStore>(
+    store: &S,
+    alerts: &[Alert],
+    periods: IncidentPeriods,
+) -> Result<HashMap<AlertId, IncidentId>, StateError> {
+    let alerts: Vec<&Alert> = alerts.iter().collect();
+    if alerts.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let picture = Picture::of(store, spans(&alerts, periods), periods).await?;
+    let known = alerts.into_iter().filter_map(|alert| {
+        let id = picture.incident_of(&alert.id)?;
+        Some((alert.id.clone(), id))
+    });
+    Ok(known.collect())
+}
+
+/// Finds the incidents of alerts that are no more than more of the same; returns the others.
+async fn covered<'a, S: IncidentStore>(
+    store: &S,
+    alerts: &'a [Alert],
+    periods: IncidentPeriods,
+    now: EventTime,
+    regrouped: &mut RegroupedAlerts,
+) -> Result<Vec<&'a Alert>, StateError> {
+    let standing: Vec<&Alert> = alerts.iter().filter(|alert| !alert.withdrawn).collect();
+    let ranges = spans(&standing, periods).into_iter();
+    let ranges = ranges.map(|(actor, (from, to))| ActorRange {
+        actor,
+        from: from.plus(-periods.max_secs),
+        to,
+    });
+    let ranges: Vec<ActorRange> = ranges.collect();
+    let known = store.announced(&ranges).await?;
+    let known: Vec<AnnouncedIncident> = known.into_iter().flatten().collect();
+    let mut left = Vec::new();
+    for alert in alerts {
+        let mut own = known
+            .iter()
+            .filter(|known| known.actor.key == alert.actor.key);
+        match own.find(|known| !alert.withdrawn && known.covers(alert, periods, now)) {
+            Some(known) => {
+                regrouped
+                    .incidents
+                    .insert(alert.id.clone(), known.id.clone());
+            }
+            None => left.push(alert),
+        }
+    }
+    Ok(left)
+}
+
+/// First and last time of the alerts of each actor.
+fn spans(
+    alerts: &[&Alert],
+    periods: IncidentPeriods,
+) -> BTreeMap<ActorKey, (EventTime, EventTime)> {
+    let mut spans = BTreeMap::new();
+    for alert in alerts {
+        let key = (alert.actor.kind, alert.actor.key.clone());
+        let begin = periods.begin(alert);
+        let span = spans.entry(key).or_insert((begin, alert.time));
+        *span = (span.0.min(begin), span.1.max(alert.time));
+    }
+    spans
+}
+
+/// Incidents as they are, and as they were announced.
+struct Picture {
+    /// Incidents of the actors whose alerts are all known.
+    computed: BTreeMap<IncidentId, Incident>,
+    /// Incidents of alerts, whoever they are about.
+    members: HashMap<AlertId, IncidentId>,
+    announced: BTreeMap<IncidentId, AnnouncedIncident>,
+}
+
+impl Picture {
+    async fn of<S: IncidentStore>(
+        store: &S,
+        spans: BTreeMap<ActorKey, (EventTime, EventTime)>,
+        periods: IncidentPeriods,
+    ) -> Result<Self, StateError> {
+        let mut neighbourhood = Neighbourhood::of(store, spans.clone(), periods).await?;
+        let ranges: Vec<ActorRange> = neighbourhood.ranges().collect();
+        let announced = store.announced(&ranges).await?.into_iter().flatten();
+        let announced: BTreeMap<_, _> = announced.map(|known| (known.id.clone(), known)).collect();
+        let mut standing = announced.values().filter(|known| known.end.is_none());
+        if standing.any(|known| !neighbourhood.has(&known.alert_ids)) {
+            // Alerts were withdrawn, or were created after the others were looked up: an incident
+            // is announced after its alerts are.
+            neighbourhood = Neighbourhood::of(store, spans, periods).await?;
+        }
+        let complete: BTreeMap<ActorKey, ActorRange> = ranges
+            .into_iter()
+            .map(|range| (range.actor.clone(), range))
+            .collect();
+        let grouped = IncidentGrouping::all(periods, neighbourhood.into_alerts());
+        let members = grouped.alerts.into_iter();
+        let members = members.filter_map(|alert| Some((alert.id, alert.incident?)));
+        // Alerts about an address may be known because of what they take in, and others not.
+        let own = grouped.incidents.into_iter().filter(|incident| {
+            let range = complete.get(&(incident.actor.kind, incident.actor.key.clone()));
+            range.is_some_and(|range| range.from <= incident.first && incident.last <= range.to)
+        });
+        Ok(Self {
+            computed: own.map(|own| (own.id.clone(), own)).collect(),
+            members: members.collect(),
+            announced,
+        })
+    }
+
+    fn incident_of(&self, alert: &AlertId) -> Option<IncidentId> {
+        let announced = self.announced.values();
+        let known = self.members.get(alert).or_else(|| {
+            let mut having = announced.filter(|known| known.alert_ids.contains(alert));
+            having.next().map(|known| &known.id)
+        });
+        known.cloned()
+    }
+
+    /// What is to be written: first the incidents that stand, then those that have ended.
+    fn changes(&self, now: EventTime) -> Vec<ChangedIncident> {
+        let mut ended: BTreeMap<Option<&IncidentId>, Vec<&AnnouncedIncident>> = BTreeMap::new();
+        let gone = self
+            .announced
+            .values()
+            .filter(|known| known.end.is_none() && !self.computed.contains_key(&known.id));
+        for known in gone {
+            let mut alerts = known.alert_ids.iter();
+            let into = alerts.find_map(|alert| self.members.get(alert));
+            ended.entry(into).or_default().push(known);
+        }
+        let (mut standing, mut over) = (Vec::new(), Vec::new());
+        for (id, incident) in &self.computed {
+            let others = ended.remove(&Some(id)).unwrap_or_default();
+            let (after, heir) = self.standing(incident, &others, now);
+            standing.extend(after.map(|announced| ChangedIncident {
+                announced,
+                incident: Some(incident.clone()),
+            }));
+            over.extend(others.into_iter().map(|other| {
+                let is_published = heir != Some(&other.thread);
+                let end = IncidentEnd::MergedInto(id.clone());
+                other.ended(end, is_published, now)
+            }));
+        }
+        for (into, others) in ended {
+            over.extend(others.into_iter().map(|other| match into {
+                Some(id) => other.ended(IncidentEnd::MergedInto(id.clone()), true, now),
+                None => other.ended(IncidentEnd::Withdrawn, true, now),
+            }));
+        }
+        standing.extend(over.into_iter().map(|announced| ChangedIncident {
+            announced,
+            incident: None,
+        }));
+        standing
+    }
+
+    /// How an incident is announced now, if that is a change, and the thread that it goes on with.
+    fn standing<'a>(
+        &self,
+        incident: &Incident,
+        others: &[&'a AnnouncedIncident],
+        now: EventTime,
+    ) -> (Option<AnnouncedIncident>, Option<&'a IncidentId>) {
+        if let Some(known) = self.announced.get(&incident.id) {
+            return (known.updated(incident, others, now), None);
+        }
+        match others.iter().min_by_key(|other| (other.first, &other.id)) {
+            None => (Some(AnnouncedIncident::opened(incident, now)), None),
+            Some(earliest) => {
+                let renamed = earliest.renamed(incident);
+                let after = renamed.updated(incident, others, now);
+                (after.or(Some(renamed)), Some(&earliest.thread))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! The alerts that decide to which incidents some alerts belong: those of the same actors without a
+//! long quiet time, and where addresses take in alerts of principals, those of both.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    actor::ActorKind,
+    alert::{Alert, AlertId},
+    ids::SharedStr,
+    incident::IncidentPeriods,
+    state::{ActorKey, ActorRange, IncidentStore, StateError},
+    time::EventTime,
+};
+
+/// How often a time span is widened that ends in the middle of an incident. Each time, it grows by
+/// the longest time of an incident.
+const WIDENED: usize = 15;
+
+/// Most principals behind one address whose alerts are looked at: an incident of an address may
+/// lack those of further ones.
+const PRINCIPALS: usize = 500;
+
+type Spans = BTreeMap<ActorKey, (EventTime, EventTime)>;
+
+/// The alerts around some others.
+pub(super) struct Neighbourhood {
+    periods: IncidentPeriods,
+    alerts: BTreeMap<AlertId, Alert>,
+    /// Actors whose incidents in a time span are known from these alerts.
+    complete: BTreeMap<ActorKey, ActorRange>,
+    /// Addresses that were asked for what takes in alerts.
+    asked: BTreeSet<ActorRange>,
+}
+
+impl Neighbourhood {
+    /// The neighbourhood of the alerts of some actors in a time span of each.
+    pub(super) async fn of<S: IncidentStore>(
+        store: &S,
+        spans: Spans,
+        periods: IncidentPeriods,
+    ) -> Result<Self, StateError> {
+        let mut known = Self {
+            periods,
+            alerts: BTreeMap::new(),
+            complete: BTreeMap::new(),
+            asked: BTreeSet::new(),
+        };
+        known.load(store, spans).await?;
+        let taking = known.load_taking(store).await?;
+        known.load(store, taking).await?;
+        let principals = known.principals(store).await?;
+        known.load(store, principals).await?;
+        known.load_taking(store).await?;
+        Ok(known)
+    }
+
+    /// The time spans in which all incidents of an actor are known.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = ActorRange> + '_ {
+        self.complete.values().cloned()
+    }
+
+    /// Whether all of these alerts are known.
+    pub(super) fn has(&self, alerts: &[AlertId]) -> bool {
+        alerts.iter().all(|id| self.alerts.contains_key(id))
+    }
+
+    pub(super) fn into_alerts(self) -> Vec<Alert> {
+        self.alerts.into_values().collect()
+    }
+
+    /// Loads the alerts of actors around time spans, until none of these ends in the middle of an
+    /// incident.
+    async fn load<S: IncidentStore>(&mut self, store: &S, spans: Spans) -> Result<(), StateError> {
+        let margin = self.periods.max_secs;
+        let ranges = spans.into_iter().map(|(actor, (from, to))| {
+            let known = self.complete.get(&actor);
+            let from = known.map_or(from, |known| known.from.min(from));
+            let to = known.map_or(to, |known| known.to.max(to));
+            wider(&ActorRange { actor, from, to }, margin, margin)
+        });
+        let mut open: Vec<ActorRange> = ranges.collect();
+        for _ in 0..=WIDENED {
+            if open.is_empty() {
+                break;
+            }
+            let found = store.alerts_about(&open).await?;
+            let mut cut = Vec::new();
+            for (range, alerts) in open.into_iter().zip(found) {
+                let (down, up) = self.cut_ends(&range, &alerts);
+                if down || up {
+                    let more = |cut: bool| if cut { margin } else { 0 };
+                    cut.push(wider(&range, more(down), more(up)));
+                }
+                self.add(alerts);
+                self.complete.insert(range.actor.clone(), range);
+            }
+            open = cut;
+        }
+        Ok(())
+    }
+
+    /// Whether an alert before, or after, a time span may belong together with those in it.
+    fn cut_ends(&self, range: &ActorRange, alerts: &[Alert]) -> (bool, bool) {
+        let quiet = self.periods.gap_secs + self.periods.reach_secs;
+        let begins = alerts.iter().map(|alert| self.periods.begin(alert));
+        let first = begins.min();
+        let last = alerts.iter().map(|alert| alert.time).max();
+        (
+            first.is_some_and(|first| first <= range.from.plus(quiet)),
+            last.is_some_and(|last| last >= range.to.plus(-quiet)),
+        )
+    }
+
+    fn add(&mut self, alerts: Vec<Alert>) {
+        let alerts = alerts.into_iter();
+        self.alerts
+            .extend(alerts.map(|alert| (alert.id.clone(), alert)));
+    }
+
+    /// Loads the alerts about addresses from which alerts of principals come that they may take in;
+    /// returns the time spans of these addresses.
+    async fn load_taking<S: IncidentStore>(&mut self, store: &S) -> Result<Spans, StateError> {
+        let reach = self.periods.reach_secs;
+        let mut places: BTreeMap<&SharedStr, (EventTime, EventTime)> = BTreeMap::new();
+        let principals = self.alerts.values();
+        for alert in principals.filter(|alert| alert.actor.kind == ActorKind::Principal) {
+            let (from, to) = (self.periods.begin(alert), alert.time.plus(reach));
+            for place in alert.origin.places() {
+                let span = places.entry(place).or_insert((from, to));
+                *span = (span.0.min(from), span.1.max(to));
+            }
+        }
+        let ranges = places.into_iter().map(|(place, (from, to))| ActorRange {
+            actor: (ActorKind::Address, place.clone()),
+            from,
+            to,
+        });
+        let ranges: Vec<ActorRange> = ranges.filter(|range| !self.asked.contains(range)).collect();
+        self.asked.extend(ranges.iter().cloned());
+        let found = store.alerts_about(&ranges).await?;
+        let mut taking = Spans::new();
+        for (range, alerts) in ranges.into_iter().zip(found) {
+            let times = alerts.iter().map(|alert| alert.time);
+            if let (Some(first), Some(last)) = (times.clone().min(), times.max()) {
+                taking.insert(range.actor, (first, last));
+            }
+            self.add(alerts);
+        }
+        Ok(taking)
+    }
+
+    /// The principals whose alerts the known addresses may take in, with the time spans of these.
+    async fn principals<S: IncidentStore>(&self, store: &S) -> Result<Spans, StateError> {
+        let reach = self.periods.reach_secs;
+        let addresses = self.complete.values();
+        let addresses = addresses.filter(|range| range.actor.0 == ActorKind::Address);
+        let ranges: Vec<ActorRange> = addresses.map(|range| wider(range, reach, reach)).collect();
+        let mut spans = Spans::new();
+        for (range, actors) in ranges.iter().zip(store.principals_from(&ranges).await?) {
+            let distinct: BTreeSet<ActorKey> = actors
+                .into_iter()
+                .map(|actor| (actor.kind, actor.key))
+                .collect();
+            for actor in distinct.into_iter().take(PRINCIPALS) {
+                let span = spans.entry(actor).or_insert((range.from, range.to));
+                *span = (span.0.min(range.from), span.1.max(range.to));
+            }
+        }
+        Ok(spans)
+    }
+}
+
+/// A range that begins so many seconds earlier, and ends so many later.
+fn wider(range: &ActorRange, before: i64, after: i64) -> ActorRange {
+    ActorRange {
+        actor: range.actor.clone(),
+        from: range.from.plus(-before),
+        to: range.to.plus(after),
+    }
+}

@@ -1,0 +1,241 @@
+//! Tests: whatever the order and the batches, what is announced in the end is what the definition
+//! says of the alerts that stand.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    incident::{announced::NewsKind, grouping::tests as worlds},
+    outbox::{DeliveredKinds, Destination, WaitingContent},
+    rule_meta::RuleLevel,
+    state::{OutboxStore, StateStore, memory::MemoryStore},
+};
+
+const ALL: &str = "all";
+
+fn store() -> MemoryStore {
+    MemoryStore::with_destinations(vec![Destination {
+        id: ALL.into(),
+        min_level: RuleLevel::Informational,
+        kinds: DeliveredKinds::Incidents,
+    }])
+}
+
+/// What stands of what was announced.
+fn standing(store: &MemoryStore, alerts: &[Alert]) -> BTreeMap<IncidentId, AnnouncedIncident> {
+    let actors: BTreeSet<ActorKey> = alerts
+        .iter()
+        .map(|alert| (alert.actor.kind, alert.actor.key.clone()))
+        .collect();
+    let ranges: Vec<ActorRange> = actors
+        .into_iter()
+        .map(|actor| ActorRange {
+            actor,
+            from: EventTime(i64::MIN),
+            to: EventTime(i64::MAX),
+        })
+        .collect();
+    let known = pollster::block_on(store.announced(&ranges)).unwrap();
+    let known = known.into_iter().flatten();
+    known
+        .filter(|known| known.end.is_none())
+        .map(|known| (known.id.clone(), known))
+        .collect()
+}
+
+/// Creates, or withdraws, alerts at a time and groups them.
+fn write(store: &MemoryStore, alerts: &[Alert], now: i64) -> RegroupedAlerts {
+    let now = EventTime(now);
+    pollster::block_on(async {
+        let (gone, new): (Vec<Alert>, Vec<Alert>) =
+            alerts.iter().cloned().partition(|alert| alert.withdrawn);
+        let since = new.into_iter().map(|alert| (alert, now)).collect();
+        store.create_provisional_alerts(since, now).await.unwrap();
+        let gone: Vec<AlertId> = gone.into_iter().map(|alert| alert.id).collect();
+        store.withdraw_alerts(&gone, now).await.unwrap();
+        regroup(store, alerts, worlds::PERIODS, now).await.unwrap()
+    })
+}
+
+fn withdrawn(alert: &Alert) -> Alert {
+    Alert {
+        withdrawn: true,
+        ..alert.clone()
+    }
+}
+
+fn compare(store: &MemoryStore, all: &[Alert], left: &[Alert]) -> Result<(), TestCaseError> {
+    let expected = IncidentGrouping::all(worlds::PERIODS, left.to_vec());
+    let found = standing(store, all);
+    let ids: Vec<&IncidentId> = found.keys().collect();
+    let mut wanted: Vec<&IncidentId> = expected.incidents.iter().map(|i| &i.id).collect();
+    wanted.sort();
+    prop_assert_eq!(ids, wanted);
+    for incident in &expected.incidents {
+        let found = &found[&incident.id];
+        prop_assert_eq!(&found.alert_ids, &incident.alert_ids);
+        prop_assert_eq!(
+            (found.first, found.last, found.level, found.score),
+            (
+                incident.first,
+                incident.last,
+                incident.level,
+                incident.score
+            )
+        );
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn what_stands_in_the_end_is_what_the_definition_says(
+        alerts in worlds::world(),
+        order in prop::collection::vec(any::<u32>(), 40),
+        pieces in prop::collection::vec(1..6_usize, 1..9),
+        gone in prop::collection::vec(0..40_usize, 0..6),
+        step in prop_oneof![Just(0_i64), Just(1), Just(1_000), Just(10_000)],
+    ) {
+        let mut shuffled: Vec<(u32, &Alert)> = order.into_iter().zip(&alerts).collect();
+        shuffled.sort_by_key(|(place, alert)| (*place, &alert.id));
+        let shuffled: Vec<Alert> = shuffled.into_iter().map(|(_, alert)| alert.clone()).collect();
+        let store = store();
+        let (mut now, mut rest) = (10_000, &shuffled[..]);
+        for most in pieces.iter().copied().cycle().take(alerts.len()) {
+            let (piece, later) = rest.split_at(most.min(rest.len()));
+            rest = later;
+            write(&store, piece, now);
+            now += step;
+        }
+        let gone: BTreeSet<usize> = gone.into_iter().filter(|at| *at < shuffled.len()).collect();
+        let taken: Vec<Alert> = gone.iter().map(|at| withdrawn(&shuffled[*at])).collect();
+        write(&store, &taken, now);
+        let left = shuffled.iter().enumerate().filter(|(at, _)| !gone.contains(at));
+        let left: Vec<Alert> = left.map(|(_, alert)| alert.clone()).collect();
+        // When no message is due any more, everything is looked at again.
+        let late = now + 1_000_000;
+        let regrouped = write(&store, &left, late);
+        compare(&store, &alerts, &left)?;
+        for alert in &left {
+            prop_assert!(regrouped.incidents.contains_key(&alert.id));
+        }
+        prop_assert!(write(&store, &left, late + 1_000_000).changed.is_empty());
+    }
+}
+
+/// The messages that are due before a time; they are removed.
+fn messages(store: &MemoryStore, before: i64) -> Vec<AnnouncedIncident> {
+    pollster::block_on(async {
+        let waiting = store.outbox(ALL, EventTime(before), 100).await.unwrap();
+        let notes: Vec<_> = waiting.iter().map(|waiting| waiting.note.clone()).collect();
+        store.remove_notes(&notes).await.unwrap();
+        let incidents = waiting.into_iter().map(|waiting| match waiting.content {
+            WaitingContent::Incident(incident) => *incident,
+            WaitingContent::Alert(_) => panic!("it takes incidents"),
+        });
+        incidents.collect()
+    })
+}
+
+fn kinds(store: &MemoryStore, before: i64) -> Vec<NewsKind> {
+    let messages = messages(store, before).into_iter();
+    messages.map(|message| message.news.kind).collect()
+}
+
+#[test]
+fn an_incident_is_opened_once_and_more_of_the_same_waits_an_hour() {
+    let store = store();
+    let alerts: Vec<Alert> = (0..9)
+        .map(|n| worlds::alert(n, true, "ann", "a", 3 * usize::try_from(n).unwrap()))
+        .collect();
+    write(&store, &alerts[..1], 1_000);
+    write(&store, &alerts[..1], 1_000);
+    assert_eq!(kinds(&store, 1_001), [NewsKind::Opened]);
+    for alert in &alerts[1..] {
+        write(&store, std::slice::from_ref(alert), 2_000);
+    }
+    assert_eq!(kinds(&store, 4_600), []);
+    let [hourly] = messages(&store, 4_601).try_into().unwrap();
+    assert_eq!(hourly.news.kind, NewsKind::Updated);
+    let content = pollster::block_on(content(&store, &hourly, worlds::PERIODS));
+    assert_eq!(content.unwrap().unwrap().alerts_total, 9);
+    assert_eq!(kinds(&store, 1_000_000), []);
+}
+
+#[test]
+fn an_earlier_alert_that_comes_late_goes_on_in_the_same_thread() {
+    let store = store();
+    let late = worlds::alert(5, true, "ann", "a", 0);
+    let early = worlds::alert(1, true, "ann", "a", 3);
+    write(&store, &[late], 100);
+    let [opened] = messages(&store, 101).try_into().unwrap();
+    write(&store, &[early], 200);
+    let [renamed] = messages(&store, 201).try_into().unwrap();
+    assert_eq!(renamed.news.merged, [opened.id.clone()]);
+    assert_eq!(renamed.thread, opened.id);
+    assert_ne!(renamed.id, opened.id);
+    assert_eq!(kinds(&store, 1_000_000), []);
+}
+
+#[test]
+fn of_two_incidents_that_are_joined_the_later_says_where_it_went() {
+    let store = store();
+    let at = |secs, index| worlds::alert(secs, true, "ann", "a", index);
+    write(&store, &[at(0, 0), at(18, 3)], 100);
+    let opened = messages(&store, 101);
+    assert_eq!(opened.len(), 2, "they are too far apart");
+    write(&store, &[at(9, 6)], 200);
+    let mut joined = messages(&store, 100_000);
+    joined.sort_by_key(|message| message.first);
+    let [first, later] = joined.try_into().unwrap();
+    assert_eq!(first.news.merged, [later.id.clone()]);
+    assert_eq!(later.news.kind, NewsKind::Merged);
+    assert_eq!(later.end, Some(IncidentEnd::MergedInto(first.id)));
+}
+
+#[test]
+fn an_incident_whose_alerts_were_withdrawn_is_withdrawn() {
+    let store = store();
+    let one = worlds::alert(0, true, "ann", "a", 0);
+    write(&store, std::slice::from_ref(&one), 100);
+    assert_eq!(kinds(&store, 101), [NewsKind::Opened]);
+    let regrouped = write(&store, &[withdrawn(&one)], 200);
+    assert_eq!(kinds(&store, 201), [NewsKind::Withdrawn]);
+    assert_eq!(regrouped.incidents.len(), 1, "its alert names it");
+    // It comes back.
+    pollster::block_on(store.create_alerts(vec![one.clone()], EventTime(300))).unwrap();
+    write(&store, &[one], 300);
+    assert_eq!(kinds(&store, 301), [NewsKind::Opened]);
+}
+
+#[test]
+fn who_was_notified_of_a_level_is_notified_when_it_sinks() {
+    let store = MemoryStore::with_destinations(vec![Destination {
+        id: ALL.into(),
+        min_level: RuleLevel::High,
+        kinds: DeliveredKinds::Both,
+    }]);
+    let medium = worlds::alert(0, true, "ann", "a", 0);
+    let mut high = worlds::alert(1, true, "ann", "a", 3);
+    Arc::make_mut(&mut high.rule).level = RuleLevel::High;
+    write(&store, &[medium], 100);
+    assert_eq!(kinds(&store, 101), []);
+    write(&store, std::slice::from_ref(&high), 200);
+    let about = |store: &MemoryStore| {
+        pollster::block_on(store.outbox(ALL, EventTime(1_000_000), 100))
+            .unwrap()
+            .into_iter()
+            .filter_map(|waiting| match waiting.content {
+                WaitingContent::Incident(incident) => Some(incident),
+                WaitingContent::Alert(_) => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(about(&store)[0].news.level_before, Some(RuleLevel::Medium));
+    write(&store, &[withdrawn(&high)], 300);
+    let sunk = about(&store);
+    assert_eq!(sunk[0].level, RuleLevel::Medium);
+    assert_eq!(sunk[0].news.level_before, Some(RuleLevel::High));
+}

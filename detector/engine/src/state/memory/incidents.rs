@@ -1,0 +1,77 @@
+//! Incidents in memory.
+
+use super::MemoryStore;
+use crate::{
+    actor::{Actor, ActorKind},
+    alert::Alert,
+    incident::announced::AnnouncedIncident,
+    state::{ActorRange, IncidentStore, StateError},
+    time::EventTime,
+};
+
+impl ActorRange {
+    /// Whether a time is in it.
+    fn contains(&self, time: EventTime) -> bool {
+        self.from <= time && time <= self.to
+    }
+
+    fn is_of(&self, actor: &Actor) -> bool {
+        self.actor.0 == actor.kind && self.actor.1 == actor.key
+    }
+}
+
+impl IncidentStore for MemoryStore {
+    async fn alerts_about(&self, ranges: &[ActorRange]) -> Result<Vec<Vec<Alert>>, StateError> {
+        let tables = self.tables();
+        let found = ranges.iter().map(|range| {
+            let alerts = tables.alerts.values().map(|known| &known.alert);
+            let own = alerts.filter(|alert| !alert.withdrawn && range.is_of(&alert.actor));
+            own.filter(|alert| range.contains(alert.time))
+                .cloned()
+                .collect()
+        });
+        Ok(found.collect())
+    }
+
+    async fn principals_from(&self, ranges: &[ActorRange]) -> Result<Vec<Vec<Actor>>, StateError> {
+        let tables = self.tables();
+        let found = ranges.iter().map(|range| {
+            let alerts = tables.alerts.values().map(|known| &known.alert);
+            let own = alerts.filter(|alert| {
+                let is_there = alert.origin.places().any(|place| *place == range.actor.1);
+                alert.actor.kind == ActorKind::Principal && is_there && range.contains(alert.time)
+            });
+            own.map(|alert| alert.actor.clone()).collect()
+        });
+        Ok(found.collect())
+    }
+
+    async fn announced(
+        &self,
+        ranges: &[ActorRange],
+    ) -> Result<Vec<Vec<AnnouncedIncident>>, StateError> {
+        let tables = self.tables();
+        let found = ranges.iter().map(|range| {
+            let known = tables.incidents.values();
+            let own =
+                known.filter(|known| range.is_of(&known.actor) && range.contains(known.first));
+            own.cloned().collect()
+        });
+        Ok(found.collect())
+    }
+
+    async fn announce(&self, incident: &AnnouncedIncident) -> Result<bool, StateError> {
+        let mut tables = self.tables();
+        let known = tables.incidents.get(&incident.id);
+        let is_current = known.map_or(0, |known| known.version) == incident.version;
+        if is_current {
+            tables.outbox.add_incident(incident);
+            let changed = AnnouncedIncident {
+                version: incident.version + 1,
+                ..incident.clone()
+            };
+            tables.incidents.insert(incident.id.clone(), changed);
+        }
+        Ok(is_current)
+    }
+}

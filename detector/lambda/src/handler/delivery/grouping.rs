@@ -1,0 +1,122 @@
+//! Groups alerts into incidents, and makes messages of what waits in the outbox.
+//!
+//! A note that says that an alert is to be grouped is written with the alert, and removed when its
+//! incident is announced: what a crash interrupts is completed by the sweep.
+
+use std::{collections::HashMap, time::Instant};
+
+use secretrail_aws::sns::TopicDestination;
+use secretrail_engine::{
+    alert::{Alert, AlertId, IncidentId},
+    incident::{IncidentPeriods, message::IncidentMessage},
+    outbox::{GROUPING, NoteTopic, OutboxNote, WaitingContent, WaitingMessage},
+    regroup::{ChangedIncident, content, incidents_of, regroup},
+    state::{OutboxStore, StateError},
+    time::EventTime,
+};
+
+use super::{Delivery, Outgoing, PAGE, has_time};
+use crate::telemetry::FunctionMetrics;
+
+impl Delivery<'_> {
+    /// Groups alerts that were created, or withdrawn, at a time; they get the ids of their
+    /// incidents. Returns the incidents that have changed.
+    pub(super) async fn group(
+        &self,
+        alerts: &mut [Alert],
+        created: EventTime,
+    ) -> Result<Vec<ChangedIncident>, StateError> {
+        let periods = IncidentPeriods::default();
+        let regrouped = regroup(self.store, alerts, periods, self.now()).await?;
+        name_incidents(alerts, &regrouped.incidents);
+        let notes = alerts.iter().map(|alert| {
+            let about = NoteTopic::Alert(alert.id.clone());
+            OutboxNote::new(GROUPING.into(), about, created)
+        });
+        let notes: Vec<OutboxNote> = notes.collect();
+        self.store.remove_notes(&notes).await?;
+        Ok(regrouped.changed)
+    }
+
+    /// Groups the alerts that were left ungrouped, as long as there is time.
+    pub(super) async fn group_left(
+        &self,
+        until: Instant,
+        metrics: &mut FunctionMetrics,
+    ) -> Result<(), StateError> {
+        while has_time(until) {
+            // Younger ones may be grouped by their own invocation right now.
+            let before = self.now().plus(-self.lease_secs);
+            let waiting = self.store.outbox(GROUPING, before, PAGE).await?;
+            if waiting.is_empty() {
+                break;
+            }
+            let alerts = waiting.iter().filter_map(WaitingMessage::alert).cloned();
+            let alerts: Vec<Alert> = alerts.collect();
+            let periods = IncidentPeriods::default();
+            let regrouped = regroup(self.store, &alerts, periods, self.now()).await?;
+            let notes: Vec<OutboxNote> = waiting.into_iter().map(|waiting| waiting.note).collect();
+            self.store.remove_notes(&notes).await?;
+            self.publish_now(&[], self.now(), &regrouped.changed, metrics)
+                .await;
+        }
+        Ok(())
+    }
+
+    /// The incidents that a destination takes of those that have changed and are due.
+    pub(super) fn changed_for(
+        &self,
+        topic: &TopicDestination,
+        changed: &[ChangedIncident],
+    ) -> Vec<Outgoing> {
+        let (destination, now) = (topic.destination(), self.now());
+        let due = changed.iter().filter(|changed| {
+            destination.takes_incident(&changed.announced) && !changed.announced.is_pending(now)
+        });
+        let waiting = due.map(|changed| {
+            let announced = changed.announced.clone();
+            let about = NoteTopic::Incident(announced.id.clone());
+            let note = OutboxNote::new(topic.id.clone(), about, announced.due);
+            let message = IncidentMessage::new(announced, changed.incident.clone(), now);
+            Outgoing::incident(note, message)
+        });
+        waiting.collect()
+    }
+
+    /// What waits in the outbox, with the incidents of alerts and the content of incidents.
+    pub(super) async fn resolved(
+        &self,
+        waiting: Vec<WaitingMessage>,
+    ) -> Result<Vec<Outgoing>, StateError> {
+        let periods = IncidentPeriods::default();
+        let alerts = waiting.iter().filter_map(WaitingMessage::alert).cloned();
+        let alerts: Vec<Alert> = alerts.collect();
+        let incidents = incidents_of(self.store, &alerts, periods).await?;
+        let mut resolved = Vec::with_capacity(waiting.len());
+        for WaitingMessage {
+            note,
+            content: what,
+        } in waiting
+        {
+            resolved.push(match what {
+                WaitingContent::Alert(alert) => {
+                    let mut alert = *alert;
+                    name_incidents(std::slice::from_mut(&mut alert), &incidents);
+                    Outgoing::alert(note, alert)
+                }
+                WaitingContent::Incident(announced) => {
+                    let incident = content(self.store, &announced, periods).await?;
+                    let message = IncidentMessage::new(*announced, incident, self.now());
+                    Outgoing::incident(note, message)
+                }
+            });
+        }
+        Ok(resolved)
+    }
+}
+
+fn name_incidents(alerts: &mut [Alert], incidents: &HashMap<AlertId, IncidentId>) {
+    for alert in alerts {
+        alert.incident = incidents.get(&alert.id).cloned();
+    }
+}
