@@ -38,6 +38,8 @@ struct World {
     objects: Vec<(String, Vec<u8>)>,
     policy: String,
     expected: BTreeSet<String>,
+    /// Ids of the incidents of the replay.
+    incidents: BTreeSet<String>,
     _folder: tempfile::TempDir,
 }
 
@@ -90,10 +92,23 @@ impl World {
         };
         let expected: BTreeSet<String> = printed.stdout.lines().map(id).collect();
         assert!(expected.len() >= 4, "{}", printed.stdout);
+        let printed = secretrail(&[
+            "replay",
+            &logs,
+            "-f",
+            "jsonl",
+            "--incidents",
+            "-q",
+            "--policy",
+            &policy,
+        ]);
+        let incidents: BTreeSet<String> = printed.stdout.lines().map(id).collect();
+        assert!(incidents.len() >= 2, "{}", printed.stdout);
         Self {
             objects,
             policy,
             expected,
+            incidents,
             _folder: folder,
         }
     }
@@ -119,25 +134,42 @@ impl World {
     fn start_with(&self, deployment: &Deployment, endpoint: &str, lease: &str) -> Function {
         let mut settings = deployment.settings(endpoint);
         settings.retain(|(name, _)| *name != "SECRETRAIL_LEASE");
+        settings.retain(|(name, _)| *name != "SECRETRAIL_TOPICS");
+        let both = format!("{}?deliver=both", deployment.topic);
+        settings.push(("SECRETRAIL_TOPICS", both));
         settings.push(("SECRETRAIL_LEASE", lease.to_owned()));
         settings.push(("SECRETRAIL_POLICY", self.policy.clone()));
         Function::start(BOOTSTRAP, &settings).unwrap()
     }
 
-    /// Every alert was published, and none more often than allowed.
+    /// Every alert and incident was published, and no message more often than allowed.
     fn check(&self, published: &BTreeMap<String, Vec<Value>>, most: usize, what: &str) {
+        let alerts = Deployment::of_schema(published, "secretrail.alert/1");
         assert_eq!(
-            published.keys().cloned().collect::<BTreeSet<_>>(),
+            alerts.keys().cloned().collect::<BTreeSet<_>>(),
             self.expected,
             "{what}"
         );
+        assert_eq!(Deployment::standing(published), self.incidents, "{what}");
+        let mut messages: BTreeMap<(&str, String), usize> = BTreeMap::new();
         for (id, bodies) in published {
+            for body in bodies {
+                let number = body["news"]["message"].to_string();
+                *messages.entry((id, number)).or_default() += 1;
+            }
+        }
+        for (message, times) in messages {
             assert!(
-                bodies.len() <= most,
-                "{what}: {id} was published {} times",
-                bodies.len()
+                times <= most,
+                "{what}: {message:?} was published {times} times"
             );
         }
+    }
+
+    /// Whether everything was published.
+    fn is_complete(&self, published: &BTreeMap<String, Vec<Value>>) -> bool {
+        let ids = self.expected.iter().chain(&self.incidents);
+        ids.into_iter().all(|id| published.contains_key(id))
     }
 }
 
@@ -192,7 +224,7 @@ fn finalize(
         for (id, bodies) in deployment.published() {
             published.entry(id).or_default().extend(bodies);
         }
-        if world.expected.iter().all(|id| published.contains_key(id)) {
+        if world.is_complete(&published) {
             break;
         }
     }

@@ -5,7 +5,7 @@ mod rules;
 mod set_aside;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
@@ -57,6 +57,21 @@ fn replayed(logs: &Path, policy: Option<&Path>) -> BTreeMap<String, Value> {
         .map(|line| serde_json::from_str::<Value>(line).unwrap());
     alerts
         .map(|alert| (alert["id"].as_str().unwrap().to_owned(), alert))
+        .collect()
+}
+
+/// The ids of the incidents of a replay.
+fn replayed_incidents(logs: &Path, policy: Option<&Path>) -> BTreeSet<String> {
+    let mut args = vec!["replay", logs.to_str().unwrap(), "-f", "jsonl"];
+    args.extend(["--incidents", "-q"]);
+    if let Some(policy) = policy {
+        args.extend(["--policy", policy.to_str().unwrap()]);
+    }
+    let printed = secretrail(&args);
+    let incidents = printed.stdout.lines();
+    let incidents = incidents.map(|line| serde_json::from_str::<Value>(line).unwrap());
+    incidents
+        .map(|incident| incident["id"].as_str().unwrap().to_owned())
         .collect()
 }
 
@@ -121,10 +136,15 @@ fn every_world_gives_the_alerts_of_the_replay_in_any_order() {
     let work = || {
         while let Some((logs, policy)) = worlds.get(next.fetch_add(1, Ordering::Relaxed)) {
             let expected = replayed(logs, policy.as_deref());
+            let incidents = replayed_incidents(logs, policy.as_deref());
             for (round, size) in [(0, usize::MAX), (1, 1), (2, 3)] {
                 let published = delivered(&cloud, logs, policy.as_deref(), round > 0, size);
                 let reported = format!("{} round {round}", logs.display());
-                same_alerts(&published, &expected, size == usize::MAX, &reported);
+                let alerts = Deployment::of_schema(&published, "secretrail.alert/1");
+                same_alerts(&alerts, &expected, size == usize::MAX, &reported);
+                assert_eq!(Deployment::standing(&published), incidents, "{reported}");
+                let named = |alert: &Value| published.contains_key(text(&alert["incident_id"]));
+                assert!(alerts.values().flatten().all(named), "{reported}");
             }
         }
     };
@@ -133,6 +153,10 @@ fn every_world_gives_the_alerts_of_the_replay_in_any_order() {
             scope.spawn(work);
         }
     });
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }
 
 /// What the function publishes when it gets the files of a world, so many in a message batch, in
@@ -152,6 +176,9 @@ fn delivered(
         keys.rotate_left(middle);
     }
     let mut settings = deployment.settings(&cloud.stack.url);
+    settings.retain(|(name, _)| *name != "SECRETRAIL_TOPICS");
+    let both = format!("{}?deliver=both", deployment.topic);
+    settings.push(("SECRETRAIL_TOPICS", both));
     settings.push(("AWS_ENDPOINT_URL_DYNAMODB", cloud.dynamodb.url.clone()));
     if let Some(policy) = policy {
         settings.push(("SECRETRAIL_POLICY", policy.to_str().unwrap().to_owned()));
@@ -572,7 +599,7 @@ fn topics_get_their_own_form_and_levels_and_fifo_topics_their_ids() {
     );
     let quiet = shop.cloud.deploy();
     let topics = format!(
-        "{}?format=chat {}?format=ocsf&min-level=medium {} {}?min-level=critical {}",
+        "{}?format=chat {}?format=ocsf&min-level=medium&deliver=both {} {}?min-level=critical {}",
         chat.topic, ocsf.topic, fifo.topic, quiet.topic, shop.deployment.topic
     );
     let function = shop.start(&[("SECRETRAIL_TOPICS", &topics)]);
@@ -597,24 +624,37 @@ fn topics_get_their_own_form_and_levels_and_fifo_topics_their_ids() {
         .collect();
     assert_eq!(levels.keys().collect::<Vec<_>>(), [&"critical", &"low"]);
     let id = levels["critical"];
+    // A chat gets incidents, each as a thread.
     let reported = chat.published();
+    let threads: BTreeSet<&str> = reported
+        .values()
+        .flatten()
+        .map(|body| text(&body["metadata"]["threadId"]))
+        .collect();
+    assert_eq!(threads.len(), 2, "{reported:?}");
+    let high = reported.values().flatten().find(|body| {
+        let title = text(&body["content"]["title"]);
+        title.starts_with("critical incident: ")
+    });
+    let high = high.unwrap();
     assert_eq!(
-        (&reported[id][0]["source"], &reported[id][0]["version"]),
+        (&high["source"], &high["version"]),
         (&json!("custom"), &json!("1.0"))
     );
-    assert!(
-        reported[id][0]["content"]["description"]
-            .as_str()
-            .unwrap()
-            .contains("prod/db")
-    );
+    assert!(text(&high["content"]["description"]).contains("prod/db"));
+    assert!(!high["content"]["nextSteps"].as_array().unwrap().is_empty());
     let findings = ocsf.published();
-    assert_eq!(findings.len(), 1, "low is below medium");
-    let finding = &findings[id][0];
-    assert_eq!(
-        (&finding["class_uid"], &finding["type_uid"]),
-        (&json!(2004), &json!(200_401))
-    );
+    assert_eq!(findings.len(), 2, "low is below medium");
+    let kinds = ["class_uid", "type_uid"].map(|key| findings[id][0][key].clone());
+    assert_eq!(kinds, [json!(2004), json!(200_401)]);
+    let whole = findings.values().flatten();
+    let mut whole = whole.filter(|finding| {
+        let related = &finding["finding_info"]["related_events"];
+        related.as_array().is_some_and(|all| all[0]["uid"] == **id)
+    });
+    let incident = &whole.next().unwrap()["finding_info"]["uid"];
+    assert!(threads.contains(text(incident)));
+    assert_eq!(findings[id][0]["metadata"]["correlation_uid"], *incident);
     assert_eq!(fifo.published().len(), 2);
     assert_eq!(quiet.published().keys().collect::<Vec<_>>(), [id]);
 }

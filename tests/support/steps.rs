@@ -1,22 +1,29 @@
 //! Small worlds of steps for stores of state: the same properties for the store in memory and for
 //! the table.
 
-use std::{collections::BTreeSet, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::Arc,
+};
 
 use proptest::prelude::*;
 use proptest::{collection::vec, strategy::ValueTree, test_runner::TestRunner};
 use secretrail_engine::{
+    actor::ActorKind,
     alert::Alert,
     coverage::CoverageMark,
     evidence::Evidence,
     fact::{Fact, RuleRange, WindowKey, WindowRange},
     ids::SharedStr,
+    incident::IncidentPeriods,
     outbox::{NoteTopic, OutboxNote},
     pending_event::{CorrelationRange, PendingEvent},
+    regroup::regroup,
     rule::RuleSet,
     rule_meta::RuleLevel,
     seen::{LookbackPeriods, Sighting},
-    state::{OutboxStore, contract},
+    state::{ActorRange, IncidentStore, OutboxStore, contract},
     time::EventTime,
 };
 use serde_json::json;
@@ -44,6 +51,8 @@ pub enum Step {
     Withdraw(Vec<u8>, i64),
     /// Alerts that are out.
     Publish(Vec<u8>),
+    /// Groups alerts, and when.
+    Group(Vec<u8>, i64),
 }
 
 fn a_step() -> impl Strategy<Value = Step> {
@@ -59,6 +68,7 @@ fn a_step() -> impl Strategy<Value = Step> {
             .prop_map(|(alerts, at)| Step::Provisional(alerts, at)),
         (vec(0_u8..5, 1..4), 0_i64..50).prop_map(|(alerts, at)| Step::Withdraw(alerts, at)),
         vec(0_u8..5, 1..3).prop_map(Step::Publish),
+        (vec(0_u8..5, 1..4), 0_i64..9_000).prop_map(|(alerts, at)| Step::Group(alerts, at)),
     ]
 }
 
@@ -121,6 +131,12 @@ fn alert(number: u8) -> Alert {
     if number.is_multiple_of(2) {
         Arc::make_mut(&mut alert.rule).level = RuleLevel::Critical;
     }
+    // Two actors; some are near enough for one incident, others are not.
+    alert.actor.key = format!("actor {}", number % 2).into();
+    alert.time = at(i64::from(number) * 10_000);
+    alert.began = alert.time;
+    alert.events[0].time = alert.time;
+    alert.origin.addresses = vec!["198.51.100.7".into()];
     alert
 }
 
@@ -137,7 +153,7 @@ fn mark(number: u8) -> CoverageMark {
 /// # Panics
 ///
 /// When the store fails.
-pub async fn take<S: OutboxStore>(store: &S, step: &Step) -> String {
+pub async fn take<S: IncidentStore>(store: &S, step: &Step) -> String {
     match step {
         Step::Facts(facts) => store
             .put_facts(facts.iter().copied().map(fact).collect())
@@ -198,6 +214,13 @@ pub async fn take<S: OutboxStore>(store: &S, step: &Step) -> String {
             });
             store.remove_notes(&notes).await.unwrap();
         }
+        Step::Group(alerts, now) => {
+            let alerts: Vec<Alert> = alerts.iter().copied().map(alert).collect();
+            let periods = IncidentPeriods::default();
+            let regrouped = regroup(store, &alerts, periods, at(*now)).await.unwrap();
+            let incidents: BTreeMap<_, _> = regrouped.incidents.into_iter().collect();
+            return format!("{incidents:?} {:?}", regrouped.changed);
+        }
     }
     String::new()
 }
@@ -207,7 +230,7 @@ pub async fn take<S: OutboxStore>(store: &S, step: &Step) -> String {
 /// # Panics
 ///
 /// When the store fails, or gives one loose end twice.
-pub async fn look<S: OutboxStore>(store: &S) -> Vec<String> {
+pub async fn look<S: IncidentStore>(store: &S) -> Vec<String> {
     let mut seen = Vec::new();
     let ranges: Vec<WindowRange> = (0..3)
         .flat_map(|group| {
@@ -274,6 +297,28 @@ pub async fn look<S: OutboxStore>(store: &S) -> Vec<String> {
     let keys: Vec<SharedStr> = (0..4).map(|i| format!("key{i}").into()).collect();
     seen.push(format!("{:?}", store.seen(&keys).await.unwrap()));
     seen.extend(alerts_left(store).await);
+    seen.extend(incidents(store).await);
+    seen
+}
+
+/// The alerts of each actor, and the incidents that were announced.
+async fn incidents<S: IncidentStore>(store: &S) -> Vec<String> {
+    let ranges = [0, 1].map(|number| ActorRange {
+        actor: (ActorKind::Principal, format!("actor {number}").into()),
+        from: at(0),
+        to: at(100_000),
+    });
+    let mut seen = Vec::new();
+    for mut alerts in store.alerts_about(&ranges).await.unwrap() {
+        alerts.sort_by(|a, b| a.id.cmp(&b.id));
+        // What a store may leave out.
+        alerts.iter_mut().for_each(|alert| alert.accesses.clear());
+        seen.push(format!("{alerts:?}"));
+    }
+    for mut known in store.announced(&ranges).await.unwrap() {
+        known.sort_by(|a, b| a.id.cmp(&b.id));
+        seen.push(format!("{known:?}"));
+    }
     seen
 }
 

@@ -15,8 +15,8 @@
 //! | alert of an actor | `alerts-of#` digest of the actor | time `#` id |
 //! | principals from a place | `principals-from#` digest of the place | hour `#` digest |
 //! | incident that was announced | `incident#` id | `-` |
-//! | reference to an incident of an actor | `incidents-of#` digest of the actor | beginning `#` id |
-//! | reference to an incident | `incidents` | beginning `#` id |
+//! | incident of an actor: reference | `incidents-of#` digest of the actor | beginning `#` id |
+//! | incident: reference | `incidents` | beginning `#` id |
 //! | outbox note: alert for a destination | `outbox#` destination | due time `#` id |
 //! | outbox note: incident for a destination | `outbox#` destination | due time `#incident#` id |
 //! | outbox note of earlier versions, for all destinations | `outbox` | id |

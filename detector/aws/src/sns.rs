@@ -1,5 +1,5 @@
-//! Publishes alerts and incidents to SNS topics: in the format of each topic, in batches, with a result for each
-//! entry.
+//! Publishes alerts and incidents to SNS topics: in the format of each topic, in batches, with a
+//! result for each entry.
 //!
 //! Limits: 256 KiB for a message with its attributes, and for a batch, which has ten messages at
 //! most; fewer than 100 characters of ASCII for a subject. Source: Amazon SNS API reference,

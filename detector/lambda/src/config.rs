@@ -366,7 +366,7 @@ fn destination(text: &str) -> Result<TopicDestination, TopicFault> {
         id: arn.into(),
         topic_arn: arn.to_owned(),
         min_level: RuleLevel::Informational,
-        kinds: DeliveredKinds::Both,
+        kinds: usual_kinds(MessageFormat::Standard),
         format: MessageFormat::Standard,
         max_per_minute: None,
     };
@@ -380,13 +380,11 @@ fn destination(text: &str) -> Result<TopicDestination, TopicFault> {
     Ok(destination)
 }
 
-/// What a topic gets if that is not said: people read incidents, machines read alerts, and of the
-/// standard format each subscription may take either, by a filter on `schema`.
+/// What a topic gets if that is not said: people read incidents, machines read alerts.
 fn usual_kinds(format: MessageFormat) -> DeliveredKinds {
     match format {
-        MessageFormat::Standard => DeliveredKinds::Both,
         MessageFormat::Chat => DeliveredKinds::Incidents,
-        MessageFormat::Ocsf => DeliveredKinds::Alerts,
+        MessageFormat::Standard | MessageFormat::Ocsf => DeliveredKinds::Alerts,
     }
 }
 
@@ -518,7 +516,8 @@ mod tests {
     #[test]
     fn people_get_incidents_machines_get_alerts_unless_the_topic_says_what() {
         let kinds = |options: &str| destination(&format!("{TOPIC}{options}")).unwrap().kinds;
-        assert_eq!(kinds(""), DeliveredKinds::Both);
+        assert_eq!(kinds(""), DeliveredKinds::Alerts);
+        assert_eq!(kinds("?deliver=both"), DeliveredKinds::Both);
         assert_eq!(kinds("?format=chat"), DeliveredKinds::Incidents);
         assert_eq!(kinds("?format=ocsf"), DeliveredKinds::Alerts);
         assert_eq!(kinds("?deliver=alerts&format=chat"), DeliveredKinds::Alerts);

@@ -2,7 +2,7 @@
 //! and a queue that hears it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -146,6 +146,48 @@ impl Deployment {
                 sqs(&self.stack, "DeleteMessage", &receipt);
             }
         }
+    }
+
+    /// What was published of one schema, by id.
+    #[must_use]
+    pub fn of_schema(
+        published: &BTreeMap<String, Vec<Value>>,
+        schema: &str,
+    ) -> BTreeMap<String, Vec<Value>> {
+        let mut found: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        for (id, bodies) in published {
+            let of_it = bodies.iter().filter(|body| body["schema"] == schema);
+            let of_it: Vec<Value> = of_it.cloned().collect();
+            if !of_it.is_empty() {
+                found.insert(id.clone(), of_it);
+            }
+        }
+        found
+    }
+
+    /// The ids of the published incidents that stand: that became no part of another one, and were
+    /// not withdrawn, after they were opened for the last time.
+    #[must_use]
+    pub fn standing(published: &BTreeMap<String, Vec<Value>>) -> BTreeSet<String> {
+        let incidents = Self::of_schema(published, "secretrail.incident/1");
+        let merged: BTreeSet<&str> = incidents
+            .values()
+            .flatten()
+            .flat_map(|body| body["merged"].as_array().unwrap())
+            .map(|id| id.as_str().unwrap())
+            .collect();
+        let stands = |bodies: &&Vec<Value>| {
+            let last = bodies
+                .iter()
+                .max_by_key(|body| body["news"]["message"].as_u64());
+            let kind = last.unwrap()["news"]["kind"].as_str().unwrap();
+            !["merged", "withdrawn"].contains(&kind)
+        };
+        incidents
+            .iter()
+            .filter(|(id, bodies)| stands(bodies) && !merged.contains(id.as_str()))
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 
     /// Settings of a function that works on it through a proxy, or directly.

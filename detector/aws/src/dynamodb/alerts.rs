@@ -395,13 +395,16 @@ mod tests {
             .collect();
         let once = Some(IS_NEW_OR_WITHDRAWN);
         let key = |n: &str| format!("alert#{}", alert(n).id.0);
+        let of_actor = incidents::place_of(&alert("e0")).pk;
         assert_eq!(
             of,
             [
                 (&*key("e0"), once),
                 ("outbox#all", None),
+                (&*of_actor, None),
                 (&*key("e1"), once),
-                ("outbox#all", None)
+                ("outbox#all", None),
+                (&*of_actor, None),
             ]
         );
         assert_eq!(number_of(puts[1].item(), CREATED), Some(7));
@@ -424,7 +427,10 @@ mod tests {
             none.clone(),
             none.clone(),
             none.clone(),
+            none.clone(),
+            none.clone(),
             reason("ConditionalCheckFailed", Some(&ours[2].item)),
+            none.clone(),
             none,
         ]);
         let existing = existing(&error, &ours);

@@ -155,9 +155,9 @@ impl StoredOutbox {
         }
     }
 
-    /// The contents of notes. Notes that mean nothing are deleted: the alert expired a moment before
-    /// its note, or was withdrawn or raised again since, or the incident has changed. What cannot be
-    /// read is put off.
+    /// The contents of notes. Notes that mean nothing are deleted: the alert expired a moment
+    /// before its note, or was withdrawn or raised again since, or the incident has changed. What
+    /// cannot be read is put off.
     async fn with_contents(
         &self,
         notes: Vec<OutboxNote>,

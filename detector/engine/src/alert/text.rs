@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(body.matches("  high: title\n").count(), 10, "{body}");
         assert!(!body.contains("withdrawn"), "it is last");
         assert!(!body.contains("one\nline"), "{body}");
-        let listed = body.split_once("\nalerts (12):\n").unwrap().1;
+        let listed = body.split_once("\n12 alerts:\n").unwrap().1;
         assert_eq!(listed.lines().count(), 12);
     }
 

@@ -99,13 +99,14 @@ impl IncidentNews {
 
     /// Whether it is published at once.
     fn is_urgent(&self) -> bool {
-        self.kind != NewsKind::Updated || self.level_before.is_some()
+        // Who knows it by another id must learn the new one.
+        self.kind != NewsKind::Updated || self.level_before.is_some() || !self.merged.is_empty()
     }
 
     /// Whether there is more than more of the same.
     fn is_news(&self) -> bool {
         let lists = [&self.rules, &self.secrets, &self.sources, &self.regions];
-        lists.iter().any(|list| !list.is_empty()) || !self.merged.is_empty()
+        lists.iter().any(|list| !list.is_empty())
     }
 
     /// Adds later news, which the same message reports.
@@ -259,7 +260,7 @@ impl AnnouncedIncident {
         for other in others {
             after.take_in(other, &mut news);
         }
-        let is_changed = after != *self || news.is_news();
+        let is_changed = after != *self || news.is_news() || news.is_urgent();
         if self.end.is_some() {
             news.kind = NewsKind::Opened;
         }

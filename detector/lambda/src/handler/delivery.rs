@@ -2,8 +2,9 @@
 //! fails, or takes few messages, is in nobody's way.
 //!
 //! The invocation that creates an alert groups it into its incident, and publishes both to the
-//! destinations that do not fail; what is left is done by sweeps. A sweep reserves a destination while it publishes to it, and asks a
-//! failing one less and less often. All of this is in the table, so that all invocations agree.
+//! destinations that do not fail; what is left is done by sweeps. A sweep reserves a destination
+//! while it publishes to it, and asks a failing one less and less often. All of this is in the
+//! table, so that all invocations agree.
 
 mod grouping;
 mod plan;
