@@ -69,6 +69,31 @@ resource "aws_sqs_queue" "dead_letters" {
   kms_master_key_id         = local.key
 }
 
+resource "aws_sqs_queue_policy" "dead_letters_policy" {
+  queue_url = aws_sqs_queue.dead_letters.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = concat(
+      var.trigger != "EventBridge" ? [] : [{
+        Sid       = "KeepUndelivered"
+        Effect    = "Allow"
+        Principal = { Service = "events.amazonaws.com" }
+        Action    = "sqs:SendMessage"
+        Resource  = aws_sqs_queue.dead_letters.arn
+        Condition = { ArnEquals = { "aws:SourceArn" = aws_cloudwatch_event_rule.new_files[0].arn } }
+      }],
+      [{
+        Sid       = "OnlyEncrypted"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = "sqs:*"
+        Resource  = aws_sqs_queue.dead_letters.arn
+        Condition = { Bool = { "aws:SecureTransport" = "false" } }
+      }],
+    )
+  })
+}
+
 resource "aws_sqs_queue" "files" {
   count                      = local.own_queue ? 1 : 0
   name                       = "${var.name}-files"
@@ -123,6 +148,11 @@ resource "aws_cloudwatch_event_target" "new_files" {
   count = var.trigger == "EventBridge" ? 1 : 0
   rule  = aws_cloudwatch_event_rule.new_files[0].name
   arn   = aws_sqs_queue.files[0].arn
+
+  # EventBridge tries for a day by default.
+  dead_letter_config {
+    arn = aws_sqs_queue.dead_letters.arn
+  }
 }
 
 resource "aws_sns_topic_subscription" "notifications" {
@@ -322,6 +352,7 @@ resource "aws_cloudwatch_event_target" "every_minute" {
   arn   = aws_lambda_function.detector.arn
   input = jsonencode({ secretrail = "sweep" })
 
+  # No dead-letter queue: the next sweep does what this one did not, and alarm_sweep reports it.
   retry_policy {
     maximum_event_age_in_seconds = 60
     maximum_retry_attempts       = 0
