@@ -97,8 +97,8 @@ resource "aws_sqs_queue_policy" "dead_letters_policy" {
 resource "aws_sqs_queue" "files" {
   count                      = local.own_queue ? 1 : 0
   name                       = "${var.name}-files"
-  message_retention_seconds  = 1209600
-  visibility_timeout_seconds = 360
+  message_retention_seconds  = 345600
+  visibility_timeout_seconds = 6 * 60 + var.batch_window_seconds
   sqs_managed_sse_enabled    = local.has_key ? null : true
   kms_master_key_id          = local.key
   redrive_policy             = jsonencode({ deadLetterTargetArn = aws_sqs_queue.dead_letters.arn, maxReceiveCount = 5 })
