@@ -23,6 +23,7 @@ locals {
   has_vars   = var.rules_bucket != "" && var.vars_key != ""
   has_lists  = var.rules_bucket != "" && var.networks_prefix != ""
   partition  = data.aws_partition.here.partition
+  suffix     = data.aws_partition.here.dns_suffix
   place      = "${data.aws_region.here.name}:${data.aws_caller_identity.here.account_id}"
   rate       = var.alert_email != "" && !var.alert_fifo ? "?max-per-minute=${var.emails_per_minute}" : ""
   function   = "${var.name}-detector"
@@ -116,6 +117,7 @@ resource "aws_sqs_queue_policy" "files_policy" {
         Principal = { Service = var.trigger == "EventBridge" ? "events.amazonaws.com" : "sns.amazonaws.com" }
         Action    = "sqs:SendMessage"
         Resource  = aws_sqs_queue.files[0].arn
+        # The ARN names the account; a topic may be in another one.
         Condition = { ArnEquals = { "aws:SourceArn" = var.trigger == "EventBridge" ? aws_cloudwatch_event_rule.new_files[0].arn : var.trigger_topic_arn } }
       },
       {
@@ -194,6 +196,7 @@ resource "aws_cloudwatch_log_group" "log" {
   skip_destroy      = true
 }
 
+# Without aws:SourceAccount: AWS does not document that Lambda sends it when it assumes an execution role.
 resource "aws_iam_role" "role" {
   name_prefix = "${var.name}-"
   assume_role_policy = jsonencode({
@@ -251,12 +254,16 @@ resource "aws_iam_role_policy" "role" {
         Effect   = "Allow"
         Action   = "kms:Decrypt"
         Resource = var.trail_key_arn
+        # In whichever region the bucket is: a key works in its own region only.
+        Condition = { StringLike = { "kms:ViaService" = "s3.*.${local.suffix}" } }
       }],
       !local.has_key ? [] : [{
         Sid      = "UseKey"
         Effect   = "Allow"
         Action   = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]
         Resource = var.key_arn
+        # Lambda: the environment of the function. S3: a rules bucket with the same key.
+        Condition = { StringEquals = { "kms:ViaService" = [for service in ["dynamodb", "lambda", "s3", "sns", "sqs"] : "${service}.${data.aws_region.here.name}.${local.suffix}"] } }
       }],
       !local.has_rules ? [] : [{
         Sid      = "ReadRules"
