@@ -126,6 +126,21 @@ resource "aws_cloudwatch_metric_alarm" "alarm_rules" {
   alarm_actions       = [aws_sns_topic.alarms.arn]
 }
 
+resource "aws_cloudwatch_metric_alarm" "alarm_records" {
+  alarm_name          = "${var.name}-records"
+  alarm_description   = "Records in files of the trail cannot be read, so reads may be missing. The log names file and reason."
+  namespace           = "Secretrail"
+  metric_name         = "RecordsSkipped"
+  dimensions          = local.of_function
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  threshold           = 0
+  comparison_operator = "GreaterThanThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+}
+
 resource "aws_cloudwatch_metric_alarm" "alarm_publish" {
   alarm_name          = "${var.name}-publish"
   alarm_description   = "A destination does not accept alerts, which wait in the table. The log gives the reason."
