@@ -678,6 +678,10 @@ fn terraform_allows_and_sets_the_same() {
             .collect()
     };
     assert_eq!(actions(&terraform), actions(&template));
+    assert_eq!(
+        words(&read("alarms.tf"), "metric_name"),
+        words(&template, "MetricName:")
+    );
     let parameters = template
         .split_once("\nParameters:\n")
         .unwrap()
