@@ -19,6 +19,37 @@ resource "aws_cloudwatch_metric_alarm" "alarm_dead_letters" {
   alarm_actions       = [aws_sns_topic.alarms.arn]
 }
 
+resource "aws_cloudwatch_metric_alarm" "alarm_new_files" {
+  count               = var.trigger == "EventBridge" ? 1 : 0
+  alarm_name          = "${var.name}-new-files"
+  alarm_description   = "EventBridge could not deliver notifications of new files to the queue."
+  namespace           = "AWS/Events"
+  metric_name         = "FailedInvocations"
+  dimensions          = { RuleName = aws_cloudwatch_event_rule.new_files[0].name }
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  threshold           = 0
+  comparison_operator = "GreaterThanThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+}
+
+resource "aws_cloudwatch_metric_alarm" "alarm_sweep" {
+  alarm_name          = "${var.name}-sweep"
+  alarm_description   = "EventBridge could not start the sweep."
+  namespace           = "AWS/Events"
+  metric_name         = "FailedInvocations"
+  dimensions          = { RuleName = aws_cloudwatch_event_rule.every_minute.name }
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  threshold           = 0
+  comparison_operator = "GreaterThanThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+}
+
 resource "aws_cloudwatch_metric_alarm" "alarm_errors" {
   alarm_name          = "${var.name}-errors"
   alarm_description   = "The function has errors. See its log."
@@ -87,6 +118,21 @@ resource "aws_cloudwatch_metric_alarm" "alarm_rules" {
   metric_name         = "RulesRejected"
   dimensions          = local.of_function
   statistic           = "Maximum"
+  period              = 300
+  evaluation_periods  = 1
+  threshold           = 0
+  comparison_operator = "GreaterThanThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+}
+
+resource "aws_cloudwatch_metric_alarm" "alarm_records" {
+  alarm_name          = "${var.name}-records"
+  alarm_description   = "Records in files of the trail cannot be read, so reads may be missing. The log names file and reason."
+  namespace           = "Secretrail"
+  metric_name         = "RecordsSkipped"
+  dimensions          = local.of_function
+  statistic           = "Sum"
   period              = 300
   evaluation_periods  = 1
   threshold           = 0

@@ -23,6 +23,7 @@ locals {
   has_vars   = var.rules_bucket != "" && var.vars_key != ""
   has_lists  = var.rules_bucket != "" && var.networks_prefix != ""
   partition  = data.aws_partition.here.partition
+  suffix     = data.aws_partition.here.dns_suffix
   place      = "${data.aws_region.here.name}:${data.aws_caller_identity.here.account_id}"
   rate       = var.alert_email != "" && !var.alert_fifo ? "?max-per-minute=${var.emails_per_minute}" : ""
   function   = "${var.name}-detector"
@@ -69,11 +70,36 @@ resource "aws_sqs_queue" "dead_letters" {
   kms_master_key_id         = local.key
 }
 
+resource "aws_sqs_queue_policy" "dead_letters_policy" {
+  queue_url = aws_sqs_queue.dead_letters.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = concat(
+      var.trigger != "EventBridge" ? [] : [{
+        Sid       = "KeepUndelivered"
+        Effect    = "Allow"
+        Principal = { Service = "events.amazonaws.com" }
+        Action    = "sqs:SendMessage"
+        Resource  = aws_sqs_queue.dead_letters.arn
+        Condition = { ArnEquals = { "aws:SourceArn" = aws_cloudwatch_event_rule.new_files[0].arn } }
+      }],
+      [{
+        Sid       = "OnlyEncrypted"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = "sqs:*"
+        Resource  = aws_sqs_queue.dead_letters.arn
+        Condition = { Bool = { "aws:SecureTransport" = "false" } }
+      }],
+    )
+  })
+}
+
 resource "aws_sqs_queue" "files" {
   count                      = local.own_queue ? 1 : 0
   name                       = "${var.name}-files"
-  message_retention_seconds  = 1209600
-  visibility_timeout_seconds = 360
+  message_retention_seconds  = 345600
+  visibility_timeout_seconds = 6 * 60 + var.batch_window_seconds
   sqs_managed_sse_enabled    = local.has_key ? null : true
   kms_master_key_id          = local.key
   redrive_policy             = jsonencode({ deadLetterTargetArn = aws_sqs_queue.dead_letters.arn, maxReceiveCount = 5 })
@@ -91,6 +117,7 @@ resource "aws_sqs_queue_policy" "files_policy" {
         Principal = { Service = var.trigger == "EventBridge" ? "events.amazonaws.com" : "sns.amazonaws.com" }
         Action    = "sqs:SendMessage"
         Resource  = aws_sqs_queue.files[0].arn
+        # The ARN names the account; a topic may be in another one.
         Condition = { ArnEquals = { "aws:SourceArn" = var.trigger == "EventBridge" ? aws_cloudwatch_event_rule.new_files[0].arn : var.trigger_topic_arn } }
       },
       {
@@ -123,6 +150,11 @@ resource "aws_cloudwatch_event_target" "new_files" {
   count = var.trigger == "EventBridge" ? 1 : 0
   rule  = aws_cloudwatch_event_rule.new_files[0].name
   arn   = aws_sqs_queue.files[0].arn
+
+  # EventBridge tries for a day by default.
+  dead_letter_config {
+    arn = aws_sqs_queue.dead_letters.arn
+  }
 }
 
 resource "aws_sns_topic_subscription" "notifications" {
@@ -164,6 +196,7 @@ resource "aws_cloudwatch_log_group" "log" {
   skip_destroy      = true
 }
 
+# Without aws:SourceAccount: AWS does not document that Lambda sends it when it assumes an execution role.
 resource "aws_iam_role" "role" {
   name_prefix = "${var.name}-"
   assume_role_policy = jsonencode({
@@ -221,12 +254,16 @@ resource "aws_iam_role_policy" "role" {
         Effect   = "Allow"
         Action   = "kms:Decrypt"
         Resource = var.trail_key_arn
+        # In whichever region the bucket is: a key works in its own region only.
+        Condition = { StringLike = { "kms:ViaService" = "s3.*.${local.suffix}" } }
       }],
       !local.has_key ? [] : [{
         Sid      = "UseKey"
         Effect   = "Allow"
         Action   = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]
         Resource = var.key_arn
+        # Lambda: the environment of the function. S3: a rules bucket with the same key.
+        Condition = { StringEquals = { "kms:ViaService" = [for service in ["dynamodb", "lambda", "s3", "sns", "sqs"] : "${service}.${data.aws_region.here.name}.${local.suffix}"] } }
       }],
       !local.has_rules ? [] : [{
         Sid      = "ReadRules"
@@ -322,6 +359,7 @@ resource "aws_cloudwatch_event_target" "every_minute" {
   arn   = aws_lambda_function.detector.arn
   input = jsonencode({ secretrail = "sweep" })
 
+  # No dead-letter queue: the next sweep does what this one did not, and alarm_sweep reports it.
   retry_policy {
     maximum_event_age_in_seconds = 60
     maximum_retry_attempts       = 0

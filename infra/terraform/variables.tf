@@ -147,6 +147,10 @@ variable "batch_window_seconds" {
   description = "Seconds to collect files for one invocation. Longer costs less but delays alerts."
   type        = number
   default     = 1
+  validation {
+    condition     = contains([0, 1, 2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300], var.batch_window_seconds)
+    error_message = "The window must be one of those that the template allows."
+  }
 }
 
 variable "allowed_lateness" {

@@ -90,7 +90,10 @@ impl Stack {
                 "Action: sns:Publish\n",
                 "Action: [sns:Publish, sns:PublishBatch]\n",
             )
-            .replace("VisibilityTimeout: 360", "VisibilityTimeout: 1")
+            .replace(
+                "VisibilityTimeout: !FindInMap [VisibilityTimeouts, !Ref BatchWindowSeconds, Seconds]",
+                "VisibilityTimeout: 1",
+            )
             .replace(
                 "        Variables:\n",
                 "        Variables:\n          SECRETRAIL_S3_PATH_STYLE: \"true\"\n",
@@ -423,10 +426,26 @@ fn names_and_numbers_agree() {
             .parse()
             .unwrap()
     };
-    assert_eq!(
-        number("VisibilityTimeout"),
-        6 * number("Timeout"),
-        "as Lambda asks for"
+    let windows = template
+        .split_once("  VisibilityTimeouts:\n")
+        .unwrap()
+        .1
+        .lines()
+        .map_while(|line| line.strip_prefix("    \"")?.split_once("\": { Seconds: "));
+    let windows: Vec<(&str, u64)> = windows
+        .map(|(window, rest)| (window, rest.trim_end_matches(" }").parse().unwrap()))
+        .collect();
+    for (window, visibility) in &windows {
+        assert_eq!(
+            *visibility,
+            6 * number("Timeout") + window.parse::<u64>().unwrap(),
+            "as Lambda asks for"
+        );
+    }
+    let windows: Vec<&str> = windows.into_iter().map(|(window, _)| window).collect();
+    assert!(
+        template.contains(&format!("AllowedValues: [{}]\n", windows.join(", "))),
+        "{windows:?}"
     );
     assert_eq!(number("maxReceiveCount"), 5, "as Lambda asks for, at least");
     assert!(
@@ -659,6 +678,10 @@ fn terraform_allows_and_sets_the_same() {
             .collect()
     };
     assert_eq!(actions(&terraform), actions(&template));
+    assert_eq!(
+        words(&read("alarms.tf"), "metric_name"),
+        words(&template, "MetricName:")
+    );
     let parameters = template
         .split_once("\nParameters:\n")
         .unwrap()
@@ -679,13 +702,20 @@ fn terraform_allows_and_sets_the_same() {
     );
     assert_eq!(inputs, parameters);
     for (ours, theirs) in [
-        ("VisibilityTimeout: 360", "visibility_timeout_seconds = 360"),
+        (
+            "\"1\": { Seconds: 361 }",
+            "visibility_timeout_seconds = 6 * 60 + var.batch_window_seconds",
+        ),
         ("Timeout: 60", "timeout          = 60"),
         ("BatchSize: 10", "batch_size                         = 10"),
         ("maxReceiveCount: 5", "maxReceiveCount = 5"),
         (
             "MessageRetentionPeriod: 1209600",
             "message_retention_seconds = 1209600",
+        ),
+        (
+            "MessageRetentionPeriod: 345600",
+            "message_retention_seconds  = 345600",
         ),
         ("rate(1 minute)", "rate(1 minute)"),
     ] {
