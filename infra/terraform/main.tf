@@ -25,7 +25,10 @@ locals {
   partition  = data.aws_partition.here.partition
   suffix     = data.aws_partition.here.dns_suffix
   place      = "${data.aws_region.here.name}:${data.aws_caller_identity.here.account_id}"
-  rate       = var.alert_email != "" && !var.alert_fifo ? "?max-per-minute=${var.emails_per_minute}" : ""
+  has_email  = var.alert_email != "" && !var.alert_fifo
+  alerts     = aws_sns_topic.alerts.arn
+  mailed     = "incidents&digest-below=${var.alert_min_level}&max-per-minute=${var.emails_per_minute} ${local.alerts}?deliver=alerts"
+  delivered  = local.has_email ? local.mailed : "both"
   function   = "${var.name}-detector"
   queue_arn  = local.own_queue ? aws_sqs_queue.files[0].arn : var.trigger_queue_arn
 }
@@ -171,10 +174,11 @@ resource "aws_sns_topic" "alerts" {
 }
 
 resource "aws_sns_topic_subscription" "alerts_by_email" {
-  count     = var.alert_email != "" && !var.alert_fifo ? 1 : 0
-  topic_arn = aws_sns_topic.alerts.arn
-  protocol  = "email"
-  endpoint  = var.alert_email
+  count         = local.has_email ? 1 : 0
+  topic_arn     = local.alerts
+  protocol      = "email"
+  endpoint      = var.alert_email
+  filter_policy = jsonencode({ schema = ["secretrail.incident/1", "secretrail.digest/1"] })
 }
 
 resource "aws_sns_topic" "alarms" {
@@ -321,7 +325,7 @@ resource "aws_lambda_function" "detector" {
   environment {
     variables = {
       SECRETRAIL_TABLE            = aws_dynamodb_table.table.name
-      SECRETRAIL_TOPICS           = trimspace("${aws_sns_topic.alerts.arn}${local.rate} ${var.more_topics}")
+      SECRETRAIL_TOPICS           = trimspace("${local.alerts}?deliver=${local.delivered} ${var.more_topics}")
       SECRETRAIL_RULES            = local.has_rules ? "s3://${var.rules_bucket}/${var.rules_prefix}" : ""
       SECRETRAIL_POLICY           = local.has_policy ? "s3://${var.rules_bucket}/${var.policy_key}" : ""
       SECRETRAIL_STRICT           = tostring(var.strict)

@@ -61,8 +61,18 @@ variable "alert_email" {
   default     = ""
 }
 
+variable "alert_min_level" {
+  description = "Incidents of this level or higher are mailed at once if alert_email is set; the others are in one digest a day."
+  type        = string
+  default     = "medium"
+  validation {
+    condition     = contains(["informational", "low", "medium", "high", "critical"], var.alert_min_level)
+    error_message = "Use informational, low, medium, high or critical."
+  }
+}
+
 variable "emails_per_minute" {
-  description = "Most messages a minute to the alert topic if alert_email is set; further alerts are in one digest message."
+  description = "Most mails a minute if alert_email is set; further incidents are in one digest message."
   type        = number
   default     = 5
   validation {

@@ -323,7 +323,7 @@ async fn incidents<S: IncidentStore>(store: &S) -> Vec<String> {
 }
 
 /// The alerts that wait to be confirmed, and those that wait to be published, before some times.
-async fn alerts_left<S: OutboxStore>(store: &S) -> Vec<String> {
+async fn alerts_left<S: IncidentStore>(store: &S) -> Vec<String> {
     let mut seen = Vec::new();
     for before in [10, 100] {
         let mut open = store.provisional_alerts(at(before)).await.unwrap();
@@ -335,7 +335,7 @@ async fn alerts_left<S: OutboxStore>(store: &S) -> Vec<String> {
 }
 
 /// The notes of alerts that wait to be published since before a time, the longest due first.
-async fn waiting<S: OutboxStore>(store: &S, before: i64) -> Vec<OutboxNote> {
+async fn waiting<S: IncidentStore>(store: &S, before: i64) -> Vec<OutboxNote> {
     let mut notes = Vec::new();
     for destination in contract::destinations() {
         let waiting = store.outbox(&destination.id, at(before), usize::MAX);
@@ -368,8 +368,8 @@ pub fn sequences(count: usize, length: Range<usize>) -> Vec<Vec<Step>> {
         .collect()
 }
 
-/// Sequences of what is only added. What is closed, withdrawn or published depends on what was
-/// there; what is added can come in any order.
+/// Sequences of what is only added. What is closed, withdrawn, published or grouped depends on what
+/// was there; what is added can come in any order.
 #[must_use]
 pub fn additions(count: usize) -> Vec<Vec<Step>> {
     let mut all = sequences(count, 12..24);
@@ -377,7 +377,11 @@ pub fn additions(count: usize) -> Vec<Vec<Step>> {
         steps.retain(|step| {
             !matches!(
                 step,
-                Step::Close(_) | Step::Publish(_) | Step::Provisional(..) | Step::Withdraw(..)
+                Step::Close(_)
+                    | Step::Publish(_)
+                    | Step::Provisional(..)
+                    | Step::Withdraw(..)
+                    | Step::Group(..)
             )
         });
     }
@@ -386,7 +390,7 @@ pub fn additions(count: usize) -> Vec<Vec<Step>> {
 
 /// One of so many writers takes all steps, beginning at its own. Gives the number of alerts of
 /// which it is the creator.
-pub async fn write_as<S: OutboxStore>(
+pub async fn write_as<S: IncidentStore>(
     writer: usize,
     writers: usize,
     store: &S,
@@ -417,7 +421,7 @@ pub fn whoever_came_first(seen: &[String]) -> Vec<&String> {
 /// # Panics
 ///
 /// When it does.
-pub async fn repetition_changes_nothing<S: OutboxStore>(twice: &S, once: &S, steps: &[Step]) {
+pub async fn repetition_changes_nothing<S: IncidentStore>(twice: &S, once: &S, steps: &[Step]) {
     for step in steps {
         assert_eq!(
             take(twice, step).await,

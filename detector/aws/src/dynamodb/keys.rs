@@ -430,7 +430,8 @@ mod tests {
                 "destinations arn:t",
                 "provisional a1",
                 "alerts-of#756fc68f16fecc989f37b19584c24b11 001772445600#a1",
-                "principals-from#133cd05dd434c04dd10ae2c327940b1e 00492346#ffa842c32eb10df68ce77737e323e40c",
+                "principals-from#133cd05dd434c04dd10ae2c327940b1e \
+                 00492346#ffa842c32eb10df68ce77737e323e40c",
                 "incident#i1 -",
                 "incidents-of#756fc68f16fecc989f37b19584c24b11 001772445600#i1",
                 "incidents 001772445600#i1",
