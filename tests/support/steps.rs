@@ -23,7 +23,7 @@ use secretrail_engine::{
     rule::RuleSet,
     rule_meta::RuleLevel,
     seen::{LookbackPeriods, Sighting},
-    state::{ActorRange, IncidentStore, OutboxStore, contract},
+    state::{ActorRange, IncidentStore, contract},
     time::EventTime,
 };
 use serde_json::json;
@@ -374,6 +374,12 @@ pub fn sequences(count: usize, length: Range<usize>) -> Vec<Vec<Step>> {
 pub fn additions(count: usize) -> Vec<Vec<Step>> {
     let mut all = sequences(count, 12..24);
     for steps in &mut all {
+        for step in steps.iter_mut() {
+            // When an alert was created depends on who was first.
+            if let Step::Create(_, at) = step {
+                *at = 7;
+            }
+        }
         steps.retain(|step| {
             !matches!(
                 step,

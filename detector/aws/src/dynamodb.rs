@@ -74,6 +74,7 @@ pub use self::{
     ledger::{ObjectEntry, ObjectKey, ObjectState},
     pending_events::PendingReceipt,
     table::Clock,
+    windows::FactRetention,
 };
 use crate::retry::RetryPolicy;
 
@@ -145,9 +146,9 @@ impl DynamoStore {
         }
     }
 
-    /// Sets how many seconds facts are kept that are written from now on.
-    pub fn keep_facts_for(&self, secs: i64) {
-        self.windows.keep_for(secs);
+    /// Sets how long facts are kept that are written from now on.
+    pub fn keep_facts_for(&self, kept: FactRetention) {
+        self.windows.keep_for(kept);
     }
 
     /// Calls to DynamoDB so far, each try counted once.
@@ -389,7 +390,7 @@ impl IncidentStore for DynamoStore {
         self.incidents.announced(ranges).await
     }
 
-    async fn announce(&self, incident: &AnnouncedIncident) -> Result<bool, StateError> {
-        self.incidents.announce(incident).await
+    async fn announce(&self, incidents: &[AnnouncedIncident]) -> Result<Vec<bool>, StateError> {
+        self.incidents.announce(incidents).await
     }
 }

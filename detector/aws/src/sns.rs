@@ -43,6 +43,8 @@ pub struct TopicDestination {
     pub min_level: RuleLevel,
     /// What is published to the topic.
     pub kinds: DeliveredKinds,
+    /// What is below this level waits for one digest a day; `None` when nothing does.
+    pub digest_below: Option<RuleLevel>,
     /// Format of the messages.
     pub format: MessageFormat,
     /// Most messages in a minute; `None` for no limit.
@@ -57,6 +59,7 @@ impl TopicDestination {
             id: self.id.clone(),
             min_level: self.min_level,
             kinds: self.kinds,
+            digest_below: self.digest_below,
         }
     }
 }

@@ -137,6 +137,20 @@ impl Alert {
         }
     }
 
+    /// How much is known of it: of two forms of one alert, that which rests on more facts has the
+    /// greater text.
+    #[must_use]
+    pub fn extent(&self) -> String {
+        let window = self.window_match.as_ref();
+        let count = window.map_or(0, |window| window.count);
+        // Of windows that count as many, the one that ends first is reported.
+        let earliest = |time: EventTime| i64::MAX.abs_diff(time.0);
+        let end = window.map_or(0, |window| earliest(window.end));
+        let first = self.events.first().map_or(0, |first| earliest(first.time));
+        let accesses = self.accesses_total;
+        format!("{count:020} {end:020} {first:020} {accesses:020}")
+    }
+
     /// How its title begins: `high: `; of a withdrawal, `withdrawn: high: `.
     fn prefix(&self) -> String {
         let withdrawn = if self.withdrawn { "withdrawn: " } else { "" };
@@ -303,7 +317,7 @@ impl NamedSecrets {
 }
 
 /// The first `chars` characters of a text, with an ellipsis if it was truncated.
-fn cut(text: &str, chars: usize) -> String {
+pub(crate) fn cut(text: &str, chars: usize) -> String {
     match text.char_indices().nth(chars) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text.to_owned(),

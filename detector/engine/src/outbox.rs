@@ -58,7 +58,12 @@ pub struct Destination {
     pub min_level: RuleLevel,
     /// What is published to it.
     pub kinds: DeliveredKinds,
+    /// What is below this level waits for one digest a day; `None` when nothing does.
+    pub digest_below: Option<RuleLevel>,
 }
+
+/// Length in seconds of the span for which there is one digest, after midnight in UTC.
+const DIGEST_SECS: i64 = 86_400;
 
 impl Destination {
     /// The destination of alerts that are still to be grouped into incidents.
@@ -68,7 +73,48 @@ impl Destination {
             id: GROUPING.into(),
             min_level: RuleLevel::Informational,
             kinds: DeliveredKinds::Alerts,
+            digest_below: None,
         }
+    }
+
+    /// Whether what has this level waits for the digest of the day.
+    #[must_use]
+    pub fn digests(&self, level: RuleLevel) -> bool {
+        self.digest_below.is_some_and(|below| level < below)
+    }
+
+    /// The note about an alert that was created or withdrawn at a time; `None` if it does not take
+    /// the alert.
+    #[must_use]
+    pub fn note_of_alert(&self, alert: &Alert, created: EventTime) -> Option<OutboxNote> {
+        let topic = NoteTopic::Alert(alert.id.clone());
+        self.takes(alert)
+            .then(|| self.note(topic, alert.rule.level, created))
+    }
+
+    /// The note about an incident that has changed; `None` if it does not take the incident.
+    #[must_use]
+    pub fn note_of_incident(&self, incident: &AnnouncedIncident) -> Option<OutboxNote> {
+        let topic = NoteTopic::Incident(incident.id.clone());
+        self.takes_incident(incident)
+            .then(|| self.note(topic, incident.level, incident.due))
+    }
+
+    /// Whether a note about an incident means nothing any more: it waits for the digest of the day,
+    /// and the incident was published on its own since.
+    #[must_use]
+    pub fn was_published(&self, note: &OutboxNote, incident: &AnnouncedIncident) -> bool {
+        let was_digested = note.refusals == 0 && note.created < note.due;
+        was_digested && note.created < incident.due && !self.digests(incident.level)
+    }
+
+    fn note(&self, topic: NoteTopic, level: RuleLevel, created: EventTime) -> OutboxNote {
+        let note = OutboxNote::new(self.id.clone(), topic, created);
+        let due = match self.digests(level) {
+            true => created.start_of(DIGEST_SECS).plus(DIGEST_SECS),
+            false => created,
+        };
+        OutboxNote { due, ..note }
     }
 
     /// Whether an alert is published to it.
@@ -101,8 +147,9 @@ pub struct OutboxNote {
     pub destination: SharedStr,
     /// What is to be published.
     pub topic: NoteTopic,
-    /// When the alert was created or withdrawn; of an incident, [`AnnouncedIncident::due`]. When
-    /// that has changed since, another note says so, and this one means nothing.
+    /// When the alert was created or withdrawn: when that has happened again since, another note
+    /// says so, and this one means nothing. Of an incident, [`AnnouncedIncident::due`]; whether it
+    /// means something then is [`AnnouncedIncident::is_current`].
     pub created: EventTime,
     /// From when on it is to be published.
     pub due: EventTime,
@@ -120,6 +167,15 @@ impl OutboxNote {
             created,
             due: created,
             refusals: 0,
+        }
+    }
+
+    /// Since when it waits, for a measure of delays: a digest that is not due yet is not late.
+    #[must_use]
+    pub fn waits_since(&self) -> EventTime {
+        match self.refusals {
+            0 => self.due,
+            _ => self.created,
         }
     }
 
@@ -160,6 +216,15 @@ impl WaitingMessage {
         match &self.content {
             WaitingContent::Alert(alert) => Some(alert),
             WaitingContent::Incident(_) => None,
+        }
+    }
+
+    /// What stores keep of the incident; `None` when it is about an alert.
+    #[must_use]
+    pub fn incident(&self) -> Option<&AnnouncedIncident> {
+        match &self.content {
+            WaitingContent::Alert(_) => None,
+            WaitingContent::Incident(incident) => Some(incident),
         }
     }
 }
@@ -305,6 +370,28 @@ mod tests {
         let third = second.put_off(EventTime(200), 60);
         assert_eq!((second.due.0, third.due.0), (160, 320));
         assert_eq!((third.created, third.refusals), (EventTime(5), 2));
+    }
+
+    #[test]
+    fn what_is_below_a_level_waits_for_the_end_of_the_day() {
+        let destination = Destination {
+            digest_below: Some(RuleLevel::Medium),
+            ..Destination::grouping()
+        };
+        let mut alert = crate::state::contract::alert("e1");
+        let due = |alert: &Alert| {
+            let note = destination
+                .note_of_alert(alert, EventTime(100_000))
+                .unwrap();
+            assert_eq!(
+                (note.created, note.waits_since()),
+                (EventTime(100_000), note.due)
+            );
+            note.due.0
+        };
+        assert_eq!(due(&alert), 100_000);
+        std::sync::Arc::make_mut(&mut alert.rule).level = RuleLevel::Low;
+        assert_eq!(due(&alert), 172_800);
     }
 
     #[test]

@@ -71,15 +71,7 @@ pub async fn regroup<S: IncidentStore>(
                 .extend(id.map(|id| (alert.id.clone(), id)));
         }
         let is_last = changes.iter().all(|change| change.announced.version > 0);
-        let mut is_outrun = false;
-        for mut change in changes {
-            if store.announce(&change.announced).await? {
-                change.announced.version += 1;
-                changed.insert(change.announced.id.clone(), change);
-            } else {
-                is_outrun = true;
-            }
-        }
+        let is_outrun = !announce(store, changes, &mut changed).await?;
         if is_last && !is_outrun {
             regrouped.changed = changed.into_values().collect();
             return Ok(regrouped);
@@ -94,20 +86,55 @@ pub async fn regroup<S: IncidentStore>(
     }
 }
 
-/// The content of an incident as it is now; `None` when no alert has it.
+/// Writes changes, and adds those that were written; returns whether all of them were.
+async fn announce<S: IncidentStore>(
+    store: &S,
+    changes: Vec<ChangedIncident>,
+    changed: &mut BTreeMap<IncidentId, ChangedIncident>,
+) -> Result<bool, StateError> {
+    // What stands before what has ended: after a crash between the two, it is found again.
+    let (standing, over): (Vec<_>, Vec<_>) = changes
+        .into_iter()
+        .partition(|change| change.incident.is_some());
+    let mut all = true;
+    for changes in [standing, over] {
+        let announced = changes.iter().map(|change| change.announced.clone());
+        let announced: Vec<AnnouncedIncident> = announced.collect();
+        if announced.is_empty() {
+            continue;
+        }
+        let written = store.announce(&announced).await?;
+        for (mut change, is_written) in changes.into_iter().zip(written) {
+            all &= is_written;
+            if is_written {
+                change.announced.version += 1;
+                changed.insert(change.announced.id.clone(), change);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// The contents of incidents as they are now, by their ids; without those that no alert has.
 ///
 /// # Errors
 ///
 /// The store failed.
-pub async fn content<S: IncidentStore>(
+pub async fn contents<S: IncidentStore>(
     store: &S,
-    announced: &AnnouncedIncident,
+    announced: &[&AnnouncedIncident],
     periods: IncidentPeriods,
-) -> Result<Option<Incident>, StateError> {
-    let key = (announced.actor.kind, announced.actor.key.clone());
-    let span = BTreeMap::from([(key, (announced.first, announced.last))]);
-    let mut picture = Picture::of(store, span, periods).await?;
-    Ok(picture.computed.remove(&announced.id))
+) -> Result<BTreeMap<IncidentId, Incident>, StateError> {
+    let mut spans = BTreeMap::new();
+    for known in announced {
+        let key = (known.actor.kind, known.actor.key.clone());
+        let span = spans.entry(key).or_insert((known.first, known.last));
+        *span = (span.0.min(known.first), span.1.max(known.last));
+    }
+    if spans.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    Ok(Picture::of(store, spans, periods).await?.computed)
 }
 
 /// The incidents of alerts as they are now; changes nothing.
@@ -207,23 +234,33 @@ impl Picture {
             // is announced after its alerts are.
             neighbourhood = Neighbourhood::of(store, spans, periods).await?;
         }
-        let complete: BTreeMap<ActorKey, ActorRange> = ranges
+        let complete = ranges
             .into_iter()
             .map(|range| (range.actor.clone(), range))
             .collect();
+        Ok(Self::grouped(neighbourhood, announced, &complete, periods))
+    }
+
+    /// Incidents of alerts. Alerts about an address may be known because of what they take in, and
+    /// others not: incidents outside of the ranges that are complete are left out.
+    fn grouped(
+        neighbourhood: Neighbourhood,
+        announced: BTreeMap<IncidentId, AnnouncedIncident>,
+        complete: &BTreeMap<ActorKey, ActorRange>,
+        periods: IncidentPeriods,
+    ) -> Self {
         let grouped = IncidentGrouping::all(periods, neighbourhood.into_alerts());
         let members = grouped.alerts.into_iter();
         let members = members.filter_map(|alert| Some((alert.id, alert.incident?)));
-        // Alerts about an address may be known because of what they take in, and others not.
         let own = grouped.incidents.into_iter().filter(|incident| {
             let range = complete.get(&(incident.actor.kind, incident.actor.key.clone()));
             range.is_some_and(|range| range.from <= incident.first && incident.last <= range.to)
         });
-        Ok(Self {
+        Self {
             computed: own.map(|own| (own.id.clone(), own)).collect(),
             members: members.collect(),
             announced,
-        })
+        }
     }
 
     fn incident_of(&self, alert: &AlertId) -> Option<IncidentId> {
@@ -237,41 +274,47 @@ impl Picture {
 
     /// What is to be written: first the incidents that stand, then those that have ended.
     fn changes(&self, now: EventTime) -> Vec<ChangedIncident> {
-        let mut ended: BTreeMap<Option<&IncidentId>, Vec<&AnnouncedIncident>> = BTreeMap::new();
-        let gone = self
-            .announced
-            .values()
-            .filter(|known| known.end.is_none() && !self.computed.contains_key(&known.id));
-        for known in gone {
-            let mut alerts = known.alert_ids.iter();
-            let into = alerts.find_map(|alert| self.members.get(alert));
-            ended.entry(into).or_default().push(known);
-        }
-        let (mut standing, mut over) = (Vec::new(), Vec::new());
+        let mut gone = self.gone();
+        let (mut changed, mut over) = (Vec::new(), Vec::new());
         for (id, incident) in &self.computed {
-            let others = ended.remove(&Some(id)).unwrap_or_default();
+            let others = gone.remove(&Some(id)).unwrap_or_default();
             let (after, heir) = self.standing(incident, &others, now);
-            standing.extend(after.map(|announced| ChangedIncident {
+            changed.extend(after.map(|announced| ChangedIncident {
                 announced,
                 incident: Some(incident.clone()),
             }));
             over.extend(others.into_iter().map(|other| {
                 let is_published = heir != Some(&other.thread);
-                let end = IncidentEnd::MergedInto(id.clone());
-                other.ended(end, is_published, now)
+                other.ended(IncidentEnd::MergedInto(id.clone()), is_published, now)
             }));
         }
-        for (into, others) in ended {
-            over.extend(others.into_iter().map(|other| match into {
-                Some(id) => other.ended(IncidentEnd::MergedInto(id.clone()), true, now),
-                None => other.ended(IncidentEnd::Withdrawn, true, now),
-            }));
+        for (into, others) in gone {
+            let end = match into {
+                Some(id) => IncidentEnd::MergedInto(id.clone()),
+                None => IncidentEnd::Withdrawn,
+            };
+            let others = others.into_iter();
+            over.extend(others.map(|other| other.ended(end.clone(), true, now)));
         }
-        standing.extend(over.into_iter().map(|announced| ChangedIncident {
+        changed.extend(over.into_iter().map(|announced| ChangedIncident {
             announced,
             incident: None,
         }));
-        standing
+        changed
+    }
+
+    /// The incidents that were announced and stand no longer, by where their alerts are now.
+    fn gone(&self) -> BTreeMap<Option<&IncidentId>, Vec<&AnnouncedIncident>> {
+        let mut gone: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let announced = self.announced.values();
+        for known in announced.filter(|known| !self.computed.contains_key(&known.id)) {
+            if known.end.is_none() {
+                let mut alerts = known.alert_ids.iter();
+                let into = alerts.find_map(|alert| self.members.get(alert));
+                gone.entry(into).or_default().push(known);
+            }
+        }
+        gone
     }
 
     /// How an incident is announced now, if that is a change, and the thread that it goes on with.

@@ -177,7 +177,8 @@ pub trait StateStore: Sync {
 
     /// Creates alerts that do not exist yet, or were withdrawn; for each, whether this call created
     /// it. Of several concurrent writers, one gets `true`. A provisional alert that exists is
-    /// thereby confirmed.
+    /// thereby confirmed. An alert that exists and has a smaller extent ([`Alert::extent`]) is
+    /// replaced, and is to be grouped again.
     fn create_alerts(
         &self,
         alerts: Vec<Alert>,
@@ -221,7 +222,8 @@ pub trait OutboxStore: StateStore {
         most: usize,
     ) -> impl Future<Output = Result<Vec<WaitingMessage>, StateError>> + Send;
 
-    /// When the oldest of the notes of a destination was created, due or not; `None` without notes.
+    /// Since when the oldest of the notes of a destination waits ([`OutboxNote::waits_since`]), due
+    /// or not; `None` without notes.
     /// A store may look at the first hundred only.
     fn oldest_note(
         &self,
@@ -298,11 +300,12 @@ pub trait IncidentStore: OutboxStore {
         ranges: &[ActorRange],
     ) -> impl Future<Output = Result<Vec<Vec<AnnouncedIncident>>, StateError>> + Send;
 
-    /// Writes an incident, unless another writer has changed it since it was read, with notes for
-    /// the destinations that take it; returns whether it was written. The store counts the version
-    /// up.
+    /// Writes incidents, in any order, each unless another writer has changed it since it was read,
+    /// with notes for the destinations that take it, which replace those of
+    /// [`AnnouncedIncident::replaces`]; returns for each whether it was written. The store counts
+    /// the versions up.
     fn announce(
         &self,
-        incident: &AnnouncedIncident,
-    ) -> impl Future<Output = Result<bool, StateError>> + Send;
+        incidents: &[AnnouncedIncident],
+    ) -> impl Future<Output = Result<Vec<bool>, StateError>> + Send;
 }

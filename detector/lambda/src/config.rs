@@ -3,13 +3,19 @@
 mod fault;
 mod settings;
 
-use std::{collections::BTreeMap, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::RangeInclusive,
+    str::FromStr,
+    time::Duration,
+};
 
 use secretrail_aws::{
-    dynamodb::Retention,
+    dynamodb::{FactRetention, Retention},
     sns::{MessageFormat, TopicDestination},
 };
 use secretrail_engine::{
+    ids::SharedStr,
     limits::{ALLOWED_LATENESS_SECS, SEEN_LOOKBACK_SECS, SEEN_WARM_UP_SECS},
     outbox::{DeliveredKinds, Destination},
     rule::RuleSet,
@@ -164,17 +170,21 @@ impl FunctionConfig {
         }
     }
 
-    /// How long facts are kept with these rules, in seconds: the longest window, plus the time in
-    /// which late deliveries still count.
+    /// How long facts are kept with these rules: each for its window, plus the time in which late
+    /// deliveries still count.
     #[must_use]
-    pub fn facts_secs(&self, rules: &RuleSet) -> i64 {
-        // A window that a single fact fills stores none.
-        let stored = rules
-            .windows
-            .iter()
-            .filter(|window| !window.is_filled_by_one());
-        let longest = stored.map(|window| window.span_secs).max().unwrap_or(0);
-        longest.saturating_add(Retention::default().facts_secs)
+    pub fn facts_kept(&self, rules: &RuleSet) -> FactRetention {
+        let late_secs = Retention::default().facts_secs;
+        let of_rules = rules.windows.iter().map(|window| {
+            let secs = window.span_secs.saturating_add(late_secs);
+            (window.meta.id.as_str().into(), secs)
+        });
+        let of_rules: HashMap<SharedStr, i64> = of_rules.collect();
+        let longest = of_rules.values().copied().max();
+        FactRetention {
+            others: longest.unwrap_or(late_secs),
+            of_rules,
+        }
     }
 }
 
@@ -352,7 +362,7 @@ fn number(topics: &mut [TopicDestination]) {
     }
 }
 
-/// Parses `arn:…[?format=…][&deliver=…][&min-level=…][&max-per-minute=…]`.
+/// Parses `arn:…[?format=…][&deliver=…][&min-level=…][&digest-below=…][&max-per-minute=…]`.
 fn destination(text: &str) -> Result<TopicDestination, TopicFault> {
     let (arn, options) = text.split_once('?').unwrap_or((text, ""));
     // The partition differs in China and GovCloud. A subscription's ARN has a seventh part.
@@ -369,6 +379,7 @@ fn destination(text: &str) -> Result<TopicDestination, TopicFault> {
         kinds: usual_kinds(MessageFormat::Standard),
         format: MessageFormat::Standard,
         max_per_minute: None,
+        digest_below: None,
     };
     let options = options.split('&').filter(|option| !option.is_empty());
     // Whatever their order: what is delivered depends on the format, unless it is given.
@@ -388,6 +399,11 @@ fn usual_kinds(format: MessageFormat) -> DeliveredKinds {
     }
 }
 
+fn level(text: &str) -> Result<RuleLevel, TopicFault> {
+    let level = text.parse();
+    level.map_err(|error: <RuleLevel as FromStr>::Err| TopicFault::Level(error.to_string()))
+}
+
 fn set(destination: &mut TopicDestination, option: &str) -> Result<(), TopicFault> {
     match option.split_once('=') {
         Some(("format", name)) => {
@@ -403,14 +419,8 @@ fn set(destination: &mut TopicDestination, option: &str) -> Result<(), TopicFaul
                 .find(|kinds| kinds.as_str() == name)
                 .ok_or_else(|| TopicFault::Kinds(name.to_owned()))?;
         }
-        Some(("min-level", level)) => {
-            destination.min_level =
-                level
-                    .parse()
-                    .map_err(|error: <RuleLevel as FromStr>::Err| {
-                        TopicFault::Level(error.to_string())
-                    })?;
-        }
+        Some(("min-level", text)) => destination.min_level = level(text)?,
+        Some(("digest-below", text)) => destination.digest_below = Some(level(text)?),
         Some(("max-per-minute", most)) => {
             let number = most.parse().ok();
             let number = number.filter(|number| RATES.contains(number));
@@ -499,8 +509,12 @@ mod tests {
     #[test]
     fn topics_have_a_rate_and_an_id_of_their_own() {
         let arn = "arn:aws:sns:eu-west-1:111122223333:alerts";
-        let topics = format!("{arn}?max-per-minute=5 {arn}?format=chat {arn}-b {arn}");
+        let topics =
+            format!("{arn}?max-per-minute=5 {arn}?format=chat {arn}-b {arn}?digest-below=medium");
         let config = read(&[(TABLE, "state"), (TOPICS, &topics)]).unwrap();
+        let digests = config.destinations.iter().map(|topic| topic.digest_below);
+        let digests: Vec<Option<RuleLevel>> = digests.collect();
+        assert_eq!(digests, [None, None, None, Some(RuleLevel::Medium)]);
         let all: Vec<_> = config
             .destinations
             .iter()

@@ -182,7 +182,7 @@ impl FunctionContext {
         // Before any fact is written: rules that were just loaded may look further back than those
         // before.
         self.store
-            .keep_facts_for(self.config.facts_secs(&active.rules));
+            .keep_facts_for(self.config.facts_kept(&active.rules));
         metrics.add("RulesRejected", u64::from(refused));
         Ok(active)
     }

@@ -26,9 +26,9 @@ use secretrail_engine::{
 use crate::{
     dynamodb::{
         incidents,
-        item::{Attributes, number, text, text_of},
+        item::{Attributes, number, number_of, text, text_of, truth},
         keys,
-        outbox::{CREATED, StoredOutbox},
+        outbox::{CREATED, StoredOutbox, write_all},
         table::DynamoTable,
     },
     retry::FailedCall,
@@ -39,6 +39,10 @@ const ATTEMPT: &str = "attempt";
 const PROVISIONAL: &str = "provisional";
 /// On an alert that is withdrawn.
 const WITHDRAWN: &str = "withdrawn";
+
+/// [`Alert::time`] and [`Alert::extent`].
+const EVENT_TIME: &str = "event_time";
+const EXTENT: &str = "extent";
 
 /// Most alerts in one transaction, which may have 4 MB.
 const TOGETHER: usize = 10;
@@ -64,6 +68,9 @@ struct NewAlert {
     condition: &'static str,
 }
 
+/// An alert that stands, and of which less is known.
+const IS_SMALLER: &str =
+    "extent < :extent AND event_time = :time AND attribute_not_exists(withdrawn)";
 /// An alert that does not exist.
 const IS_NEW: &str = "attribute_not_exists(pk)";
 /// An alert that may be created, even if it was withdrawn.
@@ -91,6 +98,11 @@ impl StoredAlerts {
         // cheaper than a failed write.
         let mut known = self.standing(alerts.iter()).await?;
         self.confirm(&mut known).await?;
+        for alert in &alerts {
+            if let Some(known) = known.get(&alert.id).filter(|known| !known.withdrawn) {
+                self.grow(alert, known, now).await?;
+            }
+        }
         let new = first_of_each(&alerts)
             .filter(|(_, alert)| known.get(&alert.id).is_none_or(|known| known.withdrawn))
             .map(|(index, alert)| self.new_alert(index, alert, &attempt, now))
@@ -133,12 +145,13 @@ impl StoredAlerts {
     ) -> Result<HashMap<AlertId, AlertStanding>, StateError> {
         let asked = alerts.map(|alert| (keys::alert(&alert.id), alert.id.clone()));
         let asked: HashMap<_, _> = asked.collect();
-        let only = "pk, sk, provisional, withdrawn";
+        let only = "pk, sk, provisional, withdrawn, created, extent, event_time";
         let items = self.table.get(asked.keys().cloned().collect(), Some(only));
         let known = items.await?.into_iter().filter_map(|(key, item)| {
             let standing = AlertStanding {
                 provisional: item.contains_key(PROVISIONAL),
                 withdrawn: item.contains_key(WITHDRAWN),
+                form: StoredForm::of(&item),
             };
             Some((asked.get(&key)?.clone(), standing))
         });
@@ -162,8 +175,72 @@ impl StoredAlerts {
         let packed = item_v1::pack_alert(alert);
         let mut item = keys::alert(&alert.id).attributes();
         item.extend(self.table.packed(packed, self.keep_secs));
-        item.extend([(CREATED.to_owned(), number(created.0))]);
+        item.extend([
+            (CREATED.to_owned(), number(created.0)),
+            (EVENT_TIME.to_owned(), number(alert.time.0)),
+            (EXTENT.to_owned(), text(&alert.extent())),
+        ]);
         item
+    }
+
+    /// Replaces an alert that exists by a larger form of it, however many others do.
+    async fn grow(
+        &self,
+        alert: &Alert,
+        standing: &AlertStanding,
+        now: EventTime,
+    ) -> Result<(), StateError> {
+        let mut tries = self.table.tries();
+        let mut standing = standing.clone();
+        while let Some(before) = standing.form.as_ref().filter(|_| !standing.withdrawn) {
+            if alert.extent() <= before.extent
+                || write_all(&self.table, self.growth(alert, &standing, before, now)).await?
+            {
+                break;
+            }
+            if !tries.again() {
+                return Err(self.table.contended(&keys::alert(&alert.id)));
+            }
+            tries.wait().await;
+            let mut again = self.standing(std::iter::once(alert)).await?;
+            let Some(current) = again.remove(&alert.id) else {
+                break;
+            };
+            standing = current;
+        }
+        Ok(())
+    }
+
+    /// The writes that replace an alert by a larger form of it.
+    fn growth(
+        &self,
+        alert: &Alert,
+        standing: &AlertStanding,
+        before: &StoredForm,
+        now: EventTime,
+    ) -> Vec<TransactWriteItem> {
+        // Its notes in the outbox stay: they know it by when it was created.
+        let mut item = self.item(alert, before.created);
+        if standing.provisional {
+            item.insert(PROVISIONAL.to_owned(), truth());
+        }
+        let put = self
+            .put(&item)
+            .condition_expression(IS_SMALLER)
+            .expression_attribute_values(":extent", text(&alert.extent()))
+            .expression_attribute_values(":time", number(before.time.0));
+        // Cannot fail: table and item are set.
+        let put = put.build().ok();
+        let put = put.map(|put| TransactWriteItem::builder().put(put).build());
+        let place = incidents::place_at(alert, before.time);
+        let moved = (before.time != alert.time).then(|| self.table.delete_any(&place));
+        let note = self.outbox.grouping_note(alert, before.created, now);
+        let others = [Some(self.short(alert)), note].into_iter().flatten();
+        let others = others.filter_map(|item| self.table.put_any(item));
+        put.into_iter()
+            .chain(moved.flatten())
+            .chain(others)
+            .collect()
     }
 
     /// What incidents need of an alert.
@@ -233,11 +310,33 @@ impl StoredAlerts {
 }
 
 /// What became of an alert.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct AlertStanding {
     /// Whether it was created as a provisional one.
     provisional: bool,
     withdrawn: bool,
+    /// `None` of an alert that an earlier version has created.
+    form: Option<StoredForm>,
+}
+
+/// What is known of the form in which an alert is stored.
+#[derive(Clone)]
+struct StoredForm {
+    created: EventTime,
+    /// [`Alert::time`].
+    time: EventTime,
+    /// [`Alert::extent`].
+    extent: String,
+}
+
+impl StoredForm {
+    fn of(item: &Attributes) -> Option<Self> {
+        Some(Self {
+            created: EventTime(number_of(item, CREATED)?),
+            time: EventTime(number_of(item, EVENT_TIME)?),
+            extent: text_of(item, EXTENT)?.to_owned(),
+        })
+    }
 }
 
 /// Stored in an item, to recognise what one call wrote: a response may be lost.

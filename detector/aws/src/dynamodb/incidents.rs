@@ -6,11 +6,13 @@
 use std::{collections::HashMap, sync::Arc};
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use secretrail_engine::{
     actor::{Actor, ActorKind},
     alert::{Alert, IncidentId},
     incident::announced::AnnouncedIncident,
     state::{ActorKey, ActorRange, StateError, item_v1},
+    time::EventTime,
 };
 
 use super::{
@@ -18,7 +20,7 @@ use super::{
     item::{Attributes, CONTENT, ItemKey, SK, bytes_of, number, text, text_of},
     keys,
     outbox::{CREATED, StoredOutbox, unpacked_incident},
-    table::DynamoTable,
+    table::{AT_ONCE, DynamoTable},
 };
 
 const VERSION: &str = "version";
@@ -37,7 +39,12 @@ pub(super) struct StoredIncidents {
 
 /// The place of what incidents need of an alert.
 pub(super) fn place_of(alert: &Alert) -> ItemKey {
-    keys::alert_of_actor(&key_of(&alert.actor), alert.time, &alert.id)
+    place_at(alert, alert.time)
+}
+
+/// The place of what incidents need of an alert that has another time.
+pub(super) fn place_at(alert: &Alert, time: EventTime) -> ItemKey {
+    keys::alert_of_actor(&key_of(&alert.actor), time, &alert.id)
 }
 
 fn key_of(actor: &Actor) -> ActorKey {
@@ -136,19 +143,34 @@ impl StoredIncidents {
         Ok(found.collect())
     }
 
-    pub(super) async fn announce(&self, incident: &AnnouncedIncident) -> Result<bool, StateError> {
+    pub(super) async fn announce(
+        &self,
+        incidents: &[AnnouncedIncident],
+    ) -> Result<Vec<bool>, StateError> {
         // Before the first note: a sweep finds the notes of the destinations that are known.
         self.outbox.register().await?;
-        if incident.version == 0 {
-            self.table.put(self.references(incident)).await?;
-        }
+        let new = incidents.iter().filter(|incident| incident.version == 0);
+        let references = new.flat_map(|incident| self.references(incident));
+        self.table.put(references.collect()).await?;
+        stream::iter(incidents.to_vec())
+            .map(|incident| self.announce_one(incident))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    async fn announce_one(&self, incident: AnnouncedIncident) -> Result<bool, StateError> {
         let writer = attempt();
-        let Some(write) = self.write(incident, &writer) else {
+        let Some(write) = self.write(&incident, &writer) else {
             return Ok(false);
         };
-        let notes = self.outbox.incident_notes(incident).into_iter();
+        let notes = self.outbox.incident_notes(&incident).into_iter();
         let notes = notes.filter_map(|note| self.table.put_any(note));
-        let writes: Vec<TransactWriteItem> = std::iter::once(write).chain(notes).collect();
+        // None of them has the place of a new one, which is due earlier.
+        let replaced = self.outbox.replaced_notes(&incident);
+        let replaced = replaced.iter().filter_map(|key| self.table.delete_any(key));
+        let writes = std::iter::once(write).chain(replaced).chain(notes);
+        let writes: Vec<TransactWriteItem> = writes.collect();
         let mut tries = self.table.tries();
         loop {
             let Err(error) = self.table.transact(writes.clone()).await else {

@@ -14,7 +14,8 @@ use secretrail_engine::{
     alert::{Alert, AlertId},
     incident::announced::AnnouncedIncident,
     outbox::{
-        Destination, DestinationState, NoteTopic, OutboxNote, WaitingContent, WaitingMessage,
+        Destination, DestinationState, GROUPING, NoteTopic, OutboxNote, WaitingContent,
+        WaitingMessage,
     },
     state::{StateError, item_v1},
     time::EventTime,
@@ -101,26 +102,41 @@ impl StoredOutbox {
 
     /// The notes of an alert that is created or withdrawn, as items.
     pub(super) fn notes(&self, alert: &Alert, created: EventTime) -> Vec<Attributes> {
-        let destinations = self.destinations.iter();
-        let takes = destinations.filter(|destination| destination.takes(alert));
-        takes
-            .map(|to| {
-                let topic = NoteTopic::Alert(alert.id.clone());
-                self.item(&OutboxNote::new(to.id.clone(), topic, created))
-            })
-            .collect()
+        let notes = self.destinations.iter();
+        let notes = notes.filter_map(|to| to.note_of_alert(alert, created));
+        notes.map(|note| self.item(&note)).collect()
     }
 
     /// The notes of an incident that has changed, as items.
     pub(super) fn incident_notes(&self, incident: &AnnouncedIncident) -> Vec<Attributes> {
-        let destinations = self.destinations.iter();
-        let takes = destinations.filter(|destination| destination.takes_incident(incident));
-        takes
-            .map(|to| {
-                let topic = NoteTopic::Incident(incident.id.clone());
-                self.item(&OutboxNote::new(to.id.clone(), topic, incident.due))
-            })
-            .collect()
+        let notes = self.destinations.iter();
+        let notes = notes.filter_map(|to| to.note_of_incident(incident));
+        notes.map(|note| self.item(&note)).collect()
+    }
+
+    /// The note of an alert that is to be grouped again, as an item; `None` when alerts are not
+    /// grouped.
+    pub(super) fn grouping_note(
+        &self,
+        alert: &Alert,
+        created: EventTime,
+        now: EventTime,
+    ) -> Option<Attributes> {
+        let mut destinations = self.destinations.iter();
+        let grouping = destinations.find(|destination| &*destination.id == GROUPING)?;
+        let note = grouping.note_of_alert(alert, created)?;
+        Some(self.item(&OutboxNote { due: now, ..note }))
+    }
+
+    /// The places of the notes that a change of an incident replaces.
+    pub(super) fn replaced_notes(&self, incident: &AnnouncedIncident) -> Vec<ItemKey> {
+        let before = incident.replaces.map(|due| AnnouncedIncident {
+            due,
+            ..incident.clone()
+        });
+        let notes = self.destinations.iter();
+        let notes = notes.filter_map(|to| to.note_of_incident(before.as_ref()?));
+        notes.map(|note| keys::note(&note)).collect()
     }
 
     fn item(&self, note: &OutboxNote) -> Attributes {
@@ -167,7 +183,7 @@ impl StoredOutbox {
         let (mut waiting, mut lost, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
         for note in notes {
             let item = items.get(&item_of(&note.topic));
-            let current = item.filter(|item| time_of(item, CREATED) == Some(note.created));
+            let current = item.filter(|item| is_current(&note, item));
             match current.map(|item| self.content(&note.topic, item)) {
                 Some(Ok(content)) => waiting.push(WaitingMessage { content, note }),
                 Some(Err(error)) => {
@@ -195,8 +211,8 @@ impl StoredOutbox {
     pub(super) async fn oldest(&self, destination: &str) -> Result<Option<EventTime>, StateError> {
         let range = keys::outbox(destination);
         let items = self.table.query(range, OLDEST_AMONG).await?;
-        let created = items.iter().filter_map(|item| number_of(item, CREATED));
-        Ok(created.min().map(EventTime))
+        let notes = items.iter().filter_map(|item| note_of(destination, item));
+        Ok(notes.map(|note| note.waits_since()).min())
     }
 
     /// Deletes notes. The alerts stay, so that the same alert is not created again.
@@ -349,6 +365,15 @@ fn state_of(item: &Attributes) -> Option<DestinationState> {
     })
 }
 
+/// Whether a note still says what is to be published.
+fn is_current(note: &OutboxNote, item: &Attributes) -> bool {
+    time_of(item, CREATED).is_some_and(|created| match note.topic {
+        NoteTopic::Alert(_) => created == note.created,
+        // As `AnnouncedIncident::is_current`.
+        NoteTopic::Incident(_) => note.created <= created,
+    })
+}
+
 /// The item of what a note is about.
 fn item_of(topic: &NoteTopic) -> ItemKey {
     match topic {
@@ -383,7 +408,15 @@ pub(super) async fn exchange(
     let existing = table.delete_existing(old).into_iter();
     let others = others.iter().filter_map(|key| table.delete_any(key));
     let puts = items.into_iter().filter_map(|item| table.put_any(item));
-    let writes: Vec<TransactWriteItem> = existing.chain(others).chain(puts).collect();
+    write_all(table, existing.chain(others).chain(puts).collect()).await
+}
+
+/// Writes all or, when a condition does not hold, nothing; returns whether it was written. When a
+/// response was lost, what was written may count as not written.
+pub(super) async fn write_all(
+    table: &DynamoTable,
+    writes: Vec<TransactWriteItem>,
+) -> Result<bool, StateError> {
     let mut tries = table.tries();
     loop {
         let Err(error) = table.transact(writes.clone()).await else {

@@ -2,10 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use secretrail_engine::{
@@ -28,10 +25,25 @@ use super::{
 /// Facts of windows in the table.
 pub(super) struct StoredWindows {
     table: Arc<DynamoTable>,
-    /// How long facts are kept, in seconds; depends on the rules.
-    keep_secs: AtomicI64,
+    /// How long facts are kept, in seconds.
+    keep_secs: RwLock<FactRetention>,
     /// Marks that this process has written.
     marked: RecentlyWritten<SlotMark>,
+}
+
+/// How long facts are kept, in seconds from when they are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FactRetention {
+    /// Those of rules, by the ids of these.
+    pub of_rules: HashMap<SharedStr, i64>,
+    /// Those of other rules.
+    pub others: i64,
+}
+
+/// Facts that share items, and how long they are kept.
+struct Segment {
+    keep_secs: i64,
+    facts: Vec<(StoredGroup, Fact)>,
 }
 
 /// The mark that a slot of a rule has facts in an hour.
@@ -48,14 +60,27 @@ impl StoredWindows {
     pub(super) fn new(table: Arc<DynamoTable>, keep_secs: i64) -> Self {
         Self {
             table,
-            keep_secs: AtomicI64::new(keep_secs),
+            keep_secs: RwLock::new(FactRetention {
+                of_rules: HashMap::new(),
+                others: keep_secs,
+            }),
             marked: RecentlyWritten::default(),
         }
     }
 
-    /// Sets how many seconds facts are kept that are written from now on.
-    pub(super) fn keep_for(&self, secs: i64) {
-        self.keep_secs.store(secs, Ordering::Relaxed);
+    /// Sets how long facts are kept that are written from now on.
+    pub(super) fn keep_for(&self, kept: FactRetention) {
+        // The value is whole even after a panic.
+        *self
+            .keep_secs
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = kept;
+    }
+
+    fn kept_secs(&self, rule: &str) -> i64 {
+        let kept = self.keep_secs.read();
+        let kept = kept.unwrap_or_else(PoisonError::into_inner);
+        kept.of_rules.get(rule).copied().unwrap_or(kept.others)
     }
 
     pub(super) async fn put(&self, facts: Vec<(WindowKey, Fact)>) -> Result<(), StateError> {
@@ -73,26 +98,28 @@ impl StoredWindows {
     /// Facts that are written together share items: one for each partition and segment, or more
     /// when they are large.
     fn fact_items(&self, facts: Vec<(WindowKey, Fact)>) -> Vec<(ItemKey, Attributes)> {
-        let mut segments: HashMap<(String, String), Vec<(StoredGroup, Fact)>> = HashMap::new();
+        let mut segments: HashMap<(String, String), Segment> = HashMap::new();
         for (key, fact) in facts {
-            segments
-                .entry((keys::window_partition(&key), keys::segment(fact.time)))
-                .or_default()
-                .push((key.group, fact));
+            let place = (keys::window_partition(&key), keys::segment(fact.time));
+            // A partition has the facts of one rule.
+            let segment = segments.entry(place).or_insert_with(|| Segment {
+                keep_secs: self.kept_secs(&key.rule),
+                facts: Vec::new(),
+            });
+            segment.facts.push((key.group, fact));
         }
-        let secs = self.keep_secs.load(Ordering::Relaxed);
         let mut items = Vec::new();
-        for ((partition, segment), facts) in segments {
+        for ((partition, segment), Segment { keep_secs, facts }) in segments {
             for packed in item_v1::pack_facts(facts) {
                 let key = keys::facts(&partition, &segment, &packed.digest);
-                items.push((key, self.table.packed(packed, secs)));
+                items.push((key, self.table.packed(packed, keep_secs)));
             }
         }
         items
     }
 
     fn mark_item(&self, mark: &SlotMark) -> (ItemKey, Attributes) {
-        let secs = self.keep_secs.load(Ordering::Relaxed);
+        let secs = self.kept_secs(&mark.rule);
         let key = keys::slot(&mark.rule, &mark.hour, mark.slot);
         (key, HashMap::from([self.table.expiry(secs)]))
     }

@@ -205,6 +205,9 @@ pub struct AnnouncedIncident {
     pub due: EventTime,
     /// When the message before that was due; `None` if there was none.
     pub due_before: Option<EventTime>,
+    /// When the next message was due before this change has brought it forward; `None` if it did
+    /// not.
+    pub replaces: Option<EventTime>,
     /// Number of messages, that which is due included.
     pub messages: u32,
     /// Incidents that became parts of it.
@@ -234,6 +237,7 @@ impl AnnouncedIncident {
             news: IncidentNews::of(NewsKind::Opened),
             due: now,
             due_before: None,
+            replaces: None,
             messages: 1,
             merged: Vec::new(),
             end: None,
@@ -341,6 +345,13 @@ impl AnnouncedIncident {
             && known.iter().all(|(own, known)| is_known(own, known))
     }
 
+    /// Whether a note says what is still to be published, from when the message was due that it is
+    /// about. A message that was not sent in time is replaced by one with all that is known.
+    #[must_use]
+    pub fn is_current(&self, due: EventTime) -> bool {
+        due <= self.due
+    }
+
     /// Whether a message is due now or later.
     #[must_use]
     pub fn is_pending(&self, now: EventTime) -> bool {
@@ -359,7 +370,9 @@ impl AnnouncedIncident {
             (false, false) => SAME_SECS,
         };
         let due = now.max(before.map_or(now, |before| before.plus(wait)));
+        self.replaces = None;
         if is_pending {
+            self.replaces = (due < self.due).then_some(self.due);
             self.due = self.due.min(due);
             self.news.append(news);
         } else {

@@ -17,6 +17,7 @@ use crate::{
     alert::{
         Alert, AlertId, AlertTraits,
         alert_digest::INCIDENT_RULE,
+        cut,
         text::{self, line},
     },
     ids::{ArnParts, SharedStr, secret_name},
@@ -35,8 +36,12 @@ const HARMLESS: usize = 2;
 /// Most new values that are named in a line.
 const NEW_VALUES: usize = 3;
 
-/// Most characters of a value in a message that would be too long otherwise.
+/// Most characters of any value: an ARN has at most 2,048, names of AWS have fewer.
+const LONGEST: usize = 1_000;
+
+/// Most characters of a value, and most values of a list, in JSON that would be too long otherwise.
 const CHARS: usize = 200;
+const FEW: usize = 20;
 
 /// An incident, and what is to be said of it now.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +60,7 @@ impl IncidentMessage {
     #[must_use]
     pub fn new(announced: AnnouncedIncident, incident: Option<Incident>, now: EventTime) -> Self {
         let incident = incident.unwrap_or_else(|| last_known(&announced));
+        let incident = shortened(&incident, LONGEST, usize::MAX);
         Self {
             announced,
             incident,
@@ -169,14 +175,15 @@ impl IncidentMessage {
         writeln!(out, "\nincident {}: {alerts} alerts", incident.id.0)
     }
 
-    /// The incident as `secretrail.incident/1`, in about so many bytes at most.
+    /// The incident as `secretrail.incident/1`, with fewer and shorter values where it would have
+    /// more bytes otherwise.
     #[must_use]
     pub fn json(&self, most_bytes: usize) -> String {
         let whole = self.json_of(&self.incident);
         if whole.len() <= most_bytes {
             return whole;
         }
-        self.json_of(&shortened(&self.incident))
+        self.json_of(&shortened(&self.incident, CHARS, FEW))
     }
 
     fn json_of(&self, incident: &Incident) -> String {
@@ -292,8 +299,8 @@ fn listed<'v>(values: impl IntoIterator<Item = &'v SharedStr>) -> Listed {
     }
 }
 
-/// The incident with short values: names in logs may be of any length.
-fn shortened(incident: &Incident) -> Incident {
+/// The incident with fewer and shorter values: names in logs may be of any length.
+fn shortened(incident: &Incident, chars: usize, most: usize) -> Incident {
     let mut short = incident.clone();
     let Incident {
         secrets,
@@ -304,6 +311,7 @@ fn shortened(incident: &Incident) -> Incident {
         access_keys,
         clients,
         actor,
+        rules,
         ..
     } = &mut short;
     let lists = [
@@ -316,23 +324,21 @@ fn shortened(incident: &Incident) -> Incident {
         clients,
     ];
     for listed in lists {
+        listed.first.truncate(most);
         for value in &mut listed.first {
-            *value = cut(value);
+            *value = cut(value, chars).into();
         }
     }
     *actor = Actor {
         kind: actor.kind,
-        key: cut(&actor.key),
-        name: cut(&actor.name),
+        key: cut(&actor.key, chars).into(),
+        name: cut(&actor.name, chars).into(),
     };
-    short
-}
-
-fn cut(text: &SharedStr) -> SharedStr {
-    match text.char_indices().nth(CHARS) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()).into(),
-        None => text.clone(),
+    rules.truncate(most);
+    for rule in rules {
+        rule.summary = cut(&rule.summary, chars);
     }
+    short
 }
 
 /// Values as they are shown: secrets by their names.

@@ -20,6 +20,7 @@ fn store() -> MemoryStore {
         id: ALL.into(),
         min_level: RuleLevel::Informational,
         kinds: DeliveredKinds::Incidents,
+        digest_below: None,
     }])
 }
 
@@ -89,6 +90,25 @@ fn compare(store: &MemoryStore, all: &[Alert], left: &[Alert]) -> Result<(), Tes
     Ok(())
 }
 
+fn in_order(alerts: &[Alert], order: Vec<u32>) -> Vec<Alert> {
+    let mut shuffled: Vec<(u32, &Alert)> = order.into_iter().zip(alerts).collect();
+    shuffled.sort_by_key(|(place, alert)| (*place, &alert.id));
+    let shuffled = shuffled.into_iter();
+    shuffled.map(|(_, alert)| alert.clone()).collect()
+}
+
+/// Writes alerts in pieces, so many seconds after each other; returns the time at the end.
+fn in_pieces(store: &MemoryStore, alerts: &[Alert], pieces: &[usize], step: i64) -> i64 {
+    let (mut now, mut rest) = (10_000, alerts);
+    for most in pieces.iter().copied().cycle().take(alerts.len()) {
+        let (piece, later) = rest.split_at(most.min(rest.len()));
+        rest = later;
+        write(store, piece, now);
+        now += step;
+    }
+    now
+}
+
 proptest! {
     #[test]
     fn what_stands_in_the_end_is_what_the_definition_says(
@@ -98,17 +118,9 @@ proptest! {
         gone in prop::collection::vec(0..40_usize, 0..6),
         step in prop_oneof![Just(0_i64), Just(1), Just(1_000), Just(10_000)],
     ) {
-        let mut shuffled: Vec<(u32, &Alert)> = order.into_iter().zip(&alerts).collect();
-        shuffled.sort_by_key(|(place, alert)| (*place, &alert.id));
-        let shuffled: Vec<Alert> = shuffled.into_iter().map(|(_, alert)| alert.clone()).collect();
+        let shuffled = in_order(&alerts, order);
         let store = store();
-        let (mut now, mut rest) = (10_000, &shuffled[..]);
-        for most in pieces.iter().copied().cycle().take(alerts.len()) {
-            let (piece, later) = rest.split_at(most.min(rest.len()));
-            rest = later;
-            write(&store, piece, now);
-            now += step;
-        }
+        let now = in_pieces(&store, &shuffled, &pieces, step);
         let gone: BTreeSet<usize> = gone.into_iter().filter(|at| *at < shuffled.len()).collect();
         let taken: Vec<Alert> = gone.iter().map(|at| withdrawn(&shuffled[*at])).collect();
         write(&store, &taken, now);
@@ -159,8 +171,8 @@ fn an_incident_is_opened_once_and_more_of_the_same_waits_an_hour() {
     assert_eq!(kinds(&store, 4_600), []);
     let [hourly] = messages(&store, 4_601).try_into().unwrap();
     assert_eq!(hourly.news.kind, NewsKind::Updated);
-    let content = pollster::block_on(content(&store, &hourly, worlds::PERIODS));
-    assert_eq!(content.unwrap().unwrap().alerts_total, 9);
+    let contents = pollster::block_on(contents(&store, &[&hourly], worlds::PERIODS));
+    assert_eq!(contents.unwrap()[&hourly.id].alerts_total, 9);
     assert_eq!(kinds(&store, 1_000_000), []);
 }
 
@@ -216,6 +228,7 @@ fn who_was_notified_of_a_level_is_notified_when_it_sinks() {
         id: ALL.into(),
         min_level: RuleLevel::High,
         kinds: DeliveredKinds::Both,
+        digest_below: None,
     }]);
     let medium = worlds::alert(0, true, "ann", "a", 0);
     let mut high = worlds::alert(1, true, "ann", "a", 3);

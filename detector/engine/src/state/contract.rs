@@ -59,6 +59,7 @@ pub async fn run<S: IncidentStore>(empty: impl Fn(Vec<Destination>) -> S) {
     provisional::withdrawn_alerts_are_published_again(&empty()).await;
     incidents::alerts_are_found_by_their_actors(&empty()).await;
     incidents::withdrawn_alerts_are_not_found(&empty()).await;
+    incidents::alerts_that_have_grown_are_found_as_they_are(&empty()).await;
     incidents::principals_are_found_by_where_they_come_from(&empty()).await;
     incidents::of_two_changes_of_an_incident_one_counts(&empty()).await;
     nothing_is_asked_for_in_vain(&empty()).await;
@@ -75,6 +76,7 @@ pub fn destinations() -> Vec<Destination> {
         id: SharedStr::from(id),
         min_level,
         kinds: DeliveredKinds::Both,
+        digest_below: None,
     });
     destinations.into()
 }
@@ -787,12 +789,13 @@ mod tests {
             self.0.announced(ranges).await
         }
 
-        async fn announce(&self, incident: &AnnouncedIncident) -> Result<bool, StateError> {
-            if self.breaks(Broken::IncidentsAreLost) {
-                return Ok(true);
-            }
-            let is_current = self.0.announce(incident).await?;
-            Ok(is_current || self.breaks(Broken::EveryIncidentCounts))
+        async fn announce(&self, incidents: &[AnnouncedIncident]) -> Result<Vec<bool>, StateError> {
+            let are_current = match self.breaks(Broken::IncidentsAreLost) {
+                true => vec![true; incidents.len()],
+                false => self.0.announce(incidents).await?,
+            };
+            let counts = self.breaks(Broken::EveryIncidentCounts);
+            Ok(are_current.into_iter().map(|one| one || counts).collect())
         }
     }
 

@@ -280,7 +280,13 @@ impl StateStore for MemoryStore {
             let standing = known.filter(|known| !known.alert.withdrawn);
             created.push(standing.is_none());
             match standing {
-                Some(known) => known.provisional = None,
+                Some(known) => {
+                    known.provisional = None;
+                    if known.alert.extent() < alert.extent() {
+                        known.alert = alert.clone();
+                        tables.outbox.add_grouping(&alert, now);
+                    }
+                }
                 None => tables.add_alert(alert, now, None),
             }
         }

@@ -108,6 +108,9 @@ pub enum TopicFault {
     #[error("`{0}` is not a number of messages a minute; write 1 to 60")]
     Rate(String),
     /// The option is not known.
-    #[error("`{0}` is not an option; use format=…, deliver=…, min-level=… or max-per-minute=…")]
+    #[error(
+        "`{0}` is not an option; use format=…, deliver=…, min-level=…, \
+             digest-below=… or max-per-minute=…"
+    )]
     Option(String),
 }

@@ -19,7 +19,7 @@ use secretrail_aws::{
 };
 use secretrail_engine::{
     alert::Alert,
-    outbox::{DestinationState, GROUPING, NoteTopic, OutboxNote},
+    outbox::{DestinationState, GROUPING, OutboxNote},
     regroup::ChangedIncident,
     state::{OutboxStore, StateError},
     time::EventTime,
@@ -215,13 +215,14 @@ impl Delivery<'_> {
         until: Instant,
     ) -> Result<DeliveryReport, StateError> {
         let is_paced = topic.max_per_minute.is_some();
-        let page = if is_paced { PAGE_FOR_DIGESTS } else { PAGE };
+        let has_digests = is_paced || topic.digest_below.is_some();
+        let page = if has_digests { PAGE_FOR_DIGESTS } else { PAGE };
         let mut all = DeliveryReport::default();
         while has_time(until) && all.why.is_none() {
             // Younger ones may be published by their own invocation right now.
             let before = self.now().plus(-self.lease_secs);
             let waiting = self.store.outbox(&topic.id, before, page).await?;
-            let waiting = self.resolved(waiting).await?;
+            let waiting = self.resolved(topic, waiting).await?;
             let report = self.deliver(topic, &waiting).await?;
             let is_last = report.accepted.is_empty() && report.refused.is_empty();
             all.append(report);
@@ -240,15 +241,16 @@ impl Delivery<'_> {
         topic: &TopicDestination,
         waiting: &[Outgoing],
     ) -> Result<DeliveryReport, StateError> {
-        let planned = match topic.max_per_minute {
-            _ if waiting.is_empty() => Vec::new(),
-            None => plan::each(waiting),
+        let granted = match topic.max_per_minute {
+            None => None,
+            _ if waiting.is_empty() => None,
             Some(most) => {
-                let wanted = waiting.len();
+                let wanted = plan::of(&topic.destination(), waiting, Some(most)).len();
                 let granted = self.change(topic, |state| state.take(most, wanted, self.now()));
-                plan::within(waiting, granted.await?.unwrap_or(0))
+                Some(granted.await?.unwrap_or(0))
             }
         };
+        let planned = plan::of(&topic.destination(), waiting, granted);
         let publications: Vec<_> = planned.iter().map(PlannedMessage::publication).collect();
         let results = self.sink.publish(topic, &publications).await;
         let mut report = DeliveryReport::default();
@@ -370,11 +372,11 @@ impl Delivery<'_> {
 /// The alerts that a destination takes, with the notes that were written with them.
 fn created_for(topic: &TopicDestination, alerts: &[Alert], created: EventTime) -> Vec<Outgoing> {
     let destination = topic.destination();
-    let taken = alerts.iter().filter(|alert| destination.takes(alert));
-    let waiting = taken.map(|alert| {
-        let about = NoteTopic::Alert(alert.id.clone());
-        let note = OutboxNote::new(topic.id.clone(), about, created);
-        Outgoing::alert(note, alert.clone())
+    let waiting = alerts.iter().filter_map(|alert| {
+        let note = destination.note_of_alert(alert, created)?;
+        // The others wait for the digest of the day.
+        let is_due = note.due <= created;
+        is_due.then(|| Outgoing::alert(note, alert.clone()))
     });
     waiting.collect()
 }

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use super::{alert, create, outbox};
 use crate::{
     actor::{Actor, ActorKind},
-    alert::{Alert, AlertId},
+    alert::{Alert, AlertId, WindowMatch},
     incident::{IncidentPeriods, announced::AnnouncedIncident, grouping::IncidentGrouping},
     outbox::{NoteTopic, WaitingContent},
     rule_meta::RuleLevel,
-    state::{ActorRange, IncidentStore},
+    state::{ActorRange, IncidentStore, StateError},
     time::EventTime,
 };
 
@@ -133,6 +133,53 @@ pub(super) async fn withdrawn_alerts_are_not_found<S: IncidentStore>(store: &S) 
     );
 }
 
+/// An alert of a window that counts so many events, the last of them at a time.
+fn alert_of_window(count: u64, first: i64, last: i64) -> Alert {
+    let mut alert = alert_of("ann", last);
+    alert.id = alert_of("ann", 0).id;
+    alert.events[0].time = EventTime(first);
+    alert.window_match = Some(WindowMatch {
+        group: Vec::new(),
+        bucket: 0,
+        start: EventTime(0),
+        end: EventTime(last),
+        count,
+    });
+    alert
+}
+
+pub(super) async fn alerts_that_have_grown_are_found_as_they_are<S: IncidentStore>(store: &S) {
+    let asked = [about("ann", 0, 1_000)];
+    let times = async || {
+        let found = store.alerts_about(&asked).await.expect("alerts");
+        let [one] = found.first().expect("one range").as_slice() else {
+            panic!("one alert");
+        };
+        (one.events.first().expect("an event").time.0, one.time.0)
+    };
+    let small = alert_of_window(2, 150, 200);
+    assert_eq!(create(store, &[&small], 1).await, [true]);
+    assert_eq!(times().await, (150, 200));
+    for larger in [
+        alert_of_window(3, 120, 300),
+        alert_of_window(3, 110, 250),
+        alert_of_window(3, 100, 250),
+    ] {
+        let first = larger.events.first().expect("an event").time.0;
+        assert_eq!(create(store, &[&larger], 2).await, [false], "it exists");
+        assert_eq!(times().await, (first, larger.time.0));
+        // What was found out earlier does not come back.
+        assert_eq!(create(store, &[&small], 3).await, [false]);
+        assert_eq!(times().await, (first, larger.time.0));
+    }
+    let waiting = outbox::waiting(store, outbox::ALL, 1_000).await;
+    let [one] = waiting.as_slice() else {
+        panic!("it is published once");
+    };
+    let alert = one.alert().expect("an alert");
+    assert_eq!((alert.time.0, one.note.created.0), (250, 1));
+}
+
 pub(super) async fn principals_are_found_by_where_they_come_from<S: IncidentStore>(store: &S) {
     create(store, &[&alert_of("ann", 100), &alert_of("bob", 90_000)], 1).await;
     let asked = [
@@ -166,7 +213,10 @@ async fn waiting<S: IncidentStore>(store: &S, destination: &str) -> Vec<Announce
 
 pub(super) async fn of_two_changes_of_an_incident_one_counts<S: IncidentStore>(store: &S) {
     let opened = announced("ann", 100);
-    let announce = async |incident: &AnnouncedIncident| store.announce(incident).await;
+    let announce = async |incident: &AnnouncedIncident| {
+        let written = store.announce(std::slice::from_ref(incident)).await?;
+        Ok::<bool, StateError>(written == [true])
+    };
     assert!(announce(&opened).await.expect("announce"));
     assert!(!announce(&opened).await.expect("announce"), "it exists");
     let stored = AnnouncedIncident {
@@ -189,6 +239,7 @@ pub(super) async fn of_two_changes_of_an_incident_one_counts<S: IncidentStore>(s
     let worse = AnnouncedIncident {
         due: EventTime(300),
         highest: RuleLevel::Critical,
+        replaces: Some(stored.due),
         ..stored.clone()
     };
     assert!(announce(&worse).await.expect("announce"));
@@ -213,4 +264,30 @@ pub(super) async fn of_two_changes_of_an_incident_one_counts<S: IncidentStore>(s
         store.remove_notes(&[later]).await.expect("remove");
         assert_eq!(waiting(store, destination).await, []);
     }
+    // What was not sent in time is sent as it is now; what was due later, and is not any more, is
+    // not sent.
+    let later = AnnouncedIncident {
+        due: EventTime(500),
+        replaces: None,
+        ..worse.clone()
+    };
+    assert!(announce(&later).await.expect("announce"));
+    let last = AnnouncedIncident {
+        due: EventTime(600),
+        version: 3,
+        ..later
+    };
+    assert!(announce(&last).await.expect("announce"));
+    let last = AnnouncedIncident { version: 4, ..last };
+    assert_eq!(
+        waiting(store, outbox::ALL).await,
+        [last.clone(), last.clone()]
+    );
+    let earlier = AnnouncedIncident {
+        due: EventTime(499),
+        ..last
+    };
+    assert!(announce(&earlier).await.expect("announce"));
+    let left = waiting(store, outbox::ALL).await;
+    assert_eq!(left.len(), 1, "that which is due at 499");
 }

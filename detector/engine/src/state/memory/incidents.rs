@@ -60,18 +60,22 @@ impl IncidentStore for MemoryStore {
         Ok(found.collect())
     }
 
-    async fn announce(&self, incident: &AnnouncedIncident) -> Result<bool, StateError> {
+    async fn announce(&self, incidents: &[AnnouncedIncident]) -> Result<Vec<bool>, StateError> {
         let mut tables = self.tables();
-        let known = tables.incidents.get(&incident.id);
-        let is_current = known.map_or(0, |known| known.version) == incident.version;
-        if is_current {
-            tables.outbox.add_incident(incident);
-            let changed = AnnouncedIncident {
-                version: incident.version + 1,
-                ..incident.clone()
-            };
-            tables.incidents.insert(incident.id.clone(), changed);
+        let mut written = Vec::with_capacity(incidents.len());
+        for incident in incidents {
+            let known = tables.incidents.get(&incident.id);
+            let is_current = known.map_or(0, |known| known.version) == incident.version;
+            if is_current {
+                tables.outbox.add_incident(incident);
+                let changed = AnnouncedIncident {
+                    version: incident.version + 1,
+                    ..incident.clone()
+                };
+                tables.incidents.insert(incident.id.clone(), changed);
+            }
+            written.push(is_current);
         }
-        Ok(is_current)
+        Ok(written)
     }
 }

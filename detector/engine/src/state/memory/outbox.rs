@@ -8,7 +8,8 @@ use crate::{
     ids::SharedStr,
     incident::announced::AnnouncedIncident,
     outbox::{
-        Destination, DestinationState, NoteTopic, OutboxNote, WaitingContent, WaitingMessage,
+        Destination, DestinationState, GROUPING, NoteTopic, OutboxNote, WaitingContent,
+        WaitingMessage,
     },
     state::{OutboxStore, StateError},
     time::EventTime,
@@ -45,35 +46,33 @@ impl OutboxTable {
     pub(super) fn add(&mut self, alert: &Alert, created: EventTime) {
         // A replay has no destinations, and many alerts.
         if !self.destinations.is_empty() {
-            let takes = |destination: &Destination| destination.takes(alert);
-            self.replace(NoteTopic::Alert(alert.id.clone()), created, takes);
+            // Of an alert that is withdrawn, or raised again, only that is published.
+            let topic = NoteTopic::Alert(alert.id.clone());
+            self.notes.retain(|(_, _, known), _| *known != topic);
+            let notes = self.destinations.iter();
+            let notes = notes.filter_map(|destination| destination.note_of_alert(alert, created));
+            self.notes.extend(notes.map(|note| (place(&note), note)));
         }
+    }
+
+    /// Adds the note of an alert that is to be grouped again, if alerts are grouped.
+    pub(super) fn add_grouping(&mut self, alert: &Alert, now: EventTime) {
+        let mut destinations = self.destinations.iter();
+        let is_grouped = |destination: &&Destination| &*destination.id == GROUPING;
+        let note = destinations.find(is_grouped);
+        let note = note.and_then(|destination| destination.note_of_alert(alert, now));
+        self.notes.extend(note.map(|note| (place(&note), note)));
     }
 
     /// Adds the notes of an incident that has changed.
     pub(super) fn add_incident(&mut self, incident: &AnnouncedIncident) {
         let topic = NoteTopic::Incident(incident.id.clone());
-        self.replace(topic, incident.due, |destination| {
-            destination.takes_incident(incident)
+        self.notes.retain(|(_, _, known), note| {
+            *known != topic || Some(note.created) != incident.replaces
         });
-    }
-
-    /// Adds notes for some destinations. Of what was changed, only the change is published.
-    fn replace(
-        &mut self,
-        topic: NoteTopic,
-        created: EventTime,
-        takes: impl Fn(&Destination) -> bool,
-    ) {
-        self.notes.retain(|(_, _, known), _| *known != topic);
-        for destination in self
-            .destinations
-            .iter()
-            .filter(|destination| takes(destination))
-        {
-            let note = OutboxNote::new(destination.id.clone(), topic.clone(), created);
-            self.notes.insert(place(&note), note);
-        }
+        let notes = self.destinations.iter();
+        let notes = notes.filter_map(|destination| destination.note_of_incident(incident));
+        self.notes.extend(notes.map(|note| (place(&note), note)));
     }
 
     fn of<'t>(&'t self, destination: &'t str) -> impl Iterator<Item = &'t OutboxNote> {
@@ -99,7 +98,9 @@ impl OutboxStore for MemoryStore {
                     WaitingContent::Alert(Box::new(known.alert.clone()))
                 }
                 NoteTopic::Incident(id) => {
-                    WaitingContent::Incident(Box::new(tables.incidents.get(id)?.clone()))
+                    let known = tables.incidents.get(id)?;
+                    let known = known.is_current(note.created).then(|| known.clone());
+                    WaitingContent::Incident(Box::new(known?))
                 }
             };
             Some(WaitingMessage {
@@ -113,7 +114,7 @@ impl OutboxStore for MemoryStore {
     async fn oldest_note(&self, destination: &str) -> Result<Option<EventTime>, StateError> {
         let tables = self.tables();
         let notes = tables.outbox.of(destination);
-        Ok(notes.map(|note| note.created).min())
+        Ok(notes.map(OutboxNote::waits_since).min())
     }
 
     async fn remove_notes(&self, notes: &[OutboxNote]) -> Result<(), StateError> {

@@ -3,14 +3,17 @@
 //! A note that says that an alert is to be grouped is written with the alert, and removed when its
 //! incident is announced: what a crash interrupts is completed by the sweep.
 
-use std::{collections::HashMap, time::Instant};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Instant,
+};
 
 use secretrail_aws::sns::TopicDestination;
 use secretrail_engine::{
     alert::{Alert, AlertId, IncidentId},
     incident::{IncidentPeriods, message::IncidentMessage},
     outbox::{GROUPING, NoteTopic, OutboxNote, WaitingContent, WaitingMessage},
-    regroup::{ChangedIncident, content, incidents_of, regroup},
+    regroup::{ChangedIncident, contents, incidents_of, regroup},
     state::{OutboxStore, StateError},
     time::EventTime,
 };
@@ -70,28 +73,44 @@ impl Delivery<'_> {
         changed: &[ChangedIncident],
     ) -> Vec<Outgoing> {
         let (destination, now) = (topic.destination(), self.now());
-        let due = changed.iter().filter(|changed| {
-            destination.takes_incident(&changed.announced) && !changed.announced.is_pending(now)
-        });
-        let waiting = due.map(|changed| {
-            let announced = changed.announced.clone();
-            let about = NoteTopic::Incident(announced.id.clone());
-            let note = OutboxNote::new(topic.id.clone(), about, announced.due);
-            let message = IncidentMessage::new(announced, changed.incident.clone(), now);
-            Outgoing::incident(note, message)
+        let waiting = changed.iter().filter_map(|changed| {
+            let note = destination.note_of_incident(&changed.announced)?;
+            let (announced, incident) = (changed.announced.clone(), changed.incident.clone());
+            let is_due = note.due <= now;
+            is_due.then(|| Outgoing::incident(note, IncidentMessage::new(announced, incident, now)))
         });
         waiting.collect()
     }
 
-    /// What waits in the outbox, with the incidents of alerts and the content of incidents.
+    /// What waits in the outbox, with the incidents of alerts and the content of incidents. Of
+    /// several notes about one incident, which has one content, the others are removed.
     pub(super) async fn resolved(
         &self,
+        topic: &TopicDestination,
         waiting: Vec<WaitingMessage>,
     ) -> Result<Vec<Outgoing>, StateError> {
+        let destination = topic.destination();
+        let mut met: HashSet<NoteTopic> = HashSet::new();
+        let (waiting, spare): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|waiting| {
+            let was_published = waiting
+                .incident()
+                .is_some_and(|incident| destination.was_published(&waiting.note, incident));
+            !was_published && met.insert(waiting.note.topic.clone())
+        });
+        let spare = spare.into_iter().map(|spare: WaitingMessage| spare.note);
+        let spare: Vec<OutboxNote> = spare.collect();
+        self.store.remove_notes(&spare).await?;
+        self.contents(waiting).await
+    }
+
+    async fn contents(&self, waiting: Vec<WaitingMessage>) -> Result<Vec<Outgoing>, StateError> {
         let periods = IncidentPeriods::default();
         let alerts = waiting.iter().filter_map(WaitingMessage::alert).cloned();
         let alerts: Vec<Alert> = alerts.collect();
         let incidents = incidents_of(self.store, &alerts, periods).await?;
+        let announced = waiting.iter().filter_map(WaitingMessage::incident);
+        let announced: Vec<_> = announced.collect();
+        let mut known = contents(self.store, &announced, periods).await?;
         let mut resolved = Vec::with_capacity(waiting.len());
         for WaitingMessage {
             note,
@@ -105,7 +124,7 @@ impl Delivery<'_> {
                     Outgoing::alert(note, alert)
                 }
                 WaitingContent::Incident(announced) => {
-                    let incident = content(self.store, &announced, periods).await?;
+                    let incident = known.remove(&announced.id);
                     let message = IncidentMessage::new(*announced, incident, self.now());
                     Outgoing::incident(note, message)
                 }

@@ -7,7 +7,7 @@ use secretrail_engine::{
         alert_digest::{AlertDigest, MOST_ALERTS, rank},
     },
     incident::message::IncidentMessage,
-    outbox::OutboxNote,
+    outbox::{Destination, OutboxNote},
 };
 
 /// An alert or incident that is to be published to a destination.
@@ -60,30 +60,48 @@ impl PlannedMessage<'_> {
 }
 
 /// A message for each.
-pub(super) fn each(waiting: &[Outgoing]) -> Vec<PlannedMessage<'_>> {
+fn each(waiting: Vec<&Outgoing>) -> Vec<PlannedMessage<'_>> {
     let alone = waiting
-        .iter()
+        .into_iter()
         .map(|one| PlannedMessage { parts: vec![one] });
     alone.collect()
 }
 
+/// What is sent to a destination: at most so many messages if its rate is limited. What waits for the
+/// digest of the day is in as few messages as possible, after the others.
+pub(super) fn of<'a>(
+    destination: &Destination,
+    waiting: &'a [Outgoing],
+    most: Option<usize>,
+) -> Vec<PlannedMessage<'a>> {
+    let (digested, alone): (Vec<&Outgoing>, Vec<&Outgoing>) = waiting
+        .iter()
+        .partition(|one| destination.digests(one.alert.rule.level));
+    let mut planned = match most {
+        None => each(alone),
+        Some(most) => within(alone, most),
+    };
+    let room = most.map_or(usize::MAX, |most| most.saturating_sub(planned.len()));
+    let digests = digested.chunks(MOST_ALERTS).take(room);
+    planned.extend(digests.map(|parts| PlannedMessage {
+        parts: parts.to_vec(),
+    }));
+    planned
+}
+
 /// At most so many messages: the worst alone, the others together. As many are together as
 /// necessary; what fits into no message waits.
-pub(super) fn within(waiting: &[Outgoing], messages: usize) -> Vec<PlannedMessage<'_>> {
-    if waiting.len() <= messages {
-        return each(waiting);
+fn within(mut all: Vec<&Outgoing>, messages: usize) -> Vec<PlannedMessage<'_>> {
+    if all.len() <= messages {
+        return each(all);
     }
-    let mut enough = (1..=messages)
-        .skip_while(|digests| messages - digests + digests * MOST_ALERTS < waiting.len());
+    let mut enough =
+        (1..=messages).skip_while(|digests| messages - digests + digests * MOST_ALERTS < all.len());
     let digests = enough.next().unwrap_or(messages);
-    let mut all: Vec<&Outgoing> = waiting.iter().collect();
     // Stable: of a level, those that have waited longest come first.
     all.sort_by_key(|one| rank(&one.alert));
     let together = all.split_off(messages - digests);
-    let mut planned: Vec<PlannedMessage<'_>> = all
-        .into_iter()
-        .map(|one| PlannedMessage { parts: vec![one] })
-        .collect();
+    let mut planned = each(all);
     let size = together.len().div_ceil(digests.max(1)).min(MOST_ALERTS);
     let digests = together.chunks(size.max(1)).take(digests);
     planned.extend(digests.map(|parts| PlannedMessage {
@@ -96,7 +114,7 @@ pub(super) fn within(waiting: &[Outgoing], messages: usize) -> Vec<PlannedMessag
 mod tests {
     use super::*;
     use secretrail_engine::{
-        outbox::{NoteTopic, OutboxNote},
+        outbox::{Destination, NoteTopic, OutboxNote},
         rule_meta::RuleLevel,
         state::contract,
         time::EventTime,
@@ -118,7 +136,7 @@ mod tests {
 
     fn sizes(count: usize, messages: usize) -> Vec<usize> {
         let waiting = waiting(count);
-        let planned = within(&waiting, messages);
+        let planned = within(waiting.iter().collect(), messages);
         let all: BTreeSet<_> = planned
             .iter()
             .flat_map(|message| &message.parts)
@@ -147,9 +165,27 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_for_the_digest_of_the_day_is_in_one_message() {
+        let waiting = waiting(12);
+        let destination = Destination {
+            digest_below: Some(RuleLevel::Critical),
+            ..Destination::grouping()
+        };
+        let sizes = |most: Option<usize>| {
+            let planned = of(&destination, &waiting, most);
+            let sizes = planned.iter().map(|message| message.parts.len());
+            sizes.collect::<Vec<usize>>()
+        };
+        assert_eq!(sizes(None), [1, 11]);
+        assert_eq!(sizes(Some(5)), [1, 11]);
+        assert_eq!(sizes(Some(1)), [1], "the digest waits");
+        assert_eq!(sizes(Some(0)), [0; 0]);
+    }
+
+    #[test]
     fn the_worst_goes_alone() {
         let waiting = waiting(12);
-        let planned = within(&waiting, 3);
+        let planned = within(waiting.iter().collect(), 3);
         assert_eq!(planned[0].parts, [&waiting[11]]);
         assert_eq!(planned[1].parts, [&waiting[0]]);
         let kind =
