@@ -4,6 +4,7 @@ pub mod columns;
 pub mod csv;
 pub mod ending;
 pub mod gaps;
+pub mod incident_tally;
 pub mod incidents;
 pub mod listing;
 pub mod out;

@@ -200,6 +200,9 @@ impl<'a> Pipeline<'a> {
         let delivered = scan_result.observations.len();
         let mut observations = distinct(scan_result.observations);
         report.duplicates += (delivered - observations.len()) as u64;
+        for observed in &observations {
+            report.events.add(observed.observation.head().time);
+        }
         if let Some(arrived) = arrived {
             report.conflicting_copies += conflicting_copies(&observations);
             let ahead = observations.iter().filter(|end| end.is_ahead_of(arrived));

@@ -8,7 +8,7 @@
 
 mod neighbourhood;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use self::neighbourhood::Neighbourhood;
 use crate::{
@@ -216,6 +216,8 @@ struct Picture {
     /// Incidents of alerts, whoever they are about.
     members: HashMap<AlertId, IncidentId>,
     announced: BTreeMap<IncidentId, AnnouncedIncident>,
+    /// Addresses whose incidents may lack alerts.
+    crowded: BTreeSet<ActorKey>,
 }
 
 impl Picture {
@@ -244,11 +246,12 @@ impl Picture {
     /// Incidents of alerts. Alerts about an address may be known because of what they take in, and
     /// others not: incidents outside of the ranges that are complete are left out.
     fn grouped(
-        neighbourhood: Neighbourhood,
+        mut neighbourhood: Neighbourhood,
         announced: BTreeMap<IncidentId, AnnouncedIncident>,
         complete: &BTreeMap<ActorKey, ActorRange>,
         periods: IncidentPeriods,
     ) -> Self {
+        let crowded = neighbourhood.take_crowded();
         let grouped = IncidentGrouping::all(periods, neighbourhood.into_alerts());
         let members = grouped.alerts.into_iter();
         let members = members.filter_map(|alert| Some((alert.id, alert.incident?)));
@@ -260,6 +263,7 @@ impl Picture {
             computed: own.map(|own| (own.id.clone(), own)).collect(),
             members: members.collect(),
             announced,
+            crowded,
         }
     }
 
@@ -325,6 +329,12 @@ impl Picture {
         now: EventTime,
     ) -> (Option<AnnouncedIncident>, Option<&'a IncidentId>) {
         if let Some(known) = self.announced.get(&incident.id) {
+            let key = (incident.actor.kind, incident.actor.key.clone());
+            let has_less = incident.alerts_total <= known.alerts_total && known.end.is_none();
+            if has_less && self.crowded.contains(&key) {
+                // Another writer has looked at other principals of this address.
+                return (None, None);
+            }
             return (known.updated(incident, others, now), None);
         }
         match others.iter().min_by_key(|other| (other.first, &other.id)) {

@@ -16,6 +16,7 @@ use crate::{
     record_shape::{RecordShape, ShapeCounts},
     row::FormFields,
     rule_meta::RuleLevel,
+    time::EventTime,
 };
 
 /// Why an object was skipped.
@@ -181,6 +182,8 @@ pub struct ReadReport {
     pub duplicates: u64,
     /// Number of events whose `eventID` stands on another event too: each is kept.
     pub conflicting_copies: u64,
+    /// First and last time of the observations.
+    pub events: EventSpan,
     /// Distinct secret reads.
     pub reads: u64,
     /// Distinct KMS Decrypts.
@@ -197,6 +200,30 @@ pub struct ReadReport {
     pub alerts: BTreeMap<RuleLevel, u64>,
     /// Alerts that the final evaluation has withdrawn.
     pub alerts_withdrawn: u64,
+}
+
+/// First and last of some times.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EventSpan(Option<(EventTime, EventTime)>);
+
+impl EventSpan {
+    /// Adds a time.
+    pub fn add(&mut self, time: EventTime) {
+        self.add_span(Self(Some((time, time))));
+    }
+
+    fn add_span(&mut self, other: Self) {
+        self.0 = match (self.0, other.0) {
+            (Some(own), Some(other)) => Some((own.0.min(other.0), own.1.max(other.1))),
+            (own, other) => own.or(other),
+        };
+    }
+
+    /// The first and the last; `None` without any.
+    #[must_use]
+    pub fn span(self) -> Option<(EventTime, EventTime)> {
+        self.0
+    }
 }
 
 impl ReadReport {
@@ -352,6 +379,7 @@ impl ReadReport {
         self.key_validations += other.key_validations;
         self.duplicates += other.duplicates;
         self.conflicting_copies += other.conflicting_copies;
+        self.events.add_span(other.events);
         self.reads += other.reads;
         self.kms_decrypts += other.kms_decrypts;
         self.changes += other.changes;
@@ -519,6 +547,7 @@ mod tests {
                 fields.note(RecordShape::Ocsf, br#"{"eventName":"x"}"#);
                 fields
             },
+            events: EventSpan(Some((EventTime(3), EventTime(4)))),
             reads: 10,
             kms_decrypts: 11,
             changes: 12,
@@ -537,6 +566,8 @@ mod tests {
         sum.add(&one);
         assert_eq!(sum, one);
         sum.add(&one);
+        sum.events.add(EventTime(1));
+        assert_eq!(sum.events.span(), Some((EventTime(1), EventTime(4))));
         assert_eq!(sum.objects_skipped[&SkippedObject::Empty], 6);
         assert_eq!(sum.alerts[&RuleLevel::High], 32);
     }

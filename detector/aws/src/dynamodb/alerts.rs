@@ -98,16 +98,24 @@ impl StoredAlerts {
         // cheaper than a failed write.
         let mut known = self.standing(alerts.iter()).await?;
         self.confirm(&mut known).await?;
-        for alert in &alerts {
-            if let Some(known) = known.get(&alert.id).filter(|known| !known.withdrawn) {
-                self.grow(alert, known, now).await?;
-            }
-        }
         let new = first_of_each(&alerts)
             .filter(|(_, alert)| known.get(&alert.id).is_none_or(|known| known.withdrawn))
             .map(|(index, alert)| self.new_alert(index, alert, &attempt, now))
             .collect();
-        self.create_all(&alerts, new, &attempt).await
+        let created = self.create_all(&alerts, new, &attempt).await?;
+        // Those that another writer has created meanwhile may lack what is known here.
+        let met = alerts.iter().zip(&created);
+        let met: Vec<&Alert> = met
+            .filter(|(alert, created)| !**created && !known.contains_key(&alert.id))
+            .map(|(alert, _)| alert)
+            .collect();
+        known.extend(self.standing(met.into_iter()).await?);
+        for (alert, created) in alerts.iter().zip(&created) {
+            if let Some(known) = known.get(&alert.id).filter(|_| !created) {
+                self.grow(alert, known, now).await?;
+            }
+        }
+        Ok(created)
     }
 
     /// Creates alerts; for each index up to a number, whether its alert was created here.

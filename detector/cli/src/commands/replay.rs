@@ -22,17 +22,18 @@ use crate::{
         settings::{RunSettings, only_rows},
     },
     exit,
-    host::{ProcessHost, RunFailure},
+    host::{ProcessHost, RunFailure, say},
     input::{
         overwrite, rules_and_policy,
         session::{self, EvaluationTask, OpenedInput, SessionResult, find},
     },
     output::{
         ending::RunReading,
+        incident_tally::IncidentTally,
         listing,
         out::OpenOutput,
         report,
-        run_summary::{self, RulesInUse, close},
+        run_summary::{RulesInUse, close},
     },
 };
 
@@ -159,6 +160,13 @@ fn replacing(
     rules_and_policy::rules_with_warnings(&files, host).map(Some)
 }
 
+/// Incidents that nothing can join any more.
+#[derive(Default)]
+struct EndedIncidents {
+    incidents: Vec<Incident>,
+    tally: IncidentTally,
+}
+
 /// A replay in progress.
 struct Replaying<'r, 'o> {
     args: &'r args::ReplayArgs,
@@ -185,15 +193,19 @@ impl Replaying<'_, '_> {
         let task = EvaluationTask::new(self.settings, rules, self.policy);
         let opened = OpenedInput::new(self.settings)?;
         let mut grouping = IncidentGrouping::new(IncidentPeriods::default());
-        let mut incidents = Vec::new();
+        let mut ended = EndedIncidents::default();
         let mut found = session::run(opened, task, host, &mut |outcome, host| {
-            self.grouped(grouping.advance(outcome.alerts), &mut incidents)?;
+            self.grouped(grouping.advance(outcome.alerts), &mut ended)?;
             self.out.pass_on(host)
         })?;
-        self.grouped(grouping.finish(), &mut incidents)?;
-        found.incidents = Some(run_summary::by_level(&incidents));
+        self.grouped(grouping.finish(), &mut ended)?;
+        found.about_incidents = ended.tally.lines();
         if self.lists_incidents() {
-            self.out.incidents(&mut incidents, host.now)?;
+            self.out.incidents(&mut ended.incidents, host.now)?;
+        }
+        if self.settings.format == OutputFormat::Table && !self.settings.quiet {
+            let hint = ended.tally.hint();
+            hint.into_iter().for_each(|hint| say(host, &hint));
         }
         Ok(found)
     }
@@ -202,15 +214,20 @@ impl Replaying<'_, '_> {
     fn grouped(
         &mut self,
         mut grouped: GroupedAlerts,
-        incidents: &mut Vec<Incident>,
+        ended: &mut EndedIncidents,
     ) -> Result<(), RunFailure> {
         // Filtered after the grouping: a lower alert may belong to a serious incident.
         grouped.alerts.retain(|alert| self.is_asked_for(alert));
+        let alerts = grouped.alerts.iter();
+        alerts.for_each(|alert| ended.tally.add_alert(alert));
         if self.lists_alerts() {
             self.out.alerts(&grouped.alerts)?;
         }
-        let ended = grouped.incidents.into_iter();
-        incidents.extend(ended.filter(|incident| incident.level >= self.args.min_level));
+        let incidents = grouped.incidents.into_iter();
+        for incident in incidents.filter(|incident| incident.level >= self.args.min_level) {
+            ended.tally.add_incident(&incident);
+            ended.incidents.push(incident);
+        }
         Ok(())
     }
 

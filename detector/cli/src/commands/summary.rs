@@ -33,9 +33,10 @@ use crate::{
     },
     output::{
         ending::RunReading,
+        incident_tally::IncidentTally,
         incidents,
         out::OpenOutput,
-        run_summary::{self, RulesInUse, close},
+        run_summary::{RulesInUse, close},
         table,
     },
     text::{number, plural},
@@ -82,7 +83,13 @@ fn grouped(found: &mut SessionResult) -> GroupedAlerts {
     let alerts = std::mem::take(&mut found.alerts);
     let mut grouped = IncidentGrouping::all(IncidentPeriods::default(), alerts);
     grouped.incidents.sort_by_cached_key(Incident::order);
-    found.incidents = Some(run_summary::by_level(&grouped.incidents));
+    let mut tally = IncidentTally::default();
+    let (alerts, incidents) = (&grouped.alerts, &grouped.incidents);
+    alerts.iter().for_each(|alert| tally.add_alert(alert));
+    incidents
+        .iter()
+        .for_each(|incident| tally.add_incident(incident));
+    found.about_incidents = tally.lines();
     grouped
 }
 

@@ -18,7 +18,6 @@ use secretrail_engine::{
     policy::AccessPolicy,
     report::ReadReport,
     rule::RuleSet,
-    rule_meta::RuleLevel,
     sanitize,
     selection::SelectionTally,
     state::StateError,
@@ -60,8 +59,8 @@ pub(crate) struct SessionResult {
     pub(crate) store: Box<dyn ObjectStore>,
     /// What the selection by time, account and region took and left out.
     pub(crate) selected: SelectionTally,
-    /// Number of incidents by level; `None` where alerts were not grouped.
-    pub(crate) incidents: Option<BTreeMap<RuleLevel, u64>>,
+    /// The lines of the run summary about incidents; empty where alerts were not grouped.
+    pub(crate) about_incidents: Vec<String>,
     /// One line for each pattern of the filter that matched nothing.
     pub(crate) unmatched: Vec<String>,
 }
@@ -79,7 +78,7 @@ impl SessionResult {
             coverage: CoverageHours::default(),
             store,
             selected: SelectionTally::default(),
-            incidents: None,
+            about_incidents: Vec::new(),
             unmatched: Vec::new(),
         }
     }

@@ -8,15 +8,8 @@ use std::{
 };
 
 use secretrail_engine::{
-    access::DecryptStatus,
-    incident::Incident,
-    policy::AccessPolicy,
-    record_shape::RecordShape,
-    report::ReadReport,
-    rule::RuleSet,
-    rule_meta::{RuleLevel, RuleMeta},
-    sanitize,
-    selection::SelectionTally,
+    access::DecryptStatus, policy::AccessPolicy, record_shape::RecordShape, report::ReadReport,
+    rule::RuleSet, rule_meta::RuleMeta, sanitize, selection::SelectionTally,
 };
 
 use crate::{
@@ -24,7 +17,10 @@ use crate::{
     exit,
     host::{ProcessHost, say},
     input::{object::InputProblem, session::SessionResult},
-    output::ending::{RunReading, hint_about_named_files},
+    output::{
+        ending::{RunReading, hint_about_named_files},
+        incident_tally::levels,
+    },
     text::{number, plural},
 };
 
@@ -57,6 +53,8 @@ pub fn read(report: &ReadReport, threads: usize, elapsed: Duration) -> Vec<Strin
         "records        {}{repaired}",
         number(report.records)
     ));
+    let span = report.events.span();
+    lines.extend(span.map(|(first, last)| format!("events         {first} to {last}")));
     let shapes: BTreeMap<RecordShape, u64> = report.shapes.iter().collect();
     let shapes = counts(&shapes, |shape| shape.as_str());
     lines.extend(shapes.map(|shapes| format!("read as: {shapes}")));
@@ -245,32 +243,6 @@ fn alerts(report: &ReadReport, rules: RulesInUse) -> String {
     format!("alerts         {} ({rules})", levels(&report.alerts))
 }
 
-/// The incidents by level, the most severe first.
-fn incidents(counts: &BTreeMap<RuleLevel, u64>) -> String {
-    format!("incidents      {}", levels(counts))
-}
-
-fn levels(counts: &BTreeMap<RuleLevel, u64>) -> String {
-    let counts = counts.iter().rev();
-    let texts: Vec<String> = counts
-        .map(|(level, count)| format!("{} {level}", number(*count)))
-        .collect();
-    if texts.is_empty() {
-        return "none".to_owned();
-    }
-    texts.join(", ")
-}
-
-/// Number of incidents by level.
-#[must_use]
-pub fn by_level(incidents: &[Incident]) -> BTreeMap<RuleLevel, u64> {
-    let mut counts = BTreeMap::new();
-    for incident in incidents {
-        *counts.entry(incident.level).or_default() += 1;
-    }
-    counts
-}
-
 /// A summary of these lines, marked with the name of the command.
 #[must_use]
 pub fn said(lines: &[String]) -> String {
@@ -321,7 +293,7 @@ pub(crate) fn close(
         let (threads, elapsed) = (settings.threads, started.elapsed());
         let mut words = words(&found.report, threads, elapsed, rules, &found.selected);
         if rules.is_some() {
-            words.extend(found.incidents.as_ref().map(incidents));
+            words.extend(found.about_incidents.iter().cloned());
         }
         say(host, &said(&words));
     }

@@ -16,9 +16,9 @@ use crate::{
 /// the longest time of an incident.
 const WIDENED: usize = 15;
 
-/// Most principals behind one address whose alerts are looked at: an incident of an address may
-/// lack those of further ones.
-const PRINCIPALS: usize = 500;
+/// Most principals behind one address whose alerts are looked at, besides those that are asked for:
+/// an incident of an address may lack those of further ones.
+const PRINCIPALS: usize = 100;
 
 type Spans = BTreeMap<ActorKey, (EventTime, EventTime)>;
 
@@ -30,6 +30,8 @@ pub(super) struct Neighbourhood {
     complete: BTreeMap<ActorKey, ActorRange>,
     /// Addresses that were asked for what takes in alerts.
     asked: BTreeSet<ActorRange>,
+    /// Addresses with more principals than are looked at.
+    crowded: BTreeSet<ActorKey>,
 }
 
 impl Neighbourhood {
@@ -44,6 +46,7 @@ impl Neighbourhood {
             alerts: BTreeMap::new(),
             complete: BTreeMap::new(),
             asked: BTreeSet::new(),
+            crowded: BTreeSet::new(),
         };
         known.load(store, spans).await?;
         let taking = known.load_taking(store).await?;
@@ -57,6 +60,11 @@ impl Neighbourhood {
     /// The time spans in which all incidents of an actor are known.
     pub(super) fn ranges(&self) -> impl Iterator<Item = ActorRange> + '_ {
         self.complete.values().cloned()
+    }
+
+    /// The addresses whose incidents may lack alerts.
+    pub(super) fn take_crowded(&mut self) -> BTreeSet<ActorKey> {
+        std::mem::take(&mut self.crowded)
     }
 
     /// Whether all of these alerts are known.
@@ -150,7 +158,7 @@ impl Neighbourhood {
     }
 
     /// The principals whose alerts the known addresses may take in, with the time spans of these.
-    async fn principals<S: IncidentStore>(&self, store: &S) -> Result<Spans, StateError> {
+    async fn principals<S: IncidentStore>(&mut self, store: &S) -> Result<Spans, StateError> {
         let reach = self.periods.reach_secs;
         let addresses = self.complete.values();
         let addresses = addresses.filter(|range| range.actor.0 == ActorKind::Address);
@@ -161,7 +169,13 @@ impl Neighbourhood {
                 .into_iter()
                 .map(|actor| (actor.kind, actor.key))
                 .collect();
-            for actor in distinct.into_iter().take(PRINCIPALS) {
+            let distinct = distinct.into_iter();
+            let mut others = distinct.filter(|actor| !self.complete.contains_key(actor));
+            let looked_at: Vec<ActorKey> = others.by_ref().take(PRINCIPALS).collect();
+            if others.next().is_some() {
+                self.crowded.insert(range.actor.clone());
+            }
+            for actor in looked_at {
                 let span = spans.entry(actor).or_insert((range.from, range.to));
                 *span = (span.0.min(range.from), span.1.max(range.to));
             }

@@ -62,6 +62,8 @@ pub async fn run<S: IncidentStore>(empty: impl Fn(Vec<Destination>) -> S) {
     incidents::alerts_that_have_grown_are_found_as_they_are(&empty()).await;
     incidents::principals_are_found_by_where_they_come_from(&empty()).await;
     incidents::of_two_changes_of_an_incident_one_counts(&empty()).await;
+    incidents::incidents_wait_until_they_are_published(&empty()).await;
+    incidents::what_is_due_later_may_change_before(&empty()).await;
     nothing_is_asked_for_in_vain(&empty()).await;
 }
 

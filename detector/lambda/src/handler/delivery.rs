@@ -28,7 +28,10 @@ use serde_json::json;
 
 use self::plan::{Outgoing, PlannedMessage};
 use crate::{
-    handler::{deadline::has_time, seconds},
+    handler::{
+        deadline::{has_time, share_of},
+        seconds,
+    },
     telemetry::{FunctionMetrics, LogSeverity, log},
 };
 
@@ -90,13 +93,7 @@ impl Delivery<'_> {
         if alerts.is_empty() {
             return;
         }
-        let changed = match self.group(&mut alerts, created).await {
-            Ok(changed) => changed,
-            Err(error) => {
-                tell_left(&error);
-                Vec::new()
-            }
-        };
+        let changed = self.group_in_time(&mut alerts, created).await;
         self.publish_now(&alerts, created, &changed, metrics).await;
     }
 
@@ -143,7 +140,7 @@ impl Delivery<'_> {
                 break;
             }
         }
-        let grouped = self.group_left(until, metrics).await;
+        let grouped = self.group_left(share_of(until), metrics).await;
         let states = self.store.destinations().await?;
         self.drop_removed(&states, until, metrics).await?;
         let drained = self.topics.iter().filter_map(|topic| {

@@ -9,7 +9,7 @@ use crate::{
     incident::{IncidentPeriods, announced::AnnouncedIncident, grouping::IncidentGrouping},
     outbox::{NoteTopic, WaitingContent},
     rule_meta::RuleLevel,
-    state::{ActorRange, IncidentStore, StateError},
+    state::{ActorRange, IncidentStore},
     time::EventTime,
 };
 
@@ -211,18 +211,25 @@ async fn waiting<S: IncidentStore>(store: &S, destination: &str) -> Vec<Announce
     incidents.collect()
 }
 
+/// Announces an incident; whether it was written.
+async fn announce<S: IncidentStore>(store: &S, incident: &AnnouncedIncident) -> bool {
+    let written = store.announce(std::slice::from_ref(incident)).await;
+    written.expect("announce") == [true]
+}
+
+/// An incident as it is after it was written.
+fn written(incident: &AnnouncedIncident) -> AnnouncedIncident {
+    AnnouncedIncident {
+        version: incident.version + 1,
+        ..incident.clone()
+    }
+}
+
 pub(super) async fn of_two_changes_of_an_incident_one_counts<S: IncidentStore>(store: &S) {
     let opened = announced("ann", 100);
-    let announce = async |incident: &AnnouncedIncident| {
-        let written = store.announce(std::slice::from_ref(incident)).await?;
-        Ok::<bool, StateError>(written == [true])
-    };
-    assert!(announce(&opened).await.expect("announce"));
-    assert!(!announce(&opened).await.expect("announce"), "it exists");
-    let stored = AnnouncedIncident {
-        version: 1,
-        ..opened.clone()
-    };
+    assert!(announce(store, &opened).await);
+    assert!(!announce(store, &opened).await, "it exists");
+    let stored = written(&opened);
     let asked = [
         about("ann", 0, 200),
         about("ann", 0, 99),
@@ -230,6 +237,19 @@ pub(super) async fn of_two_changes_of_an_incident_one_counts<S: IncidentStore>(s
     ];
     let known = async || store.announced(&asked).await.expect("announced");
     assert_eq!(known().await, [vec![stored.clone()], vec![], vec![]]);
+    let worse = AnnouncedIncident {
+        score: 99,
+        ..stored
+    };
+    assert!(announce(store, &worse).await);
+    assert!(!announce(store, &worse).await, "it was changed");
+    assert_eq!(known().await[0], [written(&worse)]);
+}
+
+pub(super) async fn incidents_wait_until_they_are_published<S: IncidentStore>(store: &S) {
+    let opened = announced("ann", 100);
+    assert!(announce(store, &opened).await);
+    let stored = written(&opened);
     assert_eq!(waiting(store, outbox::ALL).await, [stored.clone()]);
     assert_eq!(
         waiting(store, outbox::WORST).await,
@@ -240,15 +260,10 @@ pub(super) async fn of_two_changes_of_an_incident_one_counts<S: IncidentStore>(s
         due: EventTime(300),
         highest: RuleLevel::Critical,
         replaces: Some(stored.due),
-        ..stored.clone()
+        ..stored
     };
-    assert!(announce(&worse).await.expect("announce"));
-    assert!(!announce(&worse).await.expect("announce"), "it was changed");
-    let worse = AnnouncedIncident {
-        version: 2,
-        ..worse
-    };
-    assert_eq!(known().await[0], [worse.clone()]);
+    assert!(announce(store, &worse).await);
+    let worse = written(&worse);
     // Only the change is published, to both.
     for destination in [outbox::ALL, outbox::WORST] {
         assert_eq!(waiting(store, destination).await, [worse.clone()]);
@@ -264,30 +279,22 @@ pub(super) async fn of_two_changes_of_an_incident_one_counts<S: IncidentStore>(s
         store.remove_notes(&[later]).await.expect("remove");
         assert_eq!(waiting(store, destination).await, []);
     }
-    // What was not sent in time is sent as it is now; what was due later, and is not any more, is
-    // not sent.
-    let later = AnnouncedIncident {
-        due: EventTime(500),
-        replaces: None,
-        ..worse.clone()
-    };
-    assert!(announce(&later).await.expect("announce"));
-    let last = AnnouncedIncident {
-        due: EventTime(600),
-        version: 3,
-        ..later
-    };
-    assert!(announce(&last).await.expect("announce"));
-    let last = AnnouncedIncident { version: 4, ..last };
+}
+
+/// What was not sent in time is sent as it is now; what was due later, and is not any more, is not
+/// sent.
+pub(super) async fn what_is_due_later_may_change_before<S: IncidentStore>(store: &S) {
+    let mut incident = announced("ann", 100);
+    for due in [500, 600] {
+        incident.due = EventTime(due);
+        assert!(announce(store, &incident).await);
+        incident = written(&incident);
+    }
     assert_eq!(
         waiting(store, outbox::ALL).await,
-        [last.clone(), last.clone()]
+        [incident.clone(), incident.clone()]
     );
-    let earlier = AnnouncedIncident {
-        due: EventTime(499),
-        ..last
-    };
-    assert!(announce(&earlier).await.expect("announce"));
-    let left = waiting(store, outbox::ALL).await;
-    assert_eq!(left.len(), 1, "that which is due at 499");
+    incident.due = EventTime(499);
+    assert!(announce(store, &incident).await);
+    assert_eq!(waiting(store, outbox::ALL).await, [written(&incident)]);
 }

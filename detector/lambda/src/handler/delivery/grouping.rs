@@ -5,7 +5,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use secretrail_aws::sns::TopicDestination;
@@ -17,11 +17,36 @@ use secretrail_engine::{
     state::{OutboxStore, StateError},
     time::EventTime,
 };
+use serde_json::json;
 
 use super::{Delivery, Outgoing, PAGE, has_time};
-use crate::telemetry::FunctionMetrics;
+use crate::telemetry::{FunctionMetrics, LogSeverity, log};
+
+/// How long new alerts wait for their incidents, before they are published without.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Delivery<'_> {
+    /// Groups alerts, if that does not take long: they are not to wait for it.
+    pub(super) async fn group_in_time(
+        &self,
+        alerts: &mut [Alert],
+        created: EventTime,
+    ) -> Vec<ChangedIncident> {
+        // May be cancelled at any point: the sweep completes whatever was partly done.
+        let grouped = tokio::time::timeout(PATIENCE, self.group(alerts, created));
+        match grouped.await {
+            Ok(Ok(changed)) => changed,
+            Ok(Err(error)) => {
+                tell_ungrouped(&error.to_string());
+                Vec::new()
+            }
+            Err(_) => {
+                tell_ungrouped("it takes too long");
+                Vec::new()
+            }
+        }
+    }
+
     /// Groups alerts that were created, or withdrawn, at a time; they get the ids of their
     /// incidents. Returns the incidents that have changed.
     pub(super) async fn group(
@@ -132,6 +157,16 @@ impl Delivery<'_> {
         }
         Ok(resolved)
     }
+}
+
+/// The alerts are grouped by the next sweep.
+fn tell_ungrouped(why: &str) {
+    let about = json!({"why": why});
+    log(
+        LogSeverity::Warn,
+        "alerts not grouped into incidents yet",
+        about,
+    );
 }
 
 fn name_incidents(alerts: &mut [Alert], incidents: &HashMap<AlertId, IncidentId>) {

@@ -67,8 +67,8 @@ fn each(waiting: Vec<&Outgoing>) -> Vec<PlannedMessage<'_>> {
     alone.collect()
 }
 
-/// What is sent to a destination: at most so many messages if its rate is limited. What waits for the
-/// digest of the day is in as few messages as possible, after the others.
+/// What is sent to a destination: at most so many messages if its rate is limited. What waits for
+/// the digest of the day is in as few messages as possible, after the others.
 pub(super) fn of<'a>(
     destination: &Destination,
     waiting: &'a [Outgoing],
