@@ -150,7 +150,12 @@ impl World {
             self.expected,
             "{what}"
         );
-        assert_eq!(Deployment::standing(published), self.incidents, "{what}");
+        let incidents = Deployment::of_schema(published, "secretrail.incident/1");
+        assert_eq!(
+            Deployment::standing(published),
+            self.incidents,
+            "{what}: {incidents:#?}"
+        );
         let mut messages: BTreeMap<(&str, String), usize> = BTreeMap::new();
         for (id, bodies) in published {
             for body in bodies {

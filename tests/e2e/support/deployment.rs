@@ -165,6 +165,18 @@ impl Deployment {
         found
     }
 
+    /// The ids of the published incidents, and of those that became parts of them.
+    #[must_use]
+    pub fn incident_ids(published: &BTreeMap<String, Vec<Value>>) -> BTreeSet<String> {
+        let incidents = Self::of_schema(published, "secretrail.incident/1");
+        let merged = incidents
+            .values()
+            .flatten()
+            .flat_map(|body| body["merged"].as_array().unwrap())
+            .map(|id| id.as_str().unwrap().to_owned());
+        merged.chain(incidents.keys().cloned()).collect()
+    }
+
     /// The ids of the published incidents that stand: that became no part of another one, and were
     /// not withdrawn, after they were opened for the last time.
     #[must_use]

@@ -336,6 +336,8 @@ pub(crate) fn input_code(problems: &[InputProblem], host: &mut ProcessHost) -> u
 
 #[cfg(test)]
 mod tests {
+    use secretrail_engine::rule_meta::RuleLevel;
+
     use secretrail_engine::{report::SkippedObject, rule::load::load};
 
     use super::*;

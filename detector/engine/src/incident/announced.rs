@@ -19,6 +19,10 @@ pub const NEWS_SECS: i64 = 60;
 /// Shortest time in seconds between two messages about more of the same.
 pub const SAME_SECS: i64 = 3_600;
 
+/// What is due within so many seconds is published at once. Each message is due a second after the
+/// one before, so that their notes are different, however many there are in one second.
+const AT_ONCE_SECS: i64 = 10;
+
 /// Most ids of other incidents that became parts of one; of more, the first.
 const MERGED: usize = 50;
 
@@ -352,10 +356,10 @@ impl AnnouncedIncident {
         due <= self.due
     }
 
-    /// Whether a message is due now or later.
+    /// Whether a message waits that is not published at once.
     #[must_use]
     pub fn is_pending(&self, now: EventTime) -> bool {
-        self.due > now
+        self.due > now.plus(AT_ONCE_SECS)
     }
 
     fn with_news(mut self, news: IncidentNews, now: EventTime) -> Self {
@@ -376,7 +380,7 @@ impl AnnouncedIncident {
             self.due = self.due.min(due);
             self.news.append(news);
         } else {
-            // A message that was due at this second is out: the next one is another.
+            // A message that was due is out: the next one is another.
             self.due = due.max(self.due.plus(1));
             self.news = news;
             self.messages += 1;
@@ -441,6 +445,7 @@ mod tests {
         let last = high.updated(&incident(&alerts), &[], EventTime(1_040));
         let last = last.unwrap();
         assert_eq!((last.due.0, last.messages), (1_100, 3), "it is another one");
+        assert!(last.is_pending(EventTime(1_040)) && !high.is_pending(EventTime(1_040)));
         assert_eq!(last.news.secrets.len(), 1);
     }
 

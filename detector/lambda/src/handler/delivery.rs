@@ -28,10 +28,7 @@ use serde_json::json;
 
 use self::plan::{Outgoing, PlannedMessage};
 use crate::{
-    handler::{
-        deadline::{has_time, share_of},
-        seconds,
-    },
+    handler::{deadline::has_time, seconds},
     telemetry::{FunctionMetrics, LogSeverity, log},
 };
 
@@ -140,16 +137,13 @@ impl Delivery<'_> {
                 break;
             }
         }
-        let grouped = self.group_left(share_of(until), metrics).await;
         let states = self.store.destinations().await?;
         self.drop_removed(&states, until, metrics).await?;
         let drained = self.topics.iter().filter_map(|topic| {
             let state = states.iter().find(|state| state.id == topic.id)?;
             Some(self.drain(topic, state, until))
         });
-        let mut oldest = self.age(GROUPING).await?;
-        // What could not be grouped keeps nothing else from being published.
-        let mut result = grouped;
+        let (mut oldest, mut result) = (0, Ok(()));
         for drained in join_all(drained).await {
             match drained {
                 Ok((report, age_secs)) => {
@@ -160,8 +154,10 @@ impl Delivery<'_> {
                 Err(error) => result = Err(error),
             }
         }
+        let grouped = self.group_left(until, metrics).await;
+        oldest = oldest.max(self.age(GROUPING).await?);
         metrics.record("OutboxAge", seconds(oldest));
-        result
+        result.and(grouped)
     }
 
     /// Publishes what waits for a destination. Returns also the age of its oldest note in seconds.
@@ -174,7 +170,7 @@ impl Delivery<'_> {
         let mut report = DeliveryReport::default();
         if state.removed.is_some() {
             // It is in the settings again.
-            self.change(topic, |state| state.removed = None).await?;
+            self.change(&topic.id, |state| state.removed = None).await?;
         }
         let oldest = self.store.oldest_note(&topic.id).await?;
         if oldest.is_some() && self.reserve(topic).await? {
@@ -193,7 +189,7 @@ impl Delivery<'_> {
     /// Reserves a destination for this sweep, unless nothing may be sent to it now; returns whether
     /// it was reserved.
     async fn reserve(&self, topic: &TopicDestination) -> Result<bool, StateError> {
-        let reserved = self.change(topic, |state| {
+        let reserved = self.change(&topic.id, |state| {
             let now = self.now();
             let most = topic.max_per_minute;
             let has_room = most.is_none_or(|most| state.room(most, now) > 0);
@@ -243,7 +239,7 @@ impl Delivery<'_> {
             _ if waiting.is_empty() => None,
             Some(most) => {
                 let wanted = plan::of(&topic.destination(), waiting, Some(most)).len();
-                let granted = self.change(topic, |state| state.take(most, wanted, self.now()));
+                let granted = self.change(&topic.id, |state| state.take(most, wanted, self.now()));
                 Some(granted.await?.unwrap_or(0))
             }
         };
@@ -275,7 +271,7 @@ impl Delivery<'_> {
         let has_failed = report.why.is_some();
         let recovered = before.failures > 0 && !report.accepted.is_empty();
         if has_failed || recovered || reserved {
-            self.change(topic, |state| {
+            self.change(&topic.id, |state| {
                 if has_failed {
                     state.fail(self.now(), self.lease_secs);
                 } else if recovered {
@@ -295,12 +291,13 @@ impl Delivery<'_> {
     /// up, or the destination is not known.
     async fn change<T>(
         &self,
-        topic: &TopicDestination,
+        destination: &str,
         change: impl Fn(&mut DestinationState) -> T,
     ) -> Result<Option<T>, StateError> {
         for attempt in 1..=CHANGES.attempts {
             let states = self.store.destinations().await?;
-            let Some(before) = states.into_iter().find(|state| state.id == topic.id) else {
+            let known = states.into_iter().find(|state| *state.id == *destination);
+            let Some(before) = known else {
                 break;
             };
             let mut after = before.clone();

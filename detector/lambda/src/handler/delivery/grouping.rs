@@ -72,6 +72,29 @@ impl Delivery<'_> {
         until: Instant,
         metrics: &mut FunctionMetrics,
     ) -> Result<(), StateError> {
+        // Sweeps that group the same alerts at once are in each other's way.
+        let reserved = self.change(GROUPING, |state| {
+            let now = self.now();
+            let is_free = !state.is_busy(now);
+            if is_free {
+                state.busy_until = Some(now.plus(self.lease_secs));
+            }
+            is_free
+        });
+        if self.age(GROUPING).await? < self.lease_secs || reserved.await? != Some(true) {
+            return Ok(());
+        }
+        let grouped = self.group_waiting(until, metrics).await;
+        self.change(GROUPING, |state| state.busy_until = None)
+            .await?;
+        grouped
+    }
+
+    async fn group_waiting(
+        &self,
+        until: Instant,
+        metrics: &mut FunctionMetrics,
+    ) -> Result<(), StateError> {
         while has_time(until) {
             // Younger ones may be grouped by their own invocation right now.
             let before = self.now().plus(-self.lease_secs);
@@ -101,7 +124,8 @@ impl Delivery<'_> {
         let waiting = changed.iter().filter_map(|changed| {
             let note = destination.note_of_incident(&changed.announced)?;
             let (announced, incident) = (changed.announced.clone(), changed.incident.clone());
-            let is_due = note.due <= now;
+            // The others wait for their time, or for the digest of the day.
+            let is_due = !changed.announced.is_pending(now) && note.due == note.created;
             is_due.then(|| Outgoing::incident(note, IncidentMessage::new(announced, incident, now)))
         });
         waiting.collect()
