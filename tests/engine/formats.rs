@@ -6,7 +6,12 @@ use std::path::Path;
 
 use secretrail_engine::{
     alert::{Alert, chat, json_v1, ocsf, text},
+    incident::{
+        self, Incident, IncidentPeriods, announced::AnnouncedIncident, finding,
+        grouping::IncidentGrouping, message::IncidentMessage,
+    },
     state::item_v1,
+    time::EventTime,
 };
 use serde_json::{Value, json};
 use test_support::{
@@ -75,6 +80,63 @@ fn alerts_are_told_as_they_were() {
         "alerts.txt",
         &all(&|alert| format!("Subject: {}\n\n{}", text::subject(alert), text::body(alert))),
     );
+}
+
+/// The first message about each incident, and one about news in the first.
+fn incident_messages() -> Vec<IncidentMessage> {
+    let mut alerts = alerts();
+    let periods = IncidentPeriods::default();
+    let of = |alerts: &[Alert]| {
+        let mut incidents = IncidentGrouping::all(periods, alerts.to_vec()).incidents;
+        incidents.sort_by_cached_key(Incident::order);
+        incidents
+    };
+    let now = EventTime(1_772_449_200);
+    let incidents = of(&alerts);
+    let opened = incidents.iter().map(|incident| {
+        let announced = AnnouncedIncident::opened(incident, now);
+        IncidentMessage::new(announced, Some(incident.clone()), now)
+    });
+    let mut messages: Vec<IncidentMessage> = opened.collect();
+    let before = of(&alerts[..1]).remove(0);
+    let announced = AnnouncedIncident::opened(&before, now.plus(-600));
+    alerts.truncate(2);
+    let after = of(&alerts)
+        .into_iter()
+        .find(|after| after.actor == before.actor);
+    let after = after.unwrap();
+    let announced = announced.updated(&after, &[], now).unwrap();
+    messages.push(IncidentMessage::new(announced, Some(after), now));
+    messages
+}
+
+#[test]
+fn incidents_are_reported_as_they_were() {
+    let messages = incident_messages();
+    assert!(messages.len() >= 3);
+    let all = |report: &dyn Fn(&IncidentMessage) -> String| {
+        messages.iter().map(report).collect::<Vec<_>>().join("\n")
+    };
+    golden(
+        "incidents.v1.json",
+        &all(&|message| pretty(&message.json(usize::MAX))),
+    );
+    golden(
+        "incidents.ocsf.json",
+        &all(&|message| pretty(&finding::detection_finding(message))),
+    );
+    golden(
+        "incidents.chat.json",
+        &all(&|message| pretty(&incident::chat::notification(message))),
+    );
+    golden(
+        "incidents.txt",
+        &all(&|message| format!("Subject: {}\n\n{}", message.subject(), message.body())),
+    );
+    for message in &messages {
+        assert!(message.body().lines().count() <= 40, "{}", message.body());
+        assert!(message.subject().len() < 100);
+    }
 }
 
 #[test]

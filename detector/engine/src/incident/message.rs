@@ -10,7 +10,7 @@ use super::{
     Incident, IncidentPeriods, Listed,
     announced::{AnnouncedIncident, IncidentEnd, IncidentNews, NewsKind},
     json_v1::IncidentV1,
-    story::{IncidentStory, StoryAction, StoryStep, most_serious_steps, short_name},
+    story::{IncidentStory, StoryAction, StoryStep, counted, most_serious_steps, short_name},
 };
 use crate::{
     actor::{Actor, ActorKind, Origin},
@@ -128,7 +128,8 @@ impl IncidentMessage {
         }
         if news.alerts > 0 {
             let all = self.incident.alerts_total;
-            lines.push(format!("{} more alerts, {all} in all.", news.alerts));
+            let more = counted(news.alerts, "more alert");
+            lines.push(format!("{more}, {all} in all."));
         }
         let merged: Vec<String> = news.merged.iter().map(|id| id.0.to_string()).collect();
         if !merged.is_empty() {
@@ -171,8 +172,8 @@ impl IncidentMessage {
             write_steps(&story.steps, out)?;
             write_list("harmless if", story.harmless_if.iter().take(HARMLESS), out)?;
         }
-        let alerts = incident.alerts_total;
-        writeln!(out, "\nincident {}: {alerts} alerts", incident.id.0)
+        let alerts = counted(incident.alerts_total, "alert");
+        writeln!(out, "\nincident {}: {alerts}", incident.id.0)
     }
 
     /// The incident as `secretrail.incident/1`, with fewer and shorter values where it would have
@@ -236,7 +237,16 @@ impl IncidentMessage {
 
 /// The actor, the first secret and the first source.
 fn title(incident: &Incident) -> String {
-    let mut title = short_name(&incident.actor.name);
+    // A subject names the account at its end.
+    let actor = &incident.actor.name;
+    let mut title = match ArnParts::parse(actor) {
+        Some(arn) if !arn.account.is_empty() => {
+            let name = short_name(actor);
+            let account = format!(" in {}", arn.account);
+            name.strip_suffix(&account).unwrap_or(&name).to_owned()
+        }
+        _ => short_name(actor),
+    };
     let secrets = &incident.secrets;
     let read = if incident.revealed.total > 0 {
         "read"
