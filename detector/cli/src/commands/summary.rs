@@ -83,13 +83,7 @@ fn grouped(found: &mut SessionResult) -> GroupedAlerts {
     let alerts = std::mem::take(&mut found.alerts);
     let mut grouped = IncidentGrouping::all(IncidentPeriods::default(), alerts);
     grouped.incidents.sort_by_cached_key(Incident::order);
-    let mut tally = IncidentTally::default();
-    let (alerts, incidents) = (&grouped.alerts, &grouped.incidents);
-    alerts.iter().for_each(|alert| tally.add_alert(alert));
-    incidents
-        .iter()
-        .for_each(|incident| tally.add_incident(incident));
-    found.about_incidents = tally.lines();
+    found.about_incidents = IncidentTally::of(&grouped).lines();
     grouped
 }
 

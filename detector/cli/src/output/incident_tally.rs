@@ -3,7 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use secretrail_engine::{
-    alert::Alert, ids::SharedStr, incident::Incident, rule_meta::RuleLevel, time::EventTime,
+    alert::Alert,
+    ids::SharedStr,
+    incident::{Incident, grouping::GroupedAlerts},
+    rule_meta::RuleLevel,
+    time::EventTime,
 };
 
 use crate::text::{number, plural};
@@ -27,6 +31,18 @@ pub(crate) struct IncidentTally {
 }
 
 impl IncidentTally {
+    /// The counts of a whole run.
+    pub(crate) fn of(grouped: &GroupedAlerts) -> Self {
+        let mut tally = Self::default();
+        grouped
+            .alerts
+            .iter()
+            .for_each(|alert| tally.add_alert(alert));
+        let incidents = grouped.incidents.iter();
+        incidents.for_each(|incident| tally.add_incident(incident));
+        tally
+    }
+
     pub(crate) fn add_alert(&mut self, alert: &Alert) {
         let rules = self.rules.entry(alert.rule.level).or_default();
         rules.insert(alert.rule.id.as_str().into());

@@ -1,7 +1,7 @@
 //! Tests: whatever the order and the batches, what is announced in the end is what the definition
 //! says of the alerts that stand.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, slice::from_ref, sync::Arc};
 
 use proptest::prelude::*;
 
@@ -166,7 +166,7 @@ fn an_incident_is_opened_once_and_more_of_the_same_waits_an_hour() {
     write(&store, &alerts[..1], 1_000);
     assert_eq!(kinds(&store, 1_001), [NewsKind::Opened]);
     for alert in &alerts[1..] {
-        write(&store, std::slice::from_ref(alert), 2_000);
+        write(&store, from_ref(alert), 2_000);
     }
     assert_eq!(kinds(&store, 4_600), []);
     let [hourly] = messages(&store, 4_601).try_into().unwrap();
@@ -185,7 +185,7 @@ fn an_earlier_alert_that_comes_late_goes_on_in_the_same_thread() {
     let [opened] = messages(&store, 101).try_into().unwrap();
     write(&store, &[early], 200);
     let [renamed] = messages(&store, 201).try_into().unwrap();
-    assert_eq!(renamed.news.merged, [opened.id.clone()]);
+    assert_eq!(renamed.news.merged, from_ref(&opened.id));
     assert_eq!(renamed.thread, opened.id);
     assert_ne!(renamed.id, opened.id);
     assert_eq!(kinds(&store, 1_000_000), []);
@@ -202,7 +202,7 @@ fn of_two_incidents_that_are_joined_the_later_says_where_it_went() {
     let mut joined = messages(&store, 100_000);
     joined.sort_by_key(|message| message.first);
     let [first, later] = joined.try_into().unwrap();
-    assert_eq!(first.news.merged, [later.id.clone()]);
+    assert_eq!(first.news.merged, from_ref(&later.id));
     assert_eq!(later.news.kind, NewsKind::Merged);
     assert_eq!(later.end, Some(IncidentEnd::MergedInto(first.id)));
 }
@@ -211,7 +211,7 @@ fn of_two_incidents_that_are_joined_the_later_says_where_it_went() {
 fn an_incident_whose_alerts_were_withdrawn_is_withdrawn() {
     let store = store();
     let one = worlds::alert(0, true, "ann", "a", 0);
-    write(&store, std::slice::from_ref(&one), 100);
+    write(&store, from_ref(&one), 100);
     assert_eq!(kinds(&store, 101), [NewsKind::Opened]);
     let regrouped = write(&store, &[withdrawn(&one)], 200);
     assert_eq!(kinds(&store, 201), [NewsKind::Withdrawn]);
@@ -235,7 +235,7 @@ fn who_was_notified_of_a_level_is_notified_when_it_sinks() {
     Arc::make_mut(&mut high.rule).level = RuleLevel::High;
     write(&store, &[medium], 100);
     assert_eq!(kinds(&store, 101), []);
-    write(&store, std::slice::from_ref(&high), 200);
+    write(&store, from_ref(&high), 200);
     let about = |store: &MemoryStore| {
         pollster::block_on(store.outbox(ALL, EventTime(1_000_000), 100))
             .unwrap()

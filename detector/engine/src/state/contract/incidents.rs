@@ -1,6 +1,6 @@
 //! Alerts are found by their actors, and incidents are changed by one writer at a time.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, slice::from_ref};
 
 use super::{alert, create, outbox};
 use crate::{
@@ -121,7 +121,7 @@ pub(super) async fn withdrawn_alerts_are_not_found<S: IncidentStore>(store: &S) 
     let asked = [about("ann", 0, 200)];
     assert_eq!(found(store, &asked).await, [ids(&[&one, &two])]);
     let withdrawn = store
-        .withdraw_alerts(&[one.id.clone()], EventTime(20))
+        .withdraw_alerts(from_ref(&one.id), EventTime(20))
         .await;
     assert_eq!(withdrawn.expect("withdraw").len(), 1);
     assert_eq!(found(store, &asked).await, [ids(&[&two])]);
@@ -137,7 +137,8 @@ pub(super) async fn withdrawn_alerts_are_not_found<S: IncidentStore>(store: &S) 
 fn alert_of_window(count: u64, first: i64, last: i64) -> Alert {
     let mut alert = alert_of("ann", last);
     alert.id = alert_of("ann", 0).id;
-    alert.events[0].time = EventTime(first);
+    let event = alert.events.first_mut();
+    event.expect("an event").time = EventTime(first);
     alert.window_match = Some(WindowMatch {
         group: Vec::new(),
         bucket: 0,
@@ -213,7 +214,7 @@ async fn waiting<S: IncidentStore>(store: &S, destination: &str) -> Vec<Announce
 
 /// Announces an incident; whether it was written.
 async fn announce<S: IncidentStore>(store: &S, incident: &AnnouncedIncident) -> bool {
-    let written = store.announce(std::slice::from_ref(incident)).await;
+    let written = store.announce(from_ref(incident)).await;
     written.expect("announce") == [true]
 }
 
@@ -243,14 +244,14 @@ pub(super) async fn of_two_changes_of_an_incident_one_counts<S: IncidentStore>(s
     };
     assert!(announce(store, &worse).await);
     assert!(!announce(store, &worse).await, "it was changed");
-    assert_eq!(known().await[0], [written(&worse)]);
+    assert_eq!(known().await.concat(), [written(&worse)]);
 }
 
 pub(super) async fn incidents_wait_until_they_are_published<S: IncidentStore>(store: &S) {
     let opened = announced("ann", 100);
     assert!(announce(store, &opened).await);
     let stored = written(&opened);
-    assert_eq!(waiting(store, outbox::ALL).await, [stored.clone()]);
+    assert_eq!(waiting(store, outbox::ALL).await, from_ref(&stored));
     assert_eq!(
         waiting(store, outbox::WORST).await,
         [],
@@ -266,7 +267,7 @@ pub(super) async fn incidents_wait_until_they_are_published<S: IncidentStore>(st
     let worse = written(&worse);
     // Only the change is published, to both.
     for destination in [outbox::ALL, outbox::WORST] {
-        assert_eq!(waiting(store, destination).await, [worse.clone()]);
+        assert_eq!(waiting(store, destination).await, from_ref(&worse));
         let notes = outbox::waiting(store, destination, 1_000).await;
         let note = notes.into_iter().next().expect("a note").note;
         assert_eq!((note.due.0, note.created.0), (300, 300));
@@ -275,7 +276,7 @@ pub(super) async fn incidents_wait_until_they_are_published<S: IncidentStore>(st
         let replaced = store.replace_notes(vec![(note, later.clone())]).await;
         replaced.expect("put off");
         assert_eq!(outbox::waiting(store, destination, 460).await, []);
-        assert_eq!(waiting(store, destination).await, [worse.clone()]);
+        assert_eq!(waiting(store, destination).await, from_ref(&worse));
         store.remove_notes(&[later]).await.expect("remove");
         assert_eq!(waiting(store, destination).await, []);
     }
