@@ -48,7 +48,7 @@ const EXTENT: &str = "extent";
 const TOGETHER: usize = 10;
 
 /// Most writes in one transaction.
-const WRITES_TOGETHER: usize = 100;
+pub(super) const WRITES_TOGETHER: usize = 100;
 
 /// Alerts in the table.
 pub(super) struct StoredAlerts {

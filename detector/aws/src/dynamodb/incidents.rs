@@ -16,7 +16,7 @@ use secretrail_engine::{
 };
 
 use super::{
-    alerts::{attempt, cancellation_reasons, failed, is_refused},
+    alerts::{WRITES_TOGETHER, attempt, cancellation_reasons, failed, is_refused},
     item::{Attributes, CONTENT, ItemKey, SK, bytes_of, number, text, text_of},
     keys,
     outbox::{CREATED, StoredOutbox, unpacked_incident},
@@ -161,16 +161,7 @@ impl StoredIncidents {
 
     async fn announce_one(&self, incident: AnnouncedIncident) -> Result<bool, StateError> {
         let writer = attempt();
-        let Some(write) = self.write(&incident, &writer) else {
-            return Ok(false);
-        };
-        let notes = self.outbox.incident_notes(&incident).into_iter();
-        let notes = notes.filter_map(|note| self.table.put_any(note));
-        // None of them has the place of a new one, which is due earlier.
-        let replaced = self.outbox.replaced_notes(&incident);
-        let replaced = replaced.iter().filter_map(|key| self.table.delete_any(key));
-        let writes = std::iter::once(write).chain(replaced).chain(notes);
-        let writes: Vec<TransactWriteItem> = writes.collect();
+        let writes = self.writes(&incident, &writer);
         let mut tries = self.table.tries();
         loop {
             let Err(error) = self.table.transact(writes.clone()).await else {
@@ -187,6 +178,26 @@ impl StoredIncidents {
             }
             tries.wait().await;
         }
+    }
+
+    /// The write of an incident and of its notes, and the deletion of those that they replace.
+    fn writes(&self, incident: &AnnouncedIncident, writer: &str) -> Vec<TransactWriteItem> {
+        let notes = self.outbox.incident_notes(incident);
+        let mut replaced = self.outbox.replaced_notes(incident);
+        // Two of one day's digest have one place, and a transaction has one write for each.
+        replaced.retain(|key| {
+            notes
+                .iter()
+                .all(|note| ItemKey::of(note).as_ref() != Some(key))
+        });
+        // One that stays leads to a message without news.
+        replaced.truncate(WRITES_TOGETHER.saturating_sub(1 + notes.len()));
+        let deleted = replaced.iter().filter_map(|key| self.table.delete_any(key));
+        let notes = notes
+            .into_iter()
+            .filter_map(|note| self.table.put_any(note));
+        let write = self.write(incident, writer).into_iter();
+        write.chain(deleted).chain(notes).collect()
     }
 
     fn references(&self, incident: &AnnouncedIncident) -> Vec<(ItemKey, Attributes)> {
@@ -231,4 +242,45 @@ fn principal_of(mark: &Attributes) -> Option<Actor> {
 fn ids(references: &[Attributes]) -> Vec<IncidentId> {
     let keys = references.iter().filter_map(|item| text_of(item, SK));
     keys.filter_map(keys::incident_of_reference).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dynamodb::table::tests::uncalled;
+    use secretrail_engine::{
+        outbox::{DeliveredKinds, Destination},
+        rule_meta::RuleLevel,
+        state::contract::announced,
+    };
+
+    #[test]
+    fn no_item_is_written_twice_in_one_transaction() {
+        let table = Arc::new(uncalled());
+        let destination = |id: &str, digest_below| Destination {
+            id: id.into(),
+            min_level: RuleLevel::Informational,
+            kinds: DeliveredKinds::Incidents,
+            digest_below,
+        };
+        let destinations = vec![
+            destination("at once", None),
+            destination("in a digest", Some(RuleLevel::Critical)),
+        ];
+        let outbox = Arc::new(StoredOutbox::new(table.clone(), 60, destinations));
+        let incidents = StoredIncidents::new(table, 60, outbox);
+        let mut incident = announced("ann", 100);
+        (incident.due, incident.replaces) = (EventTime(160), Some(EventTime(3_700)));
+        let writes = incidents.writes(&incident, "me");
+        let places = writes.iter().map(|write| {
+            let put = write.put().map(|put| put.item());
+            let place = put.or_else(|| write.delete().map(|delete| delete.key()));
+            ItemKey::of(place.unwrap()).unwrap()
+        });
+        let mut places: Vec<ItemKey> = places.collect();
+        assert_eq!(places.len(), 4, "incident, two notes, and the replaced one");
+        places.sort();
+        places.dedup();
+        assert_eq!(places.len(), 4);
+    }
 }
