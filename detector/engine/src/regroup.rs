@@ -30,7 +30,7 @@ const ROUNDS: usize = 12;
 pub struct RegroupedAlerts {
     /// The incidents of the alerts; one that was withdrawn has that in which it was announced.
     pub incidents: HashMap<AlertId, IncidentId>,
-    /// Incidents that this call has changed.
+    /// Incidents that this call has changed, in all the forms that it has announced.
     pub changed: Vec<ChangedIncident>,
 }
 
@@ -57,7 +57,6 @@ pub async fn regroup<S: IncidentStore>(
 ) -> Result<RegroupedAlerts, StateError> {
     let mut regrouped = RegroupedAlerts::default();
     let left = covered(store, alerts, periods, now, &mut regrouped).await?;
-    let mut changed: BTreeMap<IncidentId, ChangedIncident> = BTreeMap::new();
     for _ in 0..ROUNDS {
         if left.is_empty() {
             break;
@@ -71,9 +70,8 @@ pub async fn regroup<S: IncidentStore>(
                 .extend(id.map(|id| (alert.id.clone(), id)));
         }
         let is_last = changes.iter().all(|change| change.announced.version > 0);
-        let is_outrun = !announce(store, changes, &mut changed).await?;
+        let is_outrun = !announce(store, changes, &mut regrouped.changed).await?;
         if is_last && !is_outrun {
-            regrouped.changed = changed.into_values().collect();
             return Ok(regrouped);
         }
     }
@@ -90,7 +88,7 @@ pub async fn regroup<S: IncidentStore>(
 async fn announce<S: IncidentStore>(
     store: &S,
     changes: Vec<ChangedIncident>,
-    changed: &mut BTreeMap<IncidentId, ChangedIncident>,
+    changed: &mut Vec<ChangedIncident>,
 ) -> Result<bool, StateError> {
     // What stands before what has ended: after a crash between the two, it is found again.
     let (standing, over): (Vec<_>, Vec<_>) = changes
@@ -108,7 +106,7 @@ async fn announce<S: IncidentStore>(
             all &= is_written;
             if is_written {
                 change.announced.version += 1;
-                changed.insert(change.announced.id.clone(), change);
+                changed.push(change);
             }
         }
     }

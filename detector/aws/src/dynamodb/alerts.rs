@@ -69,8 +69,8 @@ struct NewAlert {
 }
 
 /// An alert that stands, and of which less is known.
-const IS_SMALLER: &str =
-    "extent < :extent AND event_time = :time AND attribute_not_exists(withdrawn)";
+const IS_SMALLER: &str = "extent < :extent AND event_time = :time AND created = :created \
+     AND attribute_not_exists(withdrawn)";
 /// An alert that does not exist.
 const IS_NEW: &str = "attribute_not_exists(pk)";
 /// An alert that may be created, even if it was withdrawn.
@@ -236,7 +236,8 @@ impl StoredAlerts {
             .put(&item)
             .condition_expression(IS_SMALLER)
             .expression_attribute_values(":extent", text(&alert.extent()))
-            .expression_attribute_values(":time", number(before.time.0));
+            .expression_attribute_values(":time", number(before.time.0))
+            .expression_attribute_values(":created", number(before.created.0));
         // Cannot fail: table and item are set.
         let put = put.build().ok();
         let put = put.map(|put| TransactWriteItem::builder().put(put).build());

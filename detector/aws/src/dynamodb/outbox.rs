@@ -125,7 +125,9 @@ impl StoredOutbox {
         let mut destinations = self.destinations.iter();
         let grouping = destinations.find(|destination| &*destination.id == GROUPING)?;
         let note = grouping.note_of_alert(alert, created)?;
-        Some(self.item(&OutboxNote { due: now, ..note }))
+        // Not the place of the note that the alert was created with: its creator removes that.
+        let due = now.max(created.plus(1));
+        Some(self.item(&OutboxNote { due, ..note }))
     }
 
     /// The places of the notes that a change of an incident replaces.
