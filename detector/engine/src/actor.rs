@@ -55,7 +55,16 @@ pub struct Actor {
     pub name: SharedStr,
 }
 
+/// Identity of an actor: its kind and key.
+pub type ActorKey = (ActorKind, SharedStr);
+
 impl Actor {
+    /// Its identity, whatever it is shown as.
+    #[must_use]
+    pub fn identity(&self) -> ActorKey {
+        (self.kind, self.key.clone())
+    }
+
     /// The actor of sorted evidence: the principal that all of it shares; else the address or
     /// network; else the secret, if there is only one; else account and region.
     #[must_use]

@@ -10,15 +10,16 @@ mod neighbourhood;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use self::neighbourhood::Neighbourhood;
+use self::neighbourhood::{ActorSpans, Neighbourhood, widen};
 use crate::{
+    actor::ActorKey,
     alert::{Alert, AlertId, IncidentId},
     incident::{
         Incident, IncidentPeriods,
         announced::{AnnouncedIncident, IncidentEnd},
         grouping::IncidentGrouping,
     },
-    state::{ActorKey, ActorRange, IncidentStore, StateError},
+    state::{ActorRange, IncidentStore, StateError},
     time::EventTime,
 };
 
@@ -57,10 +58,10 @@ pub async fn regroup<S: IncidentStore>(
 ) -> Result<RegroupedAlerts, StateError> {
     let mut regrouped = RegroupedAlerts::default();
     let left = covered(store, alerts, periods, now, &mut regrouped).await?;
+    if left.is_empty() {
+        return Ok(regrouped);
+    }
     for _ in 0..ROUNDS {
-        if left.is_empty() {
-            break;
-        }
         let picture = Picture::of(store, spans(&left, periods), periods).await?;
         let changes = picture.changes(now);
         for alert in &left {
@@ -75,13 +76,10 @@ pub async fn regroup<S: IncidentStore>(
             return Ok(regrouped);
         }
     }
-    match left.is_empty() {
-        true => Ok(regrouped),
-        false => Err(StateError::new(format!(
-            "{} alerts were not grouped into incidents: others changed these again and again",
-            left.len()
-        ))),
-    }
+    Err(StateError::new(format!(
+        "{} alerts were not grouped into incidents: others changed these again and again",
+        left.len()
+    )))
 }
 
 /// Writes changes, and adds those that were written; returns whether all of them were.
@@ -123,11 +121,13 @@ pub async fn contents<S: IncidentStore>(
     announced: &[&AnnouncedIncident],
     periods: IncidentPeriods,
 ) -> Result<BTreeMap<IncidentId, Incident>, StateError> {
-    let mut spans = BTreeMap::new();
+    let mut spans = ActorSpans::new();
     for known in announced {
-        let key = (known.actor.kind, known.actor.key.clone());
-        let span = spans.entry(key).or_insert((known.first, known.last));
-        *span = (span.0.min(known.first), span.1.max(known.last));
+        widen(
+            &mut spans,
+            known.actor.identity(),
+            (known.first, known.last),
+        );
     }
     if spans.is_empty() {
         return Ok(BTreeMap::new());
@@ -193,16 +193,11 @@ async fn covered<'a, S: IncidentStore>(
 }
 
 /// First and last time of the alerts of each actor.
-fn spans(
-    alerts: &[&Alert],
-    periods: IncidentPeriods,
-) -> BTreeMap<ActorKey, (EventTime, EventTime)> {
-    let mut spans = BTreeMap::new();
+fn spans(alerts: &[&Alert], periods: IncidentPeriods) -> ActorSpans {
+    let mut spans = ActorSpans::new();
     for alert in alerts {
-        let key = (alert.actor.kind, alert.actor.key.clone());
-        let begin = periods.begin(alert);
-        let span = spans.entry(key).or_insert((begin, alert.time));
-        *span = (span.0.min(begin), span.1.max(alert.time));
+        let span = (periods.begin(alert), alert.time);
+        widen(&mut spans, alert.actor.identity(), span);
     }
     spans
 }
@@ -221,7 +216,7 @@ struct Picture {
 impl Picture {
     async fn of<S: IncidentStore>(
         store: &S,
-        spans: BTreeMap<ActorKey, (EventTime, EventTime)>,
+        spans: ActorSpans,
         periods: IncidentPeriods,
     ) -> Result<Self, StateError> {
         let mut neighbourhood = Neighbourhood::of(store, spans.clone(), periods).await?;
@@ -254,7 +249,7 @@ impl Picture {
         let members = grouped.alerts.into_iter();
         let members = members.filter_map(|alert| Some((alert.id, alert.incident?)));
         let own = grouped.incidents.into_iter().filter(|incident| {
-            let range = complete.get(&(incident.actor.kind, incident.actor.key.clone()));
+            let range = complete.get(&incident.actor.identity());
             range.is_some_and(|range| range.from <= incident.first && incident.last <= range.to)
         });
         Self {
@@ -327,9 +322,8 @@ impl Picture {
         now: EventTime,
     ) -> (Option<AnnouncedIncident>, Option<&'a IncidentId>) {
         if let Some(known) = self.announced.get(&incident.id) {
-            let key = (incident.actor.kind, incident.actor.key.clone());
             let has_less = incident.alerts_total <= known.alerts_total && known.end.is_none();
-            if has_less && self.crowded.contains(&key) {
+            if has_less && self.crowded.contains(&incident.actor.identity()) {
                 // Another writer has looked at other principals of this address.
                 return (None, None);
             }

@@ -12,7 +12,7 @@ pub mod memory;
 use std::{collections::BTreeSet, future::Future, sync::Arc};
 
 use crate::{
-    actor::{Actor, ActorKind},
+    actor::{Actor, ActorKey},
     alert::{Alert, AlertId},
     coverage::CoverageMark,
     fact::{Fact, RuleRange, WindowKey, WindowRange},
@@ -262,9 +262,6 @@ pub trait OutboxStore: StateStore {
         state: &DestinationState,
     ) -> impl Future<Output = Result<bool, StateError>> + Send;
 }
-
-/// Identity of an actor: its kind and key.
-pub type ActorKey = (ActorKind, SharedStr);
 
 /// A time span of what is known of an actor, both ends inclusive.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -29,7 +29,7 @@ use crate::{
         item::{Attributes, number, number_of, text, text_of, truth},
         keys,
         outbox::{CREATED, StoredOutbox, write_all},
-        table::DynamoTable,
+        table::{DynamoTable, PutResult, as_write},
     },
     retry::FailedCall,
 };
@@ -201,9 +201,11 @@ impl StoredAlerts {
         let mut tries = self.table.tries();
         let mut standing = standing.clone();
         while let Some(before) = standing.form.as_ref().filter(|_| !standing.withdrawn) {
-            if alert.extent() <= before.extent
-                || write_all(&self.table, self.growth(alert, &standing, before, now)).await?
-            {
+            if alert.extent() <= before.extent {
+                break;
+            }
+            let writes = self.growth(alert, &standing, before, now);
+            if let PutResult::Written = write_all(&self.table, writes).await? {
                 break;
             }
             if !tries.again() {
@@ -238,18 +240,13 @@ impl StoredAlerts {
             .expression_attribute_values(":extent", text(&alert.extent()))
             .expression_attribute_values(":time", number(before.time.0))
             .expression_attribute_values(":created", number(before.created.0));
-        // Cannot fail: table and item are set.
-        let put = put.build().ok();
-        let put = put.map(|put| TransactWriteItem::builder().put(put).build());
         let place = incidents::place_at(alert, before.time);
         let moved = (before.time != alert.time).then(|| self.table.delete_any(&place));
         let note = self.outbox.grouping_note(alert, before.created, now);
         let others = [Some(self.short(alert)), note].into_iter().flatten();
         let others = others.filter_map(|item| self.table.put_any(item));
-        put.into_iter()
-            .chain(moved.flatten())
-            .chain(others)
-            .collect()
+        let put = as_write(put).into_iter();
+        put.chain(moved.flatten()).chain(others).collect()
     }
 
     /// What incidents need of an alert.
@@ -307,9 +304,7 @@ impl StoredAlerts {
                 let notes = new.notes.iter().map(|note| self.put(note));
                 std::iter::once(once).chain(notes)
             })
-            // Cannot fail: table and item are set.
-            .filter_map(|put| put.build().ok())
-            .map(|put| TransactWriteItem::builder().put(put).build())
+            .filter_map(as_write)
             .collect()
     }
 

@@ -11,16 +11,16 @@ use secretrail_engine::{
     actor::{Actor, ActorKind},
     alert::{Alert, IncidentId},
     incident::announced::AnnouncedIncident,
-    state::{ActorKey, ActorRange, StateError, item_v1},
+    state::{ActorRange, StateError, item_v1},
     time::EventTime,
 };
 
 use super::{
-    alerts::{WRITES_TOGETHER, attempt, cancellation_reasons, failed, is_refused},
+    alerts::{WRITES_TOGETHER, attempt},
     item::{Attributes, CONTENT, ItemKey, SK, bytes_of, number, text, text_of},
     keys,
-    outbox::{CREATED, StoredOutbox, unpacked_incident},
-    table::{AT_ONCE, DynamoTable},
+    outbox::{CREATED, StoredOutbox, unpacked_incident, write_all},
+    table::{AT_ONCE, DynamoTable, PutResult},
 };
 
 const VERSION: &str = "version";
@@ -44,11 +44,7 @@ pub(super) fn place_of(alert: &Alert) -> ItemKey {
 
 /// The place of what incidents need of an alert that has another time.
 pub(super) fn place_at(alert: &Alert, time: EventTime) -> ItemKey {
-    keys::alert_of_actor(&key_of(&alert.actor), time, &alert.id)
-}
-
-fn key_of(actor: &Actor) -> ActorKey {
-    (actor.kind, actor.key.clone())
+    keys::alert_of_actor(&alert.actor.identity(), time, &alert.id)
 }
 
 /// Notes from where the alerts of principals come.
@@ -162,22 +158,12 @@ impl StoredIncidents {
     async fn announce_one(&self, incident: AnnouncedIncident) -> Result<bool, StateError> {
         let writer = attempt();
         let writes = self.writes(&incident, &writer);
-        let mut tries = self.table.tries();
-        loop {
-            let Err(error) = self.table.transact(writes.clone()).await else {
-                return Ok(true);
-            };
-            let mut reasons = cancellation_reasons(&error).iter();
-            if let Some(reason) = reasons.find(|reason| is_refused(reason)) {
-                let by = reason.item().and_then(|item| text_of(item, WRITER));
-                return Ok(by == Some(&*writer));
+        Ok(match write_all(&self.table, writes).await? {
+            PutResult::Written => true,
+            PutResult::Kept(item) => {
+                item.is_some_and(|item| text_of(&item, WRITER) == Some(&*writer))
             }
-            let why = failed(&error);
-            if !why.retry || !tries.again() {
-                return Err(self.table.failed("TransactWriteItems", &why));
-            }
-            tries.wait().await;
-        }
+        })
     }
 
     /// The write of an incident and of its notes, and the deletion of those that they replace.
@@ -205,7 +191,7 @@ impl StoredIncidents {
             id, actor, first, ..
         } = incident;
         let references = [
-            keys::incident_of_actor(&key_of(actor), *first, id),
+            keys::incident_of_actor(&actor.identity(), *first, id),
             keys::incident_by_time(*first, id),
         ];
         let expiry = || Attributes::from([self.table.expiry(self.keep_secs)]);

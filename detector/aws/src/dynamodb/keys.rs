@@ -2,14 +2,14 @@
 //! a stored format: items under a changed key are not found any more.
 
 use secretrail_engine::{
-    actor::ActorKind,
+    actor::{ActorKey, ActorKind},
     alert::{AlertId, IncidentId},
     coverage::CoverageMark,
     digest::digest,
     fact::{RuleRange, WindowKey},
     outbox::{NoteTopic, OutboxNote},
     pending_event::{CorrelationKey, CorrelationRange},
-    state::{ActorKey, ActorRange},
+    state::ActorRange,
     time::EventTime,
 };
 

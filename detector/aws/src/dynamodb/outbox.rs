@@ -410,22 +410,25 @@ pub(super) async fn exchange(
     let existing = table.delete_existing(old).into_iter();
     let others = others.iter().filter_map(|key| table.delete_any(key));
     let puts = items.into_iter().filter_map(|item| table.put_any(item));
-    write_all(table, existing.chain(others).chain(puts).collect()).await
+    let written = write_all(table, existing.chain(others).chain(puts).collect()).await?;
+    Ok(matches!(written, PutResult::Written))
 }
 
-/// Writes all or, when a condition does not hold, nothing; returns whether it was written. When a
-/// response was lost, what was written may count as not written.
+/// Writes all or, when a condition does not hold, nothing; the item that is there then is that of
+/// the first such write, if it asks for it. When a response was lost, what was written may count as
+/// not written: the item tells.
 pub(super) async fn write_all(
     table: &DynamoTable,
     writes: Vec<TransactWriteItem>,
-) -> Result<bool, StateError> {
+) -> Result<PutResult, StateError> {
     let mut tries = table.tries();
     loop {
         let Err(error) = table.transact(writes.clone()).await else {
-            return Ok(true);
+            return Ok(PutResult::Written);
         };
-        if cancellation_reasons(&error).iter().any(is_refused) {
-            return Ok(false);
+        let mut reasons = cancellation_reasons(&error).iter();
+        if let Some(refused) = reasons.find(|reason| is_refused(reason)) {
+            return Ok(PutResult::Kept(refused.item.clone()));
         }
         let why = failed(&error);
         if !why.retry || !tries.again() {

@@ -365,9 +365,7 @@ impl DynamoTable {
 
     /// A write of an item for a transaction, whatever there is.
     pub(super) fn put_any(&self, item: Attributes) -> Option<TransactWriteItem> {
-        // Cannot fail: table and item are set.
-        let put = self.put_builder(item).build().ok()?;
-        Some(TransactWriteItem::builder().put(put).build())
+        as_write(self.put_builder(item))
     }
 
     /// A write of an item for a transaction, which fails when it has another version than when it
@@ -381,16 +379,13 @@ impl DynamoTable {
         let put = self
             .put_builder(item)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let put = match version {
+        as_write(match version {
             0 => put.condition_expression("attribute_not_exists(pk)"),
             version => put
                 .condition_expression("#version = :version")
                 .expression_attribute_names("#version", name)
                 .expression_attribute_values(":version", number(version)),
-        };
-        // Cannot fail: table and item are set.
-        let put = put.build().ok()?;
-        Some(TransactWriteItem::builder().put(put).build())
+        })
     }
 
     /// A deletion of an item for a transaction, which fails when there is none.
@@ -426,6 +421,13 @@ impl DynamoTable {
             .await
             .map(drop)
     }
+}
+
+/// The write of an item in a transaction.
+pub(super) fn as_write(put: PutBuilder) -> Option<TransactWriteItem> {
+    // Cannot fail: table and item are set.
+    let put = put.build().ok()?;
+    Some(TransactWriteItem::builder().put(put).build())
 }
 
 /// One request for each key: `BatchWriteItem` rejects two for one item.

@@ -268,7 +268,8 @@ impl AnnouncedIncident {
         for other in others {
             after.take_in(other, &mut news);
         }
-        let is_changed = after != *self || news.is_news() || news.is_urgent();
+        // What is new is a part of what is published.
+        let is_changed = after != *self;
         if self.end.is_some() {
             news.kind = NewsKind::Opened;
         }

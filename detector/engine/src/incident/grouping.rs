@@ -13,7 +13,7 @@ use ahash::HashMap;
 
 use super::{GrowingIncident, Incident, IncidentPeriods, LEAST, incident_id};
 use crate::{
-    actor::{Actor, ActorKind},
+    actor::{Actor, ActorKey, ActorKind},
     alert::{Alert, AlertId, IncidentId},
     ids::SharedStr,
     time::EventTime,
@@ -44,8 +44,6 @@ pub struct IncidentGrouping {
     undecided: BTreeMap<(EventTime, AlertId), UndecidedAlert>,
     growing: HashMap<IncidentId, GrowingIncident>,
 }
-
-type ActorKey = (ActorKind, SharedStr);
 
 /// The windows of the alerts about one address.
 #[derive(Debug)]
@@ -193,7 +191,7 @@ impl IncidentGrouping {
         let otherwise = is_lower.then(|| self.taken_in(&alert, true)).flatten();
         let begin = self.periods.begin(&alert);
         let makes = (!is_lower).then(|| {
-            let spans = self.spans.entry((actor.kind, actor.key.clone()));
+            let spans = self.spans.entry(actor.identity());
             let made = &mut spans.or_default().made;
             extend(made, (begin, alert.time), self.periods).first
         });
@@ -235,11 +233,11 @@ impl IncidentGrouping {
         } = undecided;
         let lasts = (self.periods.begin(&alert), alert.time);
         if let Some(address) = otherwise {
-            let own = self.spans.get(&(actor.kind, actor.key.clone()));
+            let own = self.spans.get(&actor.identity());
             let own = own.and_then(|own| nearest(&own.made, lasts, self.periods));
             actor = if own.is_some() { actor } else { address };
         }
-        let spans = self.spans.entry((actor.kind, actor.key.clone()));
+        let spans = self.spans.entry(actor.identity());
         let ActorSpans { made, rest } = spans.or_default();
         let joined = makes.or_else(|| nearest(made, lasts, self.periods));
         let first = match joined {

@@ -10,7 +10,10 @@ use super::{
     Incident, IncidentPeriods, Listed,
     announced::{AnnouncedIncident, IncidentEnd, IncidentNews, NewsKind},
     json_v1::IncidentV1,
-    story::{IncidentStory, StoryAction, StoryStep, counted, most_serious_steps, short_name},
+    story::{
+        IncidentStory, StoryAction, StoryStep, counted, first_and_rest, most_serious_steps,
+        short_name,
+    },
 };
 use crate::{
     actor::{Actor, ActorKind, Origin},
@@ -60,7 +63,7 @@ impl IncidentMessage {
     #[must_use]
     pub fn new(announced: AnnouncedIncident, incident: Option<Incident>, now: EventTime) -> Self {
         let incident = incident.unwrap_or_else(|| last_known(&announced));
-        let incident = shortened(&incident, LONGEST, usize::MAX);
+        let incident = shortened(incident, LONGEST, usize::MAX);
         Self {
             announced,
             incident,
@@ -119,10 +122,10 @@ impl IncidentMessage {
         let titles = titles.filter(|known| news.rules.iter().any(|id| **id == *known.rule.id));
         let titles: Vec<&str> = titles.map(|known| known.rule.title.as_str()).collect();
         for (label, values) in [
-            ("rule", titles.into_iter().map(str::to_owned).collect()),
-            ("secret", names(&news.secrets)),
-            ("source", names(&news.sources)),
-            ("region", names(&news.regions)),
+            ("new rule", titles),
+            ("new secret", names(&news.secrets)),
+            ("new source", names(&news.sources)),
+            ("new region", names(&news.regions)),
         ] {
             lines.extend(new_values(label, &values));
         }
@@ -184,7 +187,7 @@ impl IncidentMessage {
         if whole.len() <= most_bytes {
             return whole;
         }
-        self.json_of(&shortened(&self.incident, CHARS, FEW))
+        self.json_of(&shortened(self.incident.clone(), CHARS, FEW))
     }
 
     fn json_of(&self, incident: &Incident) -> String {
@@ -310,8 +313,7 @@ fn listed<'v>(values: impl IntoIterator<Item = &'v SharedStr>) -> Listed {
 }
 
 /// The incident with fewer and shorter values: names in logs may be of any length.
-fn shortened(incident: &Incident, chars: usize, most: usize) -> Incident {
-    let mut short = incident.clone();
+fn shortened(mut incident: Incident, chars: usize, most: usize) -> Incident {
     let Incident {
         secrets,
         revealed,
@@ -323,7 +325,7 @@ fn shortened(incident: &Incident, chars: usize, most: usize) -> Incident {
         actor,
         rules,
         ..
-    } = &mut short;
+    } = &mut incident;
     let lists = [
         secrets,
         revealed,
@@ -348,32 +350,18 @@ fn shortened(incident: &Incident, chars: usize, most: usize) -> Incident {
     for rule in rules {
         rule.summary = cut(&rule.summary, chars);
     }
-    short
+    incident
 }
 
 /// Values as they are shown: secrets by their names.
-fn names(values: &[SharedStr]) -> Vec<String> {
-    let names = values.iter().map(|value| secret_name(value).to_owned());
-    names.collect()
+fn names(values: &[SharedStr]) -> Vec<&str> {
+    values.iter().map(|value| secret_name(value)).collect()
 }
 
-/// `2 new secrets: a, b`; `None` without values.
-fn new_values(label: &str, values: &[String]) -> Option<String> {
-    let plural = if values.len() == 1 { "" } else { "s" };
-    let shown = values.iter().take(NEW_VALUES);
-    let shown: Vec<&str> = shown.map(String::as_str).collect();
-    let more = values.len().saturating_sub(NEW_VALUES);
-    let more = if more > 0 {
-        format!(" and {more} more")
-    } else {
-        String::new()
-    };
-    let line = format!(
-        "{} new {label}{plural}: {}{more}.",
-        values.len(),
-        shown.join(", ")
-    );
-    (!values.is_empty()).then_some(line)
+/// `2 new secrets: a, b.`; `None` without values.
+fn new_values(label: &str, values: &[&str]) -> Option<String> {
+    let named = first_and_rest(values, NEW_VALUES, 0)?;
+    Some(format!("{}: {named}.", counted(values.len(), label)))
 }
 
 fn write_list<'t>(

@@ -171,10 +171,15 @@ fn named(listed: &Listed, short: fn(&str) -> &str) -> Option<String> {
         }
     }
     let hidden = listed.total.saturating_sub(listed.first.len());
-    let more = names.len().saturating_sub(NAMED) + hidden;
-    names.truncate(NAMED);
-    let text = names.join(", ");
-    match (names.is_empty(), more) {
+    first_and_rest(&names, NAMED, hidden)
+}
+
+/// `a, b and 3 more`: at most so many values, and the number of the others and of those that are
+/// not listed; `None` without values.
+pub(super) fn first_and_rest(values: &[&str], most: usize, hidden: usize) -> Option<String> {
+    let shown: Vec<&str> = values.iter().take(most).copied().collect();
+    let text = shown.join(", ");
+    match (values.is_empty(), values.len() - shown.len() + hidden) {
         (true, _) => None,
         (false, 0) => Some(text),
         (false, more) => Some(format!("{text} and {more} more")),

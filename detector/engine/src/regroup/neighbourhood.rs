@@ -4,11 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    actor::ActorKind,
+    actor::{Actor, ActorKey, ActorKind},
     alert::{Alert, AlertId},
-    ids::SharedStr,
     incident::IncidentPeriods,
-    state::{ActorKey, ActorRange, IncidentStore, StateError},
+    state::{ActorRange, IncidentStore, StateError},
     time::EventTime,
 };
 
@@ -20,7 +19,14 @@ const WIDENED: usize = 15;
 /// an incident of an address may lack those of further ones.
 const PRINCIPALS: usize = 100;
 
-type Spans = BTreeMap<ActorKey, (EventTime, EventTime)>;
+/// A time span for each of some actors.
+pub(super) type ActorSpans = BTreeMap<ActorKey, (EventTime, EventTime)>;
+
+/// Widens the time span of an actor, so that it contains another.
+pub(super) fn widen(spans: &mut ActorSpans, actor: ActorKey, (from, to): (EventTime, EventTime)) {
+    let span = spans.entry(actor).or_insert((from, to));
+    *span = (span.0.min(from), span.1.max(to));
+}
 
 /// The alerts around some others.
 pub(super) struct Neighbourhood {
@@ -38,7 +44,7 @@ impl Neighbourhood {
     /// The neighbourhood of the alerts of some actors in a time span of each.
     pub(super) async fn of<S: IncidentStore>(
         store: &S,
-        spans: Spans,
+        spans: ActorSpans,
         periods: IncidentPeriods,
     ) -> Result<Self, StateError> {
         let mut known = Self {
@@ -78,7 +84,11 @@ impl Neighbourhood {
 
     /// Loads the alerts of actors around time spans, until none of these ends in the middle of an
     /// incident.
-    async fn load<S: IncidentStore>(&mut self, store: &S, spans: Spans) -> Result<(), StateError> {
+    async fn load<S: IncidentStore>(
+        &mut self,
+        store: &S,
+        spans: ActorSpans,
+    ) -> Result<(), StateError> {
         let margin = self.periods.max_secs;
         let ranges = spans.into_iter().map(|(actor, (from, to))| {
             let known = self.complete.get(&actor);
@@ -127,26 +137,24 @@ impl Neighbourhood {
 
     /// Loads the alerts about addresses from which alerts of principals come that they may take in;
     /// returns the time spans of these addresses.
-    async fn load_taking<S: IncidentStore>(&mut self, store: &S) -> Result<Spans, StateError> {
+    async fn load_taking<S: IncidentStore>(&mut self, store: &S) -> Result<ActorSpans, StateError> {
         let reach = self.periods.reach_secs;
-        let mut places: BTreeMap<&SharedStr, (EventTime, EventTime)> = BTreeMap::new();
+        let mut places = ActorSpans::new();
         let principals = self.alerts.values();
         for alert in principals.filter(|alert| alert.actor.kind == ActorKind::Principal) {
             let (from, to) = (self.periods.begin(alert), alert.time.plus(reach));
             for place in alert.origin.places() {
-                let span = places.entry(place).or_insert((from, to));
-                *span = (span.0.min(from), span.1.max(to));
+                let place = (ActorKind::Address, place.clone());
+                widen(&mut places, place, (from, to));
             }
         }
-        let ranges = places.into_iter().map(|(place, (from, to))| ActorRange {
-            actor: (ActorKind::Address, place.clone()),
-            from,
-            to,
-        });
+        let ranges = places
+            .into_iter()
+            .map(|(actor, (from, to))| ActorRange { actor, from, to });
         let ranges: Vec<ActorRange> = ranges.filter(|range| !self.asked.contains(range)).collect();
         self.asked.extend(ranges.iter().cloned());
         let found = store.alerts_about(&ranges).await?;
-        let mut taking = Spans::new();
+        let mut taking = ActorSpans::new();
         for (range, alerts) in ranges.into_iter().zip(found) {
             let times = alerts.iter().map(|alert| alert.time);
             if let (Some(first), Some(last)) = (times.clone().min(), times.max()) {
@@ -158,17 +166,14 @@ impl Neighbourhood {
     }
 
     /// The principals whose alerts the known addresses may take in, with the time spans of these.
-    async fn principals<S: IncidentStore>(&mut self, store: &S) -> Result<Spans, StateError> {
+    async fn principals<S: IncidentStore>(&mut self, store: &S) -> Result<ActorSpans, StateError> {
         let reach = self.periods.reach_secs;
         let addresses = self.complete.values();
         let addresses = addresses.filter(|range| range.actor.0 == ActorKind::Address);
         let ranges: Vec<ActorRange> = addresses.map(|range| wider(range, reach, reach)).collect();
-        let mut spans = Spans::new();
+        let mut spans = ActorSpans::new();
         for (range, actors) in ranges.iter().zip(store.principals_from(&ranges).await?) {
-            let distinct: BTreeSet<ActorKey> = actors
-                .into_iter()
-                .map(|actor| (actor.kind, actor.key))
-                .collect();
+            let distinct: BTreeSet<ActorKey> = actors.iter().map(Actor::identity).collect();
             let distinct = distinct.into_iter();
             let mut others = distinct.filter(|actor| !self.complete.contains_key(actor));
             let looked_at: Vec<ActorKey> = others.by_ref().take(PRINCIPALS).collect();
@@ -176,8 +181,7 @@ impl Neighbourhood {
                 self.crowded.insert(range.actor.clone());
             }
             for actor in looked_at {
-                let span = spans.entry(actor).or_insert((range.from, range.to));
-                *span = (span.0.min(range.from), span.1.max(range.to));
+                widen(&mut spans, actor, (range.from, range.to));
             }
         }
         Ok(spans)

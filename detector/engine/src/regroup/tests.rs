@@ -26,10 +26,7 @@ fn store() -> MemoryStore {
 
 /// What stands of what was announced.
 fn standing(store: &MemoryStore, alerts: &[Alert]) -> BTreeMap<IncidentId, AnnouncedIncident> {
-    let actors: BTreeSet<ActorKey> = alerts
-        .iter()
-        .map(|alert| (alert.actor.kind, alert.actor.key.clone()))
-        .collect();
+    let actors: BTreeSet<ActorKey> = alerts.iter().map(|alert| alert.actor.identity()).collect();
     let ranges: Vec<ActorRange> = actors
         .into_iter()
         .map(|actor| ActorRange {

@@ -173,7 +173,7 @@ impl Delivery<'_> {
             self.change(&topic.id, |state| state.removed = None).await?;
         }
         let oldest = self.store.oldest_note(&topic.id).await?;
-        if oldest.is_some() && self.reserve(topic).await? {
+        if oldest.is_some() && self.reserve(&topic.id, topic.max_per_minute).await? {
             report = self.drain_reserved(topic, until).await?;
             report = self.conclude(topic, state, report, true).await?;
         }
@@ -188,11 +188,14 @@ impl Delivery<'_> {
 
     /// Reserves a destination for this sweep, unless nothing may be sent to it now; returns whether
     /// it was reserved.
-    async fn reserve(&self, topic: &TopicDestination) -> Result<bool, StateError> {
-        let reserved = self.change(&topic.id, |state| {
+    async fn reserve(
+        &self,
+        destination: &str,
+        max_per_minute: Option<usize>,
+    ) -> Result<bool, StateError> {
+        let reserved = self.change(destination, |state| {
             let now = self.now();
-            let most = topic.max_per_minute;
-            let has_room = most.is_none_or(|most| state.room(most, now) > 0);
+            let has_room = max_per_minute.is_none_or(|most| state.room(most, now) > 0);
             let is_free = has_room && !state.is_busy(now) && state.may_be_tried(now);
             if is_free {
                 state.busy_until = Some(now.plus(self.lease_secs));

@@ -16,7 +16,7 @@ impl ActorRange {
     }
 
     fn is_of(&self, actor: &Actor) -> bool {
-        self.actor.0 == actor.kind && self.actor.1 == actor.key
+        self.actor == actor.identity()
     }
 }
 

@@ -73,15 +73,8 @@ impl Delivery<'_> {
         metrics: &mut FunctionMetrics,
     ) -> Result<(), StateError> {
         // Sweeps that group the same alerts at once are in each other's way.
-        let reserved = self.change(GROUPING, |state| {
-            let now = self.now();
-            let is_free = !state.is_busy(now);
-            if is_free {
-                state.busy_until = Some(now.plus(self.lease_secs));
-            }
-            is_free
-        });
-        if self.age(GROUPING).await? < self.lease_secs || reserved.await? != Some(true) {
+        let is_due = self.age(GROUPING).await? >= self.lease_secs;
+        if !is_due || !self.reserve(GROUPING, None).await? {
             return Ok(());
         }
         let grouped = self.group_waiting(until, metrics).await;
