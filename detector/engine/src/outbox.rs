@@ -7,7 +7,7 @@
 use crate::{
     alert::{Alert, AlertId, IncidentId},
     ids::SharedStr,
-    incident::announced::AnnouncedIncident,
+    incident::announced::{AnnouncedIncident, EarlierMessage},
     rule_meta::RuleLevel,
     time::EventTime,
 };
@@ -65,6 +65,11 @@ pub struct Destination {
 /// Length in seconds of the span for which there is one digest, after midnight in UTC.
 const DIGEST_SECS: i64 = 86_400;
 
+/// When the digest of the day is due that has a time.
+fn end_of_day(time: EventTime) -> EventTime {
+    time.start_of(DIGEST_SECS).plus(DIGEST_SECS)
+}
+
 impl Destination {
     /// The destination of alerts that are still to be grouped into incidents.
     #[must_use]
@@ -87,34 +92,56 @@ impl Destination {
     /// the alert.
     #[must_use]
     pub fn note_of_alert(&self, alert: &Alert, created: EventTime) -> Option<OutboxNote> {
-        let topic = NoteTopic::Alert(alert.id.clone());
-        self.takes(alert)
-            .then(|| self.note(topic, alert.rule.level, created))
+        let note = OutboxNote::new(self.id.clone(), NoteTopic::of_alert(alert), created);
+        let due = self.due(alert.rule.level, created);
+        self.takes(alert).then_some(OutboxNote { due, ..note })
     }
 
-    /// The note about an incident that has changed; `None` if it does not take the incident.
+    /// The note about an incident that has changed; `None` if it does not take the incident. It
+    /// says from which message on the destination lacks news: what waits for the digest of the day
+    /// was not published to it.
     #[must_use]
     pub fn note_of_incident(&self, incident: &AnnouncedIncident) -> Option<OutboxNote> {
-        let topic = NoteTopic::Incident(incident.id.clone());
+        let waits = |message: &&EarlierMessage| {
+            self.digests(message.level) && end_of_day(message.due) > incident.due
+        };
+        let digested = incident.earlier.iter().rev().take_while(waits).last();
+        let since = digested.map_or(incident.due, |message| message.due);
+        let note = OutboxNote::new(self.id.clone(), NoteTopic::of_incident(incident), since);
+        let due = self.due(incident.level, incident.due);
         self.takes_incident(incident)
-            .then(|| self.note(topic, incident.level, incident.due))
+            .then_some(OutboxNote { due, ..note })
+    }
+
+    /// The notes that there may be of a message about an incident, from when it was due: whatever
+    /// level the incident had then.
+    pub fn notes_due(
+        &self,
+        incident: &AnnouncedIncident,
+        due: EventTime,
+    ) -> impl Iterator<Item = OutboxNote> + use<> {
+        let note = OutboxNote::new(self.id.clone(), NoteTopic::of_incident(incident), due);
+        let digest = self.digest_below.map(|_| OutboxNote {
+            due: end_of_day(due),
+            ..note.clone()
+        });
+        std::iter::once(note).chain(digest)
     }
 
     /// Whether a note about an incident means nothing any more: it waits for the digest of the day,
     /// and the incident was published on its own since.
     #[must_use]
     pub fn was_published(&self, note: &OutboxNote, incident: &AnnouncedIncident) -> bool {
-        let was_digested = note.refusals == 0 && note.created < note.due;
-        was_digested && note.created < incident.due && !self.digests(incident.level)
+        let was_digested = note.refusals == 0 && note.due != incident.due;
+        was_digested && note.created < note.due && !self.digests(incident.level)
     }
 
-    fn note(&self, topic: NoteTopic, level: RuleLevel, created: EventTime) -> OutboxNote {
-        let note = OutboxNote::new(self.id.clone(), topic, created);
-        let due = match self.digests(level) {
-            true => created.start_of(DIGEST_SECS).plus(DIGEST_SECS),
+    /// From when on a message of a level is to be published.
+    fn due(&self, level: RuleLevel, created: EventTime) -> EventTime {
+        match self.digests(level) {
+            true => end_of_day(created),
             false => created,
-        };
-        OutboxNote { due, ..note }
+        }
     }
 
     /// Whether an alert is published to it.
@@ -140,6 +167,20 @@ pub enum NoteTopic {
     Incident(IncidentId),
 }
 
+impl NoteTopic {
+    /// An alert.
+    #[must_use]
+    pub fn of_alert(alert: &Alert) -> Self {
+        Self::Alert(alert.id.clone())
+    }
+
+    /// An incident.
+    #[must_use]
+    pub fn of_incident(incident: &AnnouncedIncident) -> Self {
+        Self::Incident(incident.id.clone())
+    }
+}
+
 /// A note in the outbox: an alert or incident is to be published to a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxNote {
@@ -148,8 +189,9 @@ pub struct OutboxNote {
     /// What is to be published.
     pub topic: NoteTopic,
     /// When the alert was created or withdrawn: when that has happened again since, another note
-    /// says so, and this one means nothing. Of an incident, [`AnnouncedIncident::due`]; whether it
-    /// means something then is [`AnnouncedIncident::is_current`].
+    /// says so, and this one means nothing. Of an incident, when the first message was due that
+    /// the destination lacks; whether it means something then is
+    /// [`AnnouncedIncident::is_current`].
     pub created: EventTime,
     /// From when on it is to be published.
     pub due: EventTime,
@@ -168,6 +210,23 @@ impl OutboxNote {
             due: created,
             refusals: 0,
         }
+    }
+
+    /// An incident with all the news that the destination lacks; without those that are still to
+    /// come.
+    #[must_use]
+    pub fn reported(&self, incident: &AnnouncedIncident, now: EventTime) -> AnnouncedIncident {
+        incident.reporting(self.created, now.max(self.due))
+    }
+
+    /// The notes that there may be about news of an incident that its message reports too.
+    #[must_use]
+    pub fn also_reported(&self, incident: &AnnouncedIncident, now: EventTime) -> Vec<Self> {
+        let dues = incident.reported_dues(self.created, now.max(self.due));
+        let notes = dues
+            .into_iter()
+            .map(|due| Self::new(self.destination.clone(), self.topic.clone(), due));
+        notes.filter(|note| note.due != self.due).collect()
     }
 
     /// Since when it waits, for a measure of delays: a digest that is not due yet is not late.

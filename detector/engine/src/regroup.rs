@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use self::neighbourhood::{ActorSpans, Neighbourhood, widen};
 use crate::{
-    actor::ActorKey,
+    actor::{ActorKey, ActorKind},
     alert::{Alert, AlertId, IncidentId},
     incident::{
         Incident, IncidentPeriods,
@@ -165,22 +165,10 @@ async fn covered<'a, S: IncidentStore>(
     now: EventTime,
     regrouped: &mut RegroupedAlerts,
 ) -> Result<Vec<&'a Alert>, StateError> {
-    let standing: Vec<&Alert> = alerts.iter().filter(|alert| !alert.withdrawn).collect();
-    let ranges = spans(&standing, periods).into_iter();
-    let ranges = ranges.map(|(actor, (from, to))| ActorRange {
-        actor,
-        from: from.plus(-periods.max_secs),
-        to,
-    });
-    let ranges: Vec<ActorRange> = ranges.collect();
-    let known = store.announced(&ranges).await?;
-    let known: Vec<AnnouncedIncident> = known.into_iter().flatten().collect();
+    let known = around(store, alerts, periods).await?;
     let mut left = Vec::new();
     for alert in alerts {
-        let mut own = known
-            .iter()
-            .filter(|known| known.actor.key == alert.actor.key);
-        match own.find(|known| !alert.withdrawn && known.covers(alert, periods, now)) {
+        match covering(&known, alert, periods, now) {
             Some(known) => {
                 regrouped
                     .incidents
@@ -190,6 +178,59 @@ async fn covered<'a, S: IncidentStore>(
         }
     }
     Ok(left)
+}
+
+/// The incidents that were announced and stand around alerts: those of their actors, and of the
+/// addresses that may take them in.
+async fn around<S: IncidentStore>(
+    store: &S,
+    alerts: &[Alert],
+    periods: IncidentPeriods,
+) -> Result<Vec<AnnouncedIncident>, StateError> {
+    let mut spans = ActorSpans::new();
+    for alert in alerts.iter().filter(|alert| !alert.withdrawn) {
+        let span = (periods.begin(alert), alert.time);
+        widen(&mut spans, alert.actor.identity(), span);
+        for place in alert.origin.places() {
+            widen(&mut spans, (ActorKind::Address, place.clone()), span);
+        }
+    }
+    let ranges = spans.into_iter().map(|(actor, (from, to))| ActorRange {
+        actor,
+        from: from.plus(-periods.max_secs),
+        to: to.plus(periods.gap_secs.max(periods.reach_secs)),
+    });
+    let ranges: Vec<ActorRange> = ranges.collect();
+    let known = store.announced(&ranges).await?.into_iter().flatten();
+    Ok(known.filter(|known| known.end.is_none()).collect())
+}
+
+/// The incident that has an alert, which is no more than more of the same. None where the alert may
+/// join it to another one, or an address takes it in.
+fn covering<'k>(
+    known: &'k [AnnouncedIncident],
+    alert: &Alert,
+    periods: IncidentPeriods,
+    now: EventTime,
+) -> Option<&'k AnnouncedIncident> {
+    let (from, to) = (periods.begin(alert), alert.time);
+    let own = known
+        .iter()
+        .filter(|known| known.actor.identity() == alert.actor.identity());
+    let mut near = own.filter(|known| {
+        known.first <= to.plus(periods.gap_secs) && from <= known.last.plus(periods.gap_secs)
+    });
+    let one = near.next()?;
+    let takes_in = |known: &AnnouncedIncident| {
+        let mut places = alert.origin.places();
+        known.id != one.id
+            && known.actor.kind == ActorKind::Address
+            && places.any(|place| *place == known.actor.key)
+            && known.first <= to.plus(periods.reach_secs)
+            && from <= known.last.plus(periods.reach_secs)
+    };
+    let is_alone = near.next().is_none() && !known.iter().any(takes_in);
+    (is_alone && !alert.withdrawn && one.covers(alert, periods, now)).then_some(one)
 }
 
 /// First and last time of the alerts of each actor.

@@ -68,6 +68,9 @@ struct NewAlert {
     condition: &'static str,
 }
 
+/// How often alerts are looked at that another writer creates, and withdraws, at the same time.
+const ROUNDS: usize = 3;
+
 /// An alert that stands, and of which less is known.
 const IS_SMALLER: &str = "extent < :extent AND event_time = :time AND created = :created \
      AND attribute_not_exists(withdrawn)";
@@ -97,19 +100,30 @@ impl StoredAlerts {
         // A sweep finds the alerts of the early evaluation again: most exist already, and a read is
         // cheaper than a failed write.
         let mut known = self.standing(alerts.iter()).await?;
-        self.confirm(&mut known).await?;
-        let new = first_of_each(&alerts)
-            .filter(|(_, alert)| known.get(&alert.id).is_none_or(|known| known.withdrawn))
-            .map(|(index, alert)| self.new_alert(index, alert, &attempt, now))
-            .collect();
-        let created = self.create_all(&alerts, new, &attempt).await?;
-        // Those that another writer has created meanwhile may lack what is known here.
-        let met = alerts.iter().zip(&created);
-        let met: Vec<&Alert> = met
-            .filter(|(alert, created)| !**created && !known.contains_key(&alert.id))
-            .map(|(alert, _)| alert)
-            .collect();
-        known.extend(self.standing(met.into_iter()).await?);
+        let mut created = vec![false; alerts.len()];
+        for _ in 0..ROUNDS {
+            self.confirm(&mut known).await?;
+            let new: Vec<NewAlert> = first_of_each(&alerts)
+                .filter(|(index, _)| created.get(*index) == Some(&false))
+                .filter(|(_, alert)| known.get(&alert.id).is_none_or(|known| known.withdrawn))
+                .map(|(index, alert)| self.new_alert(index, alert, &attempt, now))
+                .collect();
+            if new.is_empty() {
+                break;
+            }
+            let asked: Vec<usize> = new.iter().map(|new| new.index).collect();
+            for (all, now) in created
+                .iter_mut()
+                .zip(self.create_all(&alerts, new, &attempt).await?)
+            {
+                *all |= now;
+            }
+            // What another writer has created meanwhile may lack what is known here, and may be
+            // withdrawn before it is confirmed.
+            let met = asked.iter().filter(|at| created.get(**at) == Some(&false));
+            let met = met.filter_map(|at| alerts.get(*at));
+            known.extend(self.standing(met).await?);
+        }
         for (alert, created) in alerts.iter().zip(&created) {
             if let Some(known) = known.get(&alert.id).filter(|_| !created) {
                 self.grow(alert, known, now).await?;

@@ -17,7 +17,7 @@ use secretrail_engine::{
 
 use super::{
     alerts::{WRITES_TOGETHER, attempt},
-    item::{Attributes, CONTENT, ItemKey, SK, bytes_of, number, text, text_of},
+    item::{Attributes, CONTENT, ItemKey, SK, bytes_of, number, number_of, text, text_of},
     keys,
     outbox::{CREATED, StoredOutbox, unpacked_incident, write_all},
     table::{AT_ONCE, DynamoTable, PutResult},
@@ -156,14 +156,32 @@ impl StoredIncidents {
     }
 
     async fn announce_one(&self, incident: AnnouncedIncident) -> Result<bool, StateError> {
-        let writer = attempt();
-        let writes = self.writes(&incident, &writer);
-        Ok(match write_all(&self.table, writes).await? {
-            PutResult::Written => true,
-            PutResult::Kept(item) => {
-                item.is_some_and(|item| text_of(&item, WRITER) == Some(&*writer))
+        let mut incident = incident;
+        let mut tries = self.table.tries();
+        loop {
+            let writer = attempt();
+            let writes = self.writes(&incident, &writer);
+            let PutResult::Kept(item) = write_all(&self.table, writes).await? else {
+                return Ok(true);
+            };
+            let Some(item) = item else {
+                return Ok(false);
+            };
+            if text_of(&item, WRITER) == Some(&*writer) {
+                return Ok(true);
             }
-        })
+            let Some(version) = self.unreadable_version(&item).filter(|_| tries.again()) else {
+                return Ok(false);
+            };
+            // It is announced as if there were none.
+            incident.version = version;
+        }
+    }
+
+    /// The version of a stored incident that cannot be read; `None` of one that can.
+    fn unreadable_version(&self, item: &Attributes) -> Option<u64> {
+        unpacked_incident(&self.table, item).err()?;
+        u64::try_from(number_of(item, VERSION)?).ok()
     }
 
     /// The write of an incident and of its notes, and the deletion of those that they replace.

@@ -2,7 +2,7 @@
 //! destination.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -132,12 +132,10 @@ impl StoredOutbox {
 
     /// The places of the notes that a change of an incident replaces.
     pub(super) fn replaced_notes(&self, incident: &AnnouncedIncident) -> Vec<ItemKey> {
-        let before = incident.replaces.map(|due| AnnouncedIncident {
-            due,
-            ..incident.clone()
-        });
-        let notes = self.destinations.iter();
-        let notes = notes.filter_map(|to| to.note_of_incident(before.as_ref()?));
+        let taking = self.destinations.iter();
+        let taking = taking.filter(|to| to.takes_incident(incident));
+        let dues = incident.replaces.iter();
+        let notes = dues.flat_map(|due| taking.clone().flat_map(|to| to.notes_due(incident, *due)));
         notes.map(|note| keys::note(&note)).collect()
     }
 
@@ -266,13 +264,15 @@ impl StoredOutbox {
         self.register().await?;
         let asked = ids.iter().map(keys::alert).collect();
         let mut split = Vec::new();
-        for item in self.table.get(asked, None).await?.values() {
+        let mut unreadable = HashSet::new();
+        for (key, item) in &self.table.get(asked, None).await? {
             let created = number_of(item, CREATED).map_or(created_before, EventTime);
             let alert = match unpacked(&self.table, item) {
                 Ok(alert) => alert,
-                // It stays where it is, until its note expires.
+                // Its note stays where it is, until it expires.
                 Err(error) => {
                     self.table.note_set_aside(error);
+                    unreadable.insert(key.clone());
                     continue;
                 }
             };
@@ -283,9 +283,13 @@ impl StoredOutbox {
         }
         self.table.put(split).await?;
         // Only now: after a crash between the two, the same notes are written again.
-        let old = ids.iter().map(keys::note_for_all);
-        self.table.delete(old.collect()).await?;
-        Ok(ids.len())
+        let old = ids
+            .iter()
+            .filter(|id| !unreadable.contains(&keys::alert(id)));
+        let old: Vec<ItemKey> = old.map(keys::note_for_all).collect();
+        let count = old.len();
+        self.table.delete(old).await?;
+        Ok(count)
     }
 
     pub(super) async fn states(&self) -> Result<Vec<DestinationState>, StateError> {

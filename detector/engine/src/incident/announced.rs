@@ -2,7 +2,11 @@
 //! of an incident at once, of news in it at most once a minute, and of more of the same at most
 //! once an hour.
 
+mod news;
+
 use std::collections::BTreeSet;
+
+pub use self::news::{EarlierMessage, IncidentNews, NewsKind};
 
 use super::{Incident, IncidentPeriods, LEAST};
 use crate::{
@@ -33,100 +37,6 @@ pub enum IncidentEnd {
     MergedInto(IncidentId),
     /// All of its alerts were withdrawn.
     Withdrawn,
-}
-
-/// What happened to an incident since the message before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NewsKind {
-    /// It is the first message about it.
-    Opened,
-    /// It has changed.
-    Updated,
-    /// It became a part of another one.
-    Merged,
-    /// Its alerts turned out to be wrong.
-    Withdrawn,
-}
-
-impl NewsKind {
-    /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Opened, Self::Updated, Self::Merged, Self::Withdrawn];
-
-    /// The name in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Opened => "opened",
-            Self::Updated => "updated",
-            Self::Merged => "merged",
-            Self::Withdrawn => "withdrawn",
-        }
-    }
-}
-
-/// What is new in an incident since the message before.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IncidentNews {
-    /// What happened.
-    pub kind: NewsKind,
-    /// The level before, if it has changed.
-    pub level_before: Option<RuleLevel>,
-    /// Ids of rules.
-    pub rules: Vec<SharedStr>,
-    /// Secrets: ARNs where known, otherwise names.
-    pub secrets: Vec<SharedStr>,
-    /// Addresses, and where these are registered.
-    pub sources: Vec<SharedStr>,
-    /// `awsRegion`.
-    pub regions: Vec<SharedStr>,
-    /// Number of alerts more than before.
-    pub alerts: usize,
-    /// Incidents that became parts of it.
-    pub merged: Vec<IncidentId>,
-}
-
-impl IncidentNews {
-    /// News without anything new.
-    #[must_use]
-    pub fn of(kind: NewsKind) -> Self {
-        Self {
-            kind,
-            level_before: None,
-            rules: Vec::new(),
-            secrets: Vec::new(),
-            sources: Vec::new(),
-            regions: Vec::new(),
-            alerts: 0,
-            merged: Vec::new(),
-        }
-    }
-
-    /// Whether it is published at once.
-    fn is_urgent(&self) -> bool {
-        // Who knows it by another id must learn the new one.
-        self.kind != NewsKind::Updated || self.level_before.is_some() || !self.merged.is_empty()
-    }
-
-    /// Whether there is more than more of the same.
-    fn is_news(&self) -> bool {
-        let lists = [&self.rules, &self.secrets, &self.sources, &self.regions];
-        lists.iter().any(|list| !list.is_empty())
-    }
-
-    /// Adds later news, which the same message reports.
-    fn append(&mut self, later: Self) {
-        // What was not published yet is still to be opened, whatever became of it since.
-        if later.kind != NewsKind::Updated {
-            self.kind = later.kind;
-        }
-        self.level_before = self.level_before.or(later.level_before);
-        self.rules.extend(later.rules);
-        self.secrets.extend(later.secrets);
-        self.sources.extend(later.sources);
-        self.regions.extend(later.regions);
-        self.alerts += later.alerts;
-        self.merged.extend(later.merged);
-    }
 }
 
 /// Values that were published as parts of an incident.
@@ -207,6 +117,9 @@ pub struct AnnouncedIncident {
     pub news: IncidentNews,
     /// When the next message is due, or the last one was.
     pub due: EventTime,
+    /// The messages before that one, in order of time; the first stands for all that were before
+    /// it.
+    pub earlier: Vec<EarlierMessage>,
     /// When the message before that was due; `None` if there was none.
     pub due_before: Option<EventTime>,
     /// When the next message was due before this change has brought it forward; `None` if it did
@@ -240,6 +153,7 @@ impl AnnouncedIncident {
             alerts_total: incident.alerts_total,
             news: IncidentNews::of(NewsKind::Opened),
             due: now,
+            earlier: Vec::new(),
             due_before: None,
             replaces: None,
             messages: 1,
@@ -275,7 +189,7 @@ impl AnnouncedIncident {
         }
         news.level_before = (self.level != after.level).then_some(self.level);
         news.alerts = after.alerts_total.saturating_sub(self.alerts_total);
-        is_changed.then(|| after.with_news(news, now))
+        is_changed.then(|| after.with_news(news, self.level, now))
     }
 
     /// Notes another incident that became a part of this one.
@@ -312,7 +226,7 @@ impl AnnouncedIncident {
             ..self.clone()
         };
         match is_published {
-            true => after.with_news(IncidentNews::of(kind), now),
+            true => after.with_news(IncidentNews::of(kind), self.level, now),
             // Whatever was due is published with the other one, and notes about it mean nothing.
             false => Self {
                 due: EventTime(0),
@@ -350,6 +264,35 @@ impl AnnouncedIncident {
             && known.iter().all(|(own, known)| is_known(own, known))
     }
 
+    /// The incident with all the news of messages from one time to another: what a destination
+    /// lacks that has taken the messages before.
+    #[must_use]
+    pub fn reporting(&self, since: EventTime, until: EventTime) -> Self {
+        let all = self.messages_due();
+        let mut lacked = all.filter(|(due, _)| (since..=until).contains(due));
+        let mut after = self.clone();
+        if let Some((_, first)) = lacked.next() {
+            after.news = first.clone();
+            lacked.for_each(|(_, later)| after.news.append(later.clone()));
+        }
+        after
+    }
+
+    /// When the messages were due whose news [`AnnouncedIncident::reporting`] adds to those of the
+    /// first.
+    #[must_use]
+    pub fn reported_dues(&self, since: EventTime, until: EventTime) -> Vec<EventTime> {
+        let dues = self.messages_due().map(|(due, _)| due);
+        dues.filter(|due| since < *due && *due <= until).collect()
+    }
+
+    /// Its messages, by when they are due.
+    fn messages_due(&self) -> impl Iterator<Item = (EventTime, &IncidentNews)> {
+        let earlier = self.earlier.iter();
+        let earlier = earlier.map(|message| (message.due, &message.news));
+        earlier.chain([(self.due, &self.news)])
+    }
+
     /// Whether a note says what is still to be published, from when the message was due that it is
     /// about. A message that was not sent in time is replaced by one with all that is known.
     #[must_use]
@@ -363,7 +306,8 @@ impl AnnouncedIncident {
         self.due > now.plus(AT_ONCE_SECS)
     }
 
-    fn with_news(mut self, news: IncidentNews, now: EventTime) -> Self {
+    /// The incident after something new, which had a level before.
+    fn with_news(mut self, news: IncidentNews, level: RuleLevel, now: EventTime) -> Self {
         let is_pending = self.is_pending(now);
         let before = match is_pending {
             true => self.due_before,
@@ -382,8 +326,13 @@ impl AnnouncedIncident {
             self.news.append(news);
         } else {
             // A message that was due is out: the next one is another.
+            let message = EarlierMessage {
+                due: self.due,
+                level,
+                news: std::mem::replace(&mut self.news, news),
+            };
             self.due = due.max(self.due.plus(1));
-            self.news = news;
+            news::keep(&mut self.earlier, message);
             self.messages += 1;
         }
         self.due_before = before;
@@ -448,6 +397,47 @@ mod tests {
         assert_eq!((last.due.0, last.messages), (1_100, 3), "it is another one");
         assert!(last.is_pending(EventTime(1_040)) && !high.is_pending(EventTime(1_040)));
         assert_eq!(last.news.secrets.len(), 1);
+    }
+
+    #[test]
+    fn what_was_not_sent_in_time_is_reported_by_the_next_message() {
+        let mut alerts = vec![alert(0, RuleLevel::Medium, "a")];
+        let opened = AnnouncedIncident::opened(&incident(&alerts), EventTime(1_000));
+        alerts.push(alert(1, RuleLevel::Medium, "b"));
+        let second = opened.updated(&incident(&alerts), &[], EventTime(1_200));
+        alerts.push(alert(2, RuleLevel::High, "c"));
+        let third = second.unwrap();
+        let third = third.updated(&incident(&alerts), &[], EventTime(1_400));
+        let third = third.unwrap();
+        assert_eq!((third.due.0, third.messages), (1_400, 3));
+        let lacking = |since| third.reporting(EventTime(since), EventTime(1_500)).news;
+        assert_eq!(lacking(1_000).kind, NewsKind::Opened);
+        let two = lacking(1_200);
+        assert_eq!((two.kind, two.alerts), (NewsKind::Updated, 2));
+        assert_eq!(two.level_before, Some(RuleLevel::Medium));
+        assert_eq!(two.secrets.len(), 2);
+        assert_eq!(lacking(1_400), third.news);
+        let dues = |until| third.reported_dues(EventTime(1_000), EventTime(until));
+        assert_eq!(dues(1_400), [EventTime(1_200), EventTime(1_400)]);
+        assert_eq!(dues(1_399), [EventTime(1_200)]);
+        let before = third.reporting(EventTime(1_000), EventTime(1_399)).news;
+        assert_eq!(before.secrets.len(), 1, "the last one is still to come");
+    }
+
+    #[test]
+    fn few_messages_are_kept_and_none_of_their_news_is_lost() {
+        let mut alerts = vec![alert(0, RuleLevel::Medium, "s0")];
+        let mut known = AnnouncedIncident::opened(&incident(&alerts), EventTime(0));
+        for index in 1..30 {
+            alerts.push(alert(index, RuleLevel::Medium, &format!("s{index}")));
+            let now = EventTime(i64::try_from(index).unwrap() * 100);
+            known = known.updated(&incident(&alerts), &[], now).unwrap();
+        }
+        assert_eq!((known.messages, known.earlier.len()), (30, 8));
+        let all = known.reporting(EventTime(0), known.due).news;
+        assert_eq!((all.kind, all.secrets.len()), (NewsKind::Opened, 29));
+        let last = known.reporting(EventTime(2_800), known.due).news;
+        assert_eq!((last.kind, last.secrets.len()), (NewsKind::Updated, 2));
     }
 
     #[test]

@@ -112,11 +112,9 @@ impl IncidentMessage {
 
     fn updates(&self, news: &IncidentNews) -> Vec<String> {
         let mut lines = Vec::new();
-        if let Some(before) = news.level_before {
-            lines.push(format!(
-                "The level is {} now, not {before}.",
-                self.incident.level
-            ));
+        let level = self.incident.level;
+        if let Some(before) = news.level_before.filter(|before| *before != level) {
+            lines.push(format!("The level is {level} now, not {before}."));
         }
         let titles = self.incident.rules.iter();
         let titles = titles.filter(|known| news.rules.iter().any(|id| **id == *known.rule.id));

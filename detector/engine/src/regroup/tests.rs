@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     incident::{announced::NewsKind, grouping::tests as worlds},
-    outbox::{DeliveredKinds, Destination, WaitingContent},
+    outbox::{DeliveredKinds, Destination, WaitingContent, WaitingMessage},
     rule_meta::RuleLevel,
     state::{OutboxStore, StateStore, memory::MemoryStore},
 };
@@ -24,8 +24,8 @@ fn store() -> MemoryStore {
     }])
 }
 
-/// What stands of what was announced.
-fn standing(store: &MemoryStore, alerts: &[Alert]) -> BTreeMap<IncidentId, AnnouncedIncident> {
+/// What was announced.
+fn all_announced(store: &MemoryStore, alerts: &[Alert]) -> Vec<AnnouncedIncident> {
     let actors: BTreeSet<ActorKey> = alerts.iter().map(|alert| alert.actor.identity()).collect();
     let ranges: Vec<ActorRange> = actors
         .into_iter()
@@ -36,7 +36,12 @@ fn standing(store: &MemoryStore, alerts: &[Alert]) -> BTreeMap<IncidentId, Annou
         })
         .collect();
     let known = pollster::block_on(store.announced(&ranges)).unwrap();
-    let known = known.into_iter().flatten();
+    known.into_iter().flatten().collect()
+}
+
+/// What stands of what was announced.
+fn standing(store: &MemoryStore, alerts: &[Alert]) -> BTreeMap<IncidentId, AnnouncedIncident> {
+    let known = all_announced(store, alerts).into_iter();
     known
         .filter(|known| known.end.is_none())
         .map(|known| (known.id.clone(), known))
@@ -131,6 +136,70 @@ proptest! {
             prop_assert!(regrouped.incidents.contains_key(&alert.id));
         }
         prop_assert!(write(&store, &left, late + 1_000_000).changed.is_empty());
+    }
+}
+
+/// Publishes what is due before a time, as a sweep does.
+fn publish(store: &MemoryStore, now: i64) -> Vec<AnnouncedIncident> {
+    pollster::block_on(async {
+        let waiting = store.outbox(ALL, EventTime(now), 1_000).await.unwrap();
+        let (mut met, mut sent) = (BTreeSet::new(), Vec::new());
+        for WaitingMessage { note, content } in waiting {
+            let WaitingContent::Incident(incident) = content else {
+                panic!("it takes incidents");
+            };
+            if met.insert(incident.id.clone()) {
+                sent.push(note.reported(&incident, EventTime(now)));
+                let others = note.also_reported(&incident, EventTime(now));
+                store.remove_notes(&others).await.unwrap();
+            }
+            store.remove_notes(&[note]).await.unwrap();
+        }
+        sent
+    })
+}
+
+proptest! {
+    #[test]
+    fn whatever_was_not_sent_in_time_each_incident_is_opened_once(
+        alerts in worlds::world(),
+        pieces in prop::collection::vec(1..6_usize, 1..9),
+        up in prop::collection::vec(any::<bool>(), 40),
+        step in prop_oneof![Just(1_i64), Just(100), Just(1_000), Just(10_000)],
+    ) {
+        let store = store();
+        let (mut now, mut rest) = (10_000, alerts.as_slice());
+        let (mut sent, mut over) = (Vec::new(), BTreeSet::new());
+        let sizes = pieces.into_iter().cycle();
+        for (most, is_up) in sizes.zip(up.into_iter().cycle()).take(alerts.len()) {
+            let (piece, later) = rest.split_at(most.min(rest.len()));
+            rest = later;
+            write(&store, piece, now);
+            let known = all_announced(&store, &alerts).into_iter();
+            over.extend(known.filter(|known| known.end.is_some()).map(|known| known.id));
+            now += step;
+            if is_up {
+                sent.extend(publish(&store, now));
+            }
+        }
+        sent.extend(publish(&store, now + 1_000_000));
+        prop_assert!(publish(&store, now + 2_000_000).is_empty());
+        let all = all_announced(&store, &alerts);
+        for known in all.iter().filter(|known| known.end.is_none()) {
+            let mut own = sent.iter().filter(|message| message.thread == known.thread);
+            let kinds: Vec<NewsKind> = own.clone().map(|message| message.news.kind).collect();
+            // A beginning that moves goes on with what was published of it.
+            let is_moved = all.iter().filter(|other| other.thread == known.thread).count() > 1;
+            let opened = kinds.iter().filter(|kind| **kind == NewsKind::Opened).count();
+            // It may have been a part of another one in between.
+            let again = usize::from(over.contains(&known.id));
+            prop_assert!((1..=1 + again).contains(&opened) || is_moved, "{:?}", kinds);
+            if !is_moved && again == 0 {
+                prop_assert_eq!(kinds.first(), Some(&NewsKind::Opened));
+                let last = own.next_back().unwrap();
+                prop_assert_eq!(last.alerts_total, known.alerts_total);
+            }
+        }
     }
 }
 

@@ -64,8 +64,10 @@ pub(super) struct Delivery<'a> {
 /// What became of alerts for one destination.
 #[derive(Debug, Default)]
 struct DeliveryReport {
-    /// Notes of accepted alerts.
+    /// Notes of accepted alerts and incidents.
     accepted: Vec<OutboxNote>,
+    /// Other notes about what the accepted messages report too.
+    reported: Vec<OutboxNote>,
     /// Notes of alerts that the destination refused.
     refused: Vec<OutboxNote>,
     /// Number of alerts that could not be sent because the destination failed.
@@ -113,7 +115,8 @@ impl Delivery<'_> {
         });
         let published = topics.map(|(topic, state)| async move {
             let mut waiting = created_for(topic, alerts, created);
-            waiting.extend(self.changed_for(topic, changed));
+            let is_behind = !changed.is_empty() && self.age(&topic.id).await? > self.lease_secs;
+            waiting.extend(self.changed_for(topic, changed, is_behind));
             let report = self.deliver(topic, &waiting).await?;
             self.conclude(topic, state, report, false).await
         });
@@ -255,8 +258,10 @@ impl Delivery<'_> {
         }
         // After publishing, not before: after a crash between the two, an alert is published twice,
         // but never lost.
-        self.store.remove_notes(&report.accepted).await?;
         let now = self.now();
+        let reported = report.accepted.iter().chain(&report.reported);
+        let notes: Vec<OutboxNote> = reported.cloned().collect();
+        self.store.remove_notes(&notes).await?;
         let refused = report.refused.iter();
         let put_off = refused.map(|note| (note.clone(), note.put_off(now, self.lease_secs)));
         self.store.replace_notes(put_off.collect()).await?;
@@ -392,9 +397,10 @@ impl DeliveryReport {
         let notes = message.parts.iter().map(|waiting| waiting.note.clone());
         match result {
             Published::Accepted => {
-                message.parts.iter().for_each(|waiting| {
+                for waiting in &message.parts {
                     tell(topic, waiting, LogSeverity::Info, "published", None);
-                });
+                    self.reported.extend(waiting.also_reported());
+                }
                 self.accepted.extend(notes);
             }
             Published::Refused(why) => {

@@ -13,7 +13,7 @@ use crate::{
     digest::digest,
     ids::SharedStr,
     incident::announced::{
-        AnnouncedIncident, AnnouncedValues, IncidentEnd, IncidentNews, NewsKind,
+        AnnouncedIncident, AnnouncedValues, EarlierMessage, IncidentEnd, IncidentNews, NewsKind,
     },
     rule_meta::RuleLevel,
     time::EventTime,
@@ -35,6 +35,8 @@ struct StoredIncidentV1 {
     alerts_total: usize,
     news: StoredNewsV1,
     due: i64,
+    #[serde(default)]
+    earlier: Vec<StoredMessageV1>,
     due_before: Option<i64>,
     replaces: Option<i64>,
     messages: u32,
@@ -58,6 +60,13 @@ struct StoredNewsV1 {
     values: StoredValuesV1,
     alerts: usize,
     merged: Vec<SharedStr>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredMessageV1 {
+    due: i64,
+    level: SharedStr,
+    news: StoredNewsV1,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -85,6 +94,7 @@ pub fn pack_incident(incident: &AnnouncedIncident) -> PackedItem {
         alerts_total: incident.alerts_total,
         news: news_v1(&incident.news),
         due: incident.due.0,
+        earlier: incident.earlier.iter().map(message_v1).collect(),
         due_before: incident.due_before.map(|before| before.0),
         replaces: incident.replaces.map(|replaced| replaced.0),
         messages: incident.messages,
@@ -134,6 +144,14 @@ fn news_v1(news: &IncidentNews) -> StoredNewsV1 {
     }
 }
 
+fn message_v1(message: &EarlierMessage) -> StoredMessageV1 {
+    StoredMessageV1 {
+        due: message.due.0,
+        level: message.level.as_str().into(),
+        news: news_v1(&message.news),
+    }
+}
+
 fn end_v1(end: &IncidentEnd) -> StoredEndV1 {
     match end {
         IncidentEnd::MergedInto(id) => StoredEndV1::MergedInto(id.0.clone()),
@@ -171,6 +189,7 @@ pub fn unpack_incident(bytes: &[u8]) -> Result<AnnouncedIncident, ItemError> {
         alerts_total: stored.alerts_total,
         news: news(stored.news)?,
         due: EventTime(stored.due),
+        earlier: each(stored.earlier, message)?,
         due_before: stored.due_before.map(EventTime),
         replaces: stored.replaces.map(EventTime),
         messages: stored.messages,
@@ -201,6 +220,14 @@ fn news(stored: StoredNewsV1) -> Result<IncidentNews, ItemError> {
         regions: stored.values.regions,
         alerts: stored.alerts,
         merged: ids(stored.merged),
+    })
+}
+
+fn message(stored: StoredMessageV1) -> Result<EarlierMessage, ItemError> {
+    Ok(EarlierMessage {
+        due: EventTime(stored.due),
+        level: level(&stored.level)?,
+        news: news(stored.news)?,
     })
 }
 

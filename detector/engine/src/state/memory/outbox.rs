@@ -47,7 +47,7 @@ impl OutboxTable {
         // A replay has no destinations, and many alerts.
         if !self.destinations.is_empty() {
             // Of an alert that is withdrawn, or raised again, only that is published.
-            let topic = NoteTopic::Alert(alert.id.clone());
+            let topic = NoteTopic::of_alert(alert);
             self.notes.retain(|(_, _, known), _| *known != topic);
             let notes = self.destinations.iter();
             let notes = notes.filter_map(|destination| destination.note_of_alert(alert, created));
@@ -66,10 +66,14 @@ impl OutboxTable {
 
     /// Adds the notes of an incident that has changed.
     pub(super) fn add_incident(&mut self, incident: &AnnouncedIncident) {
-        let topic = NoteTopic::Incident(incident.id.clone());
-        self.notes.retain(|(_, _, known), note| {
-            *known != topic || Some(note.created) != incident.replaces
-        });
+        for (due, destination) in incident.replaces.iter().flat_map(|due| {
+            let destinations = self.destinations.iter();
+            destinations.map(move |destination| (*due, destination))
+        }) {
+            for note in destination.notes_due(incident, due) {
+                self.notes.remove(&place(&note));
+            }
+        }
         let notes = self.destinations.iter();
         let notes = notes.filter_map(|destination| destination.note_of_incident(incident));
         self.notes.extend(notes.map(|note| (place(&note), note)));

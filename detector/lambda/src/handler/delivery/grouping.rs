@@ -4,14 +4,15 @@
 //! incident is announced: what a crash interrupts is completed by the sweep.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     time::{Duration, Instant},
 };
 
 use secretrail_aws::sns::TopicDestination;
 use secretrail_engine::{
+    actor::ActorKey,
     alert::{Alert, AlertId, IncidentId},
-    incident::{IncidentPeriods, message::IncidentMessage},
+    incident::{Incident, IncidentPeriods, announced::AnnouncedIncident, message::IncidentMessage},
     outbox::{GROUPING, NoteTopic, OutboxNote, WaitingContent, WaitingMessage},
     regroup::{ChangedIncident, contents, incidents_of, regroup},
     state::{OutboxStore, StateError},
@@ -95,33 +96,106 @@ impl Delivery<'_> {
             if waiting.is_empty() {
                 break;
             }
-            let alerts = waiting.iter().filter_map(WaitingMessage::alert).cloned();
-            let alerts: Vec<Alert> = alerts.collect();
-            let periods = IncidentPeriods::default();
-            let regrouped = regroup(self.store, &alerts, periods, self.now()).await?;
-            let notes: Vec<OutboxNote> = waiting.into_iter().map(|waiting| waiting.note).collect();
-            self.store.remove_notes(&notes).await?;
-            self.publish_now(&[], self.now(), &regrouped.changed, metrics)
-                .await;
+            match self.group_together(&waiting, until).await {
+                Ok(changed) => self.publish_now(&[], self.now(), &changed, metrics).await,
+                // One that cannot be grouped is not in the way of others.
+                Err(_) if waiting.len() > 1 => self.group_apart(waiting, until, metrics).await?,
+                Err(error) => self.put_off(waiting, &error).await?,
+            }
         }
         Ok(())
     }
 
-    /// The incidents that a destination takes of those that have changed and are due.
+    /// Groups waiting alerts, the alerts of each actor for themselves; those that fail are put off.
+    async fn group_apart(
+        &self,
+        waiting: Vec<WaitingMessage>,
+        until: Instant,
+        metrics: &mut FunctionMetrics,
+    ) -> Result<(), StateError> {
+        let mut actors: BTreeMap<Option<ActorKey>, Vec<WaitingMessage>> = BTreeMap::new();
+        for waiting in waiting {
+            let actor = waiting.alert().map(|alert| alert.actor.identity());
+            actors.entry(actor).or_default().push(waiting);
+        }
+        for own in actors.into_values() {
+            if !has_time(until) {
+                break;
+            }
+            match self.group_together(&own, until).await {
+                Ok(changed) => self.publish_now(&[], self.now(), &changed, metrics).await,
+                Err(error) => self.put_off(own, &error).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Groups waiting alerts and removes their notes; returns the incidents that have changed.
+    async fn group_together(
+        &self,
+        waiting: &[WaitingMessage],
+        until: Instant,
+    ) -> Result<Vec<ChangedIncident>, StateError> {
+        let alerts = waiting.iter().filter_map(WaitingMessage::alert).cloned();
+        let alerts: Vec<Alert> = alerts.collect();
+        let periods = IncidentPeriods::default();
+        let regrouped = regroup(self.store, &alerts, periods, self.now());
+        // May be cancelled at any point: it is repeated.
+        let regrouped = tokio::time::timeout_at(until.into(), regrouped).await;
+        let too_long = |_| StateError::new("there was not enough time".to_owned());
+        let regrouped = regrouped.map_err(too_long)??;
+        let notes = waiting.iter().map(|waiting| waiting.note.clone());
+        self.store.remove_notes(&notes.collect::<Vec<_>>()).await?;
+        Ok(regrouped.changed)
+    }
+
+    /// Tries again later to group alerts.
+    async fn put_off(
+        &self,
+        waiting: Vec<WaitingMessage>,
+        why: &StateError,
+    ) -> Result<(), StateError> {
+        tell_ungrouped(&why.to_string());
+        let now = self.now();
+        let later = waiting.into_iter().map(|waiting| {
+            let later = waiting.note.put_off(now, self.lease_secs);
+            (waiting.note, later)
+        });
+        self.store.replace_notes(later.collect()).await
+    }
+
+    /// The incidents that a destination takes of those that have changed and are due. Where it is
+    /// behind, only those that are new to it: the sweep reports what happened in the order of time.
     pub(super) fn changed_for(
         &self,
         topic: &TopicDestination,
         changed: &[ChangedIncident],
+        is_behind: bool,
     ) -> Vec<Outgoing> {
         let (destination, now) = (topic.destination(), self.now());
         let waiting = changed.iter().filter_map(|changed| {
-            let note = destination.note_of_incident(&changed.announced)?;
-            let (announced, incident) = (changed.announced.clone(), changed.incident.clone());
+            let announced = &changed.announced;
             // The others wait for their time, or for the digest of the day.
-            let is_due = !changed.announced.is_pending(now) && note.due == note.created;
-            is_due.then(|| Outgoing::incident(note, IncidentMessage::new(announced, incident, now)))
+            let waits = announced.is_pending(now) || destination.digests(announced.level);
+            if waits || (is_behind && announced.messages > 1) {
+                return None;
+            }
+            let note = destination.note_of_incident(announced)?;
+            Some(self.about_incident(note, announced, changed.incident.clone()))
         });
         waiting.collect()
+    }
+
+    /// What is published of an incident because of a note.
+    fn about_incident(
+        &self,
+        note: OutboxNote,
+        announced: &AnnouncedIncident,
+        incident: Option<Incident>,
+    ) -> Outgoing {
+        let now = self.now();
+        let reported = note.reported(announced, now);
+        Outgoing::incident(note, IncidentMessage::new(reported, incident, now))
     }
 
     /// What waits in the outbox, with the incidents of alerts and the content of incidents. Of
@@ -167,8 +241,7 @@ impl Delivery<'_> {
                 }
                 WaitingContent::Incident(announced) => {
                     let incident = known.remove(&announced.id);
-                    let message = IncidentMessage::new(*announced, incident, self.now());
-                    Outgoing::incident(note, message)
+                    self.about_incident(note, &announced, incident)
                 }
             });
         }

@@ -36,6 +36,13 @@ impl Outgoing {
             incident: Some(incident),
         }
     }
+
+    /// The notes that there may be about news that this message reports too.
+    pub(super) fn also_reported(&self) -> Vec<OutboxNote> {
+        let message = self.incident.as_ref();
+        let notes = message.map(|message| self.note.also_reported(&message.announced, message.now));
+        notes.unwrap_or_default()
+    }
 }
 
 /// A message that is to be sent: one alert or incident, or a digest of several.
