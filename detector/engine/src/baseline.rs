@@ -10,6 +10,7 @@ mod proposal;
 mod bulk;
 mod held;
 mod pairs;
+mod roaming;
 
 mod convention;
 mod groups;
@@ -30,6 +31,7 @@ use self::{
     bulk::bulk_reads,
     held::HeldBack,
     pairs::{ReadPair, ReadPairs, SecretTarget, usable},
+    roaming::roaming,
 };
 use crate::{
     access::Access,
@@ -82,7 +84,7 @@ pub fn propose_beside(
     }
     let pairs = learn(&new, &bulk, options, &mut omissions);
     let left_out = omissions.into_sorted();
-    let grants = grants(&pairs, &left_out, options);
+    let grants = grants(&pairs, &roaming(accesses), &left_out, options);
     PolicyProposal {
         grants,
         left_out,
@@ -99,12 +101,13 @@ pub fn propose_beside(
 /// The grants, those that need a look first, and then the quiet mass.
 fn grants(
     pairs: &ReadPairs,
+    roaming: &BTreeSet<SharedStr>,
     left_out: &[Omission],
     options: BaselineOptions,
 ) -> Vec<ProposedGrant> {
     let mut by_principal: Vec<&Omission> = left_out.iter().collect();
     by_principal.sort_by(|a, b| a.principal.cmp(&b.principal));
-    let mut grants = fold::grants(pairs, options.max_fold);
+    let mut grants = fold::grants(pairs, roaming, options.max_fold);
     for grant in &mut grants {
         let more = doubts::doubts(grant, &by_principal);
         grant.doubts.extend(more);

@@ -12,6 +12,7 @@ use crate::{
         networks::networks,
         pairs::{ENOUGH_READS, ReadOrigin, ReadPair, ReadPairs, SecretTarget},
         proposal::{ItemEvidence, ProposedGrant},
+        roaming::is_roaming,
     },
     ids::{ArnParts, SecretStore, SharedStr},
     time::EventTime,
@@ -19,9 +20,6 @@ use crate::{
 
 /// Most KMS keys listed one by one; beyond that, all keys of their accounts are granted.
 const LISTED_KEYS: usize = 3;
-
-/// Public addresses from which on a reader may be one whose addresses never repeat.
-const ROAMING: usize = 8;
 
 /// Partition and account that own secrets.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +37,8 @@ struct Inventory<'p> {
     /// Regions by account.
     regions: BTreeMap<&'p SharedStr, BTreeSet<&'p SharedStr>>,
     convention: Convention,
+    /// Principals whose public addresses hardly ever repeat.
+    roaming: BTreeSet<&'p SharedStr>,
 }
 
 /// What one group reads from one account: becomes one grant.
@@ -53,8 +53,12 @@ struct GroupShare<'g, 'p> {
 
 /// One grant for each group of principals and each account that the group reads from; where its
 /// patterns would cover more than `max_fold` allows, one for each principal.
-pub(super) fn grants(pairs: &ReadPairs, max_fold: f64) -> Vec<ProposedGrant> {
-    let inventory = Inventory::of(pairs);
+pub(super) fn grants(
+    pairs: &ReadPairs,
+    roaming: &BTreeSet<SharedStr>,
+    max_fold: f64,
+) -> Vec<ProposedGrant> {
+    let inventory = Inventory::of(pairs, roaming);
     let mut grants = Vec::new();
     for group in groups(pairs, &inventory.convention) {
         let mut by_owner: BTreeMap<SecretOwner<'_>, Vec<OwnedPair<'_>>> = BTreeMap::new();
@@ -104,8 +108,9 @@ impl<'p> SecretOwner<'p> {
 }
 
 impl<'p> Inventory<'p> {
-    fn of(pairs: &'p ReadPairs) -> Self {
+    fn of(pairs: &'p ReadPairs, roaming: &'p BTreeSet<SharedStr>) -> Self {
         let mut found = Self {
+            roaming: roaming.iter().collect(),
             convention: Convention::of(pairs),
             principals: pairs.keys().map(|principal| &**principal).collect(),
             ..Self::default()
@@ -184,7 +189,7 @@ impl<'p> GroupShare<'_, 'p> {
             secrets: names.iter().map(|name| self.owner.resource(name)).collect(),
             regions: self.regions(inventory),
             // With few reads, a list would make the next address or key an alert.
-            sources: if enough && !self.roams() {
+            sources: if enough && !self.roams(inventory) {
                 self.sources()
             } else {
                 Vec::new()
@@ -208,7 +213,7 @@ impl<'p> GroupShare<'_, 'p> {
             granted_pairs: self.granted_pairs(&names, inventory),
             by_person: self.all().any(|pair| pair.by_person),
             evidence: BTreeMap::new(),
-            doubts: if self.roams() {
+            doubts: if self.roams(inventory) {
                 vec!["its public addresses hardly ever repeat, so that any is allowed".to_owned()]
             } else {
                 Vec::new()
@@ -256,12 +261,13 @@ impl<'p> GroupShare<'_, 'p> {
         days.len()
     }
 
-    /// Whether most days have a public address that was not seen before, as of hosted runners.
-    fn roams(&self) -> bool {
+    /// Whether its public addresses hardly ever repeat, as those of hosted runners.
+    fn roams(&self, inventory: &Inventory<'p>) -> bool {
         let origins: BTreeSet<&ReadOrigin> =
             self.all().flat_map(|pair| pair.origins.keys()).collect();
-        let public = origins.iter().filter(|origin| origin.is_public()).count();
-        public >= ROAMING && public * 4 >= self.days() * 3
+        let mut readers = self.pairs.iter().map(|pair| pair.principal);
+        let all_roam = readers.all(|reader| inventory.roaming.contains(reader));
+        all_roam || is_roaming(origins.into_iter(), self.days())
     }
 
     fn last(&self) -> EventTime {
@@ -368,7 +374,7 @@ mod tests {
     }
 
     fn grants(pairs: &ReadPairs) -> Vec<ProposedGrant> {
-        super::grants(pairs, 3.0)
+        super::grants(pairs, &BTreeSet::new(), 3.0)
     }
 
     /// Reads of each of these secrets by each of these roles, on so many days.

@@ -140,7 +140,7 @@ impl ReadOrigin {
     }
 
     /// `None` if the source is no address, service or VPC endpoint.
-    fn of(source: &CallSource) -> Option<Self> {
+    pub(super) fn of(source: &CallSource) -> Option<Self> {
         // Behind an endpoint the address is private to that VPC, and other VPCs may use the same;
         // the id of the endpoint is unique.
         if let Some(endpoint) = &source.vpc_endpoint {
