@@ -61,6 +61,74 @@ pub fn cell(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// For mail and chat, whose clients make links of what looks like one: schemes, dots of host names
+/// and signs of addresses are broken up, as in `hxxps[:]//login[.]example`. Names of AWS services
+/// stay, and so do addresses of hosts without a scheme: no client links them.
+#[must_use]
+pub fn unlinked(text: &str) -> Cow<'_, str> {
+    if !text.contains(['.', '@', ':']) && !text.contains(DOTS) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let run = rest.find(|c| !is_of_host(c)).unwrap_or(rest.len());
+        let (host, after) = rest.split_at(run.max(c.len_utf8()));
+        let is_url = shown.ends_with(SCHEME_END);
+        let is_scheme = after.starts_with("://");
+        let is_address = shown.ends_with('@');
+        if is_scheme && host.to_ascii_lowercase().starts_with("http") {
+            shown.extend(
+                host.chars()
+                    .map(|c| if matches!(c, 't' | 'T') { 'x' } else { c }),
+            );
+        } else if is_url || is_address || is_linked(host) {
+            if is_address && is_linked(host) {
+                shown.pop();
+                shown.push_str("[@]");
+            }
+            shown.push_str(&host.replace(DOTS, "[.]"));
+        } else {
+            shown.push_str(host);
+        }
+        rest = after;
+        if is_scheme {
+            shown.push_str(SCHEME_END);
+            rest = after.get(3..).unwrap_or_default();
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// What stands for `://`.
+const SCHEME_END: &str = "[:]//";
+
+/// What separates the labels of a host name.
+const DOTS: [char; 4] = ['.', '\u{3002}', '\u{ff0e}', '\u{ff61}'];
+
+/// Domains that are linked besides those of the root zone.
+const SPECIAL_DOMAINS: [&str; 2] = ["example", "onion"];
+
+fn is_of_host(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '-' | '_') || DOTS.contains(&c)
+}
+
+/// Whether a client may take a name for that of a host.
+fn is_linked(name: &str) -> bool {
+    let name = name.trim_matches(DOTS).to_ascii_lowercase();
+    let Some((host, domain)) = name.rsplit_once(DOTS) else {
+        return false;
+    };
+    // `lambda.amazonaws.com`, where nobody can put anything; elsewhere below it, anybody can.
+    let service = name.strip_suffix(".amazonaws.com");
+    if service.is_some_and(|service| !service.contains(DOTS)) {
+        return false;
+    }
+    let is_domain = tld::exist(domain) || SPECIAL_DOMAINS.contains(&domain);
+    let is_foreign = !domain.is_ascii() && domain.chars().all(char::is_alphabetic);
+    is_domain || is_foreign || host.starts_with("www")
+}
+
 /// Text without the byte order mark that some editors write in front of it.
 #[must_use]
 pub fn without_byte_order_mark(text: &str) -> &str {
@@ -103,6 +171,46 @@ fn is_harmful(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_left_that_a_client_makes_a_link() {
+        for (text, expected) in [
+            (
+                "sign in at https://evil.example/a.b",
+                "sign in at hxxps[:]//evil[.]example/a.b",
+            ),
+            ("HTTP://EVIL.COM", "hxxp[:]//EVIL[.]COM"),
+            ("http://203.0.113.7:80/x", "hxxp[:]//203[.]0[.]113[.]7:80/x"),
+            ("ftp://a.b", "ftp[:]//a[.]b"),
+            ("https://https://evil.com", "hxxps[:]//hxxps[:]//evil[.]com"),
+            ("x://u@evil.zz", "x[:]//u@evil[.]zz"),
+            ("role/evil.com/x", "role/evil[.]com/x"),
+            ("(www.anything.zzz)", "(www[.]anything[.]zzz)"),
+            ("ann@mail.example.org.", "ann[@]mail[.]example[.]org[.]"),
+            (
+                "evil\u{3002}com \u{43f}.\u{440}\u{444}",
+                "evil[.]com \u{43f}[.]\u{440}\u{444}",
+            ),
+            ("bucket.s3.amazonaws.com", "bucket[.]s3[.]amazonaws[.]com"),
+            ("lambda.amazonaws.com", "lambda.amazonaws.com"),
+            (
+                "203.0.113.7, 198.51.100.0/24",
+                "203.0.113.7, 198.51.100.0/24",
+            ),
+            ("prod/app.config.json", "prod/app.config.json"),
+            ("2026-11-03T03:12:08.000Z", "2026-11-03T03:12:08.000Z"),
+            (
+                "arn:aws:iam::111122223333:role/app",
+                "arn:aws:iam::111122223333:role/app",
+            ),
+            ("aws-cli/2.15.30 ua/2.0", "aws-cli/2.15.30 ua/2.0"),
+            ("role/app@ops read s. Then", "role/app@ops read s. Then"),
+            ("://", "[:]//"),
+            ("", ""),
+        ] {
+            assert_eq!(unlinked(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn nothing_harmful_is_left() {

@@ -11,9 +11,9 @@ use serde::Serialize;
 use super::{
     Alert,
     alert_digest::AlertDigest,
-    text::{WITHDRAWN, line},
+    text::{self, WITHDRAWN},
 };
-use crate::digest::digest;
+use crate::{digest::digest, sanitize};
 
 /// Most secrets named in the description.
 const SECRETS: usize = 5;
@@ -94,7 +94,7 @@ pub fn digest_notification(digest: &AlertDigest<'_>) -> String {
 /// The numbers, then the worst with their ids.
 fn digest_description(digest: &AlertDigest<'_>) -> String {
     let worst = digest.worst().map(|alert| {
-        let title = alert.prefix() + &plain(&alert.rule.title);
+        let title = alert.prefix() + &of_rule(&alert.rule.title);
         let summary = plain(&alert.summary);
         format!("*{title}:* {summary} ({})", alert.id.0)
     });
@@ -113,9 +113,9 @@ impl ChatContent {
         let rule = &*alert.rule;
         Self {
             text_type: "client-markdown",
-            title: alert.prefix() + &plain(&rule.title),
+            title: alert.prefix() + &of_rule(&rule.title),
             description: description(alert),
-            next_steps: rule.next_steps.iter().map(|text| plain(text)).collect(),
+            next_steps: rule.next_steps.iter().map(|text| of_rule(text)).collect(),
             keywords: vec!["secretrail".to_owned(), rule.level.to_string()],
         }
     }
@@ -142,6 +142,7 @@ impl ChatMetadata {
         let shown = alert.secrets.iter().take(SECRETS);
         // Chat clients link ARNs only; a bare name has no link.
         let resources = shown.filter(|secret| secret.starts_with("arn:"));
+        let resources = resources.filter(|secret| text::line(secret) == ***secret);
         Self {
             // One thread per rule and principal. The principal is hashed: its name is untrusted log
             // text.
@@ -152,7 +153,7 @@ impl ChatMetadata {
             ),
             summary: plain(&alert.summary),
             event_type: "secretrail.alert",
-            related_resources: resources.map(|secret| line(secret)).collect(),
+            related_resources: resources.map(ToString::to_string).collect(),
             additional_context: context(alert),
         }
     }
@@ -179,10 +180,15 @@ fn context(alert: &Alert) -> BTreeMap<&'static str, String> {
         .collect()
 }
 
-/// Log text without characters that chat clients interpret as markup, mentions or links: each is
-/// replaced by a look-alike.
+/// Log text without anything that chat clients interpret as markup, mentions or links.
 pub(crate) fn plain(text: &str) -> String {
-    line(text)
+    sanitize::unlinked(&of_rule(text)).into_owned()
+}
+
+/// Text of a rule without characters that chat clients interpret as markup or mentions: each is
+/// replaced by a look-alike. Its links are meant.
+pub(crate) fn of_rule(text: &str) -> String {
+    text::of_rule(text)
         .chars()
         .map(|c| match c {
             '*' => '∗',
@@ -269,6 +275,12 @@ mod tests {
 
     #[test]
     fn nothing_that_a_log_says_marks_up_links_or_mentions() {
+        let linked = plain("[l](https://evil.example/x) or evil.com");
+        assert_eq!(linked, "［l］(hxxps[:]//evil[.]example/x) or evil[.]com");
+        assert_eq!(
+            of_rule("see https://wiki.example"),
+            "see https://wiki.example"
+        );
         let plain = plain("<@U1|x> *b* _i_ ~s~ `c` [l](u) & #ch\n@here");
         assert!(!plain.contains(['<', '>', '*', '_', '~', '`', '[', ']', '&', '#', '@', '\n']));
     }

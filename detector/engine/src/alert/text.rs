@@ -43,7 +43,7 @@ pub fn subject(alert: &Alert) -> String {
 /// A title, and account and region of an alert, as a subject.
 #[must_use]
 pub fn subject_of(title: &str, alert: &Alert) -> String {
-    let start = ascii(title);
+    let start = sanitize::unlinked(&ascii(title)).into_owned();
     let place = [alert.account.as_deref(), alert.region.as_deref()];
     let place = match place.into_iter().flatten().collect::<Vec<_>>().join(" ") {
         place if place.is_empty() => place,
@@ -70,8 +70,13 @@ fn ascii(text: &str) -> String {
         .collect()
 }
 
-/// Log text, sanitised to one line and truncated.
+/// Log text, sanitised to one line without links, and truncated.
 pub(crate) fn line(text: &str) -> String {
+    sanitize::unlinked(&of_rule(text)).into_owned()
+}
+
+/// Text of a rule, sanitised to one line and truncated. Its links are meant.
+pub(crate) fn of_rule(text: &str) -> String {
     cut(&sanitize::line(text), LONGEST)
 }
 
@@ -121,7 +126,7 @@ fn write(alert: &Alert, out: &mut String) -> fmt::Result {
     writeln!(out, "{summary}.\n")?;
     write_facts(alert, out)?;
     if !rule.description.is_empty() {
-        writeln!(out, "\nwhy it matters:\n  {}", line(&rule.gist()))?;
+        writeln!(out, "\nwhy it matters:\n  {}", of_rule(&rule.gist()))?;
     }
     write_list("check first", &rule.next_steps, out)?;
     write_secrets(alert, out)?;
@@ -196,7 +201,7 @@ fn write_list(heading: &str, lines: &[String], out: &mut String) -> fmt::Result 
     writeln!(out, "\n{heading}:")?;
     lines
         .iter()
-        .try_for_each(|text| writeln!(out, "  {}", line(text)))
+        .try_for_each(|text| writeln!(out, "  {}", of_rule(text)))
 }
 
 fn rest(total: usize, shown: usize, out: &mut String) -> fmt::Result {

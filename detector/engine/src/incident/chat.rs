@@ -5,7 +5,7 @@ use super::{
     message::IncidentMessage,
     story::{IncidentStory, StoryAction, most_serious_steps},
 };
-use crate::alert::chat::{ChatContent, ChatMetadata, ChatNotification, plain};
+use crate::alert::chat::{ChatContent, ChatMetadata, ChatNotification, of_rule, plain};
 
 /// Most steps that are described, and most lines of what is to be done.
 const STEPS: usize = 4;
@@ -42,7 +42,7 @@ pub fn notification(message: &IncidentMessage) -> String {
 fn description(message: &IncidentMessage, story: &IncidentStory) -> String {
     let mut lines: Vec<String> = message.news().iter().map(|news| plain(news)).collect();
     if message.announced.news.kind == NewsKind::Opened {
-        lines.extend(story.why.first().map(|why| plain(why)));
+        lines.extend(story.why.first().map(|why| of_rule(why)));
     }
     if message.announced.end.is_none() {
         let facts = story.facts.iter();
@@ -54,7 +54,7 @@ fn description(message: &IncidentMessage, story: &IncidentStory) -> String {
                 .map(|step| format!("{} {}", step.time, plain(&step.what))),
         );
         let harmless = story.harmless_if.first();
-        lines.extend(harmless.map(|text| format!("*Harmless if:* {}", plain(text))));
+        lines.extend(harmless.map(|text| format!("*Harmless if:* {}", of_rule(text))));
     }
     lines.join("\n")
 }
@@ -67,7 +67,7 @@ fn next_steps(message: &IncidentMessage, story: &IncidentStory) -> Vec<String> {
     if is_known || message.announced.end.is_some() {
         return Vec::new();
     }
-    let checks = story.checks.iter().take(CHECKS).map(|check| plain(check));
+    let checks = story.checks.iter().take(CHECKS).map(|check| of_rule(check));
     let actions = story.actions.iter().take(ACTIONS).map(action);
     checks.chain(actions).collect()
 }

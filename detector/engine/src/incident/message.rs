@@ -21,7 +21,7 @@ use crate::{
         Alert, AlertId, AlertTraits,
         alert_digest::INCIDENT_RULE,
         cut,
-        text::{self, line},
+        text::{self, line, of_rule},
     },
     ids::{ArnParts, SharedStr, secret_name},
     rule_meta::RuleMeta,
@@ -35,6 +35,9 @@ const WHY: usize = 2;
 const CHECKS: usize = 3;
 const ACTIONS: usize = 4;
 const HARMLESS: usize = 2;
+
+/// Stands for a command with a name that a client would make a link.
+const HAS_LINK: &str = "(a name in the command looks like a link: secretrail explain shows it)";
 
 /// Most new values that are named in a line.
 const NEW_VALUES: usize = 3;
@@ -372,7 +375,7 @@ fn write_list<'t>(
         return Ok(());
     }
     writeln!(out, "\n{heading}:")?;
-    texts.try_for_each(|text| writeln!(out, "- {}", line(text)))
+    texts.try_for_each(|text| writeln!(out, "- {}", of_rule(text)))
 }
 
 fn write_actions(actions: &[StoryAction], out: &mut String) -> fmt::Result {
@@ -383,8 +386,16 @@ fn write_actions(actions: &[StoryAction], out: &mut String) -> fmt::Result {
     for action in actions.iter().take(ACTIONS) {
         writeln!(out, "- {}", line(&action.text))?;
         // Unbroken: they are for the clipboard.
-        for text in action.command.iter().chain(&action.link) {
-            writeln!(out, "  {}", sanitize::line(text))?;
+        let command = action.command.as_deref().map(sanitize::line);
+        match command {
+            Some(command) if sanitize::unlinked(&command) != command => {
+                writeln!(out, "  {HAS_LINK}")?;
+            }
+            Some(command) => writeln!(out, "  {command}")?,
+            None => {}
+        }
+        if let Some(link) = &action.link {
+            writeln!(out, "  {}", sanitize::line(link))?;
         }
     }
     match actions.len().saturating_sub(ACTIONS) {
