@@ -150,7 +150,8 @@ fn refused(words: &[String]) -> Option<String> {
     error.use_stderr().then(|| text.replace('\n', " "))
 }
 
-/// What a command in a sentence names that is not there. It may leave out what it needs.
+/// What a command in a sentence names that is not there. It may leave out what it needs, and a word
+/// in capitals stands for any.
 fn unknown(words: &[String]) -> Option<String> {
     let mut root = CommandLine::command();
     root.build();
@@ -172,6 +173,7 @@ fn unknown(words: &[String]) -> Option<String> {
                     place = format!("{place} {word}");
                     true
                 }
+                None if word.chars().all(|c| c.is_ascii_uppercase()) => return None,
                 None => !command.has_subcommands(),
             },
         };
@@ -182,27 +184,34 @@ fn unknown(words: &[String]) -> Option<String> {
     None
 }
 
+/// The words that a command gives to ours, which cargo may build first, from `secretrail` on.
+fn ours(words: &[String]) -> Option<Vec<String>> {
+    let given = match words[0].as_str() {
+        "secretrail" => &words[1..],
+        "cargo" if words.iter().any(|word| word == "secretrail-cli") => {
+            &words[1 + words.iter().position(|word| word == "--")?..]
+        }
+        _ => return None,
+    };
+    let name = std::iter::once("secretrail".to_owned());
+    Some(name.chain(given.iter().cloned()).collect())
+}
+
 /// What is wrong with one command of a block.
 fn fault(words: &[String]) -> Option<String> {
-    match words[0].as_str() {
-        "secretrail" => refused(words),
-        "cargo" => {
-            let ours = words.iter().any(|word| word == "secretrail-cli");
-            let behind = words.iter().position(|word| word == "--");
-            let given = behind.filter(|_| ours && words[1] == "run");
-            let command = given.map(|at| {
-                let name = std::iter::once("secretrail".to_owned());
-                name.chain(words[at + 1..].iter().cloned()).collect()
-            });
-            let wrong = cargo::fault(Path::new(ROOT), words);
-            wrong.or_else(|| refused(&command.unwrap_or_else(Vec::new)).filter(|_| given.is_some()))
-        }
-        program if program.contains('/') => {
-            let exists = Path::new(ROOT).join(program).exists() || program.starts_with("target/");
-            (!exists).then(|| "there is no such program".to_owned())
-        }
-        _ => None,
+    let root = Path::new(ROOT);
+    let program = words[0].as_str();
+    if program == "cargo"
+        && let Some(wrong) = cargo::fault(root, words)
+    {
+        return Some(wrong);
     }
+    if let Some(ours) = ours(words) {
+        return refused(&ours);
+    }
+    let here = program.contains('/') && !program.starts_with("target/");
+    let lost = here && !root.join(program).exists();
+    lost.then(|| "there is no such program".to_owned())
 }
 
 #[test]
@@ -282,14 +291,10 @@ fn every_command_on_the_example_logs_runs() {
         for Found { text, .. } in &document.commands {
             for words in shell::commands(text) {
                 let reads = words.iter().any(|word| word.starts_with("tests/examples/"));
-                let own = match words.iter().position(|word| word == "--") {
-                    Some(at) if words[0] == "cargo" => &words[at + 1..],
-                    None if words[0] == "secretrail" => &words[1..],
-                    _ => continue,
-                };
+                let Some(own) = ours(&words) else { continue };
                 let writes = own.iter().any(|word| word == "-o") || text.contains('>');
                 if reads && !writes {
-                    let printed = run(own);
+                    let printed = run(&own[1..]);
                     runs += 1;
                     if path == Path::new("README.md") && words[0] == "cargo" {
                         first = printed;

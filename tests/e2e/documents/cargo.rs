@@ -23,11 +23,12 @@ const VALUED: [&str; 10] = [
     "--invert",
 ];
 /// Options without.
-const FLAGS: [&str; 13] = [
+const FLAGS: [&str; 14] = [
     "--release",
     "--locked",
     "--offline",
     "--workspace",
+    "--lib",
     "--tests",
     "--all-targets",
     "--all-features",

@@ -75,12 +75,12 @@ impl Document {
                 },
                 (None, None) => {
                     if let Some(heading) = heading(text) {
-                        let times: &mut usize = headings.entry(heading.clone()).or_default();
-                        self.anchors.insert(match times {
+                        let before = headings.entry(heading.clone()).or_insert(0);
+                        self.anchors.insert(match *before {
                             0 => heading,
-                            times => format!("{heading}-{times}"),
+                            before => format!("{heading}-{before}"),
                         });
-                        *times += 1;
+                        *before += 1;
                     }
                     prose.push_str(text);
                 }
