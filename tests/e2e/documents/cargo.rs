@@ -10,9 +10,10 @@ const SUBCOMMANDS: [&str; 11] = [
     "bench", "build", "check", "clippy", "deny", "doc", "fmt", "install", "run", "test", "tree",
 ];
 /// Options with a value.
-const VALUED: [&str; 10] = [
+const VALUED: [&str; 11] = [
     "-p",
     "--package",
+    "--exclude",
     "--bin",
     "--test",
     "--features",
@@ -101,9 +102,7 @@ impl Package {
 pub(super) fn fault(root: &Path, words: &[String]) -> Option<String> {
     let packages = packages(root);
     let mut words = words.iter().skip(1).map(String::as_str);
-    let Some(subcommand) = words.next() else {
-        return None;
-    };
+    let subcommand = words.next()?;
     if !SUBCOMMANDS.contains(&subcommand) {
         return Some(format!("cargo {subcommand} is not known here"));
     }
@@ -121,6 +120,7 @@ pub(super) fn fault(root: &Path, words: &[String]) -> Option<String> {
                     package = packages.iter().find(|package| package.is(value));
                     package.is_some()
                 }
+                ("--exclude", _) => packages.iter().any(|package| package.is(value)),
                 ("--path", _) => root.join(value).join("Cargo.toml").exists(),
                 ("--bin", Some(package)) => package.has("[[bin]]", value),
                 ("--test", Some(package)) => package.has("[[test]]", value),
@@ -169,6 +169,7 @@ fn a_wrong_word_is_named() {
     for wrong in [
         "cargo frobnicate",
         "cargo test -p secretrail",
+        "cargo test --exclude nothing",
         "cargo run -p e2e --bin nothing",
         "cargo install --path detector/nothing",
         "cargo test -p e2e no_test_has_this_name",
