@@ -127,6 +127,30 @@ fn functions_are_short_lines_fit_and_few_closures_have_names() {
     );
 }
 
+/// Where unsafe code may be; SECURITY.md names the same files.
+const UNSAFE: [&str; 3] = [
+    "detector/cli/src/main.rs",
+    "detector/engine/src/split/blocks.rs",
+    "detector/engine/src/split/simd.rs",
+];
+
+#[test]
+fn unsafe_code_is_in_the_files_that_are_named() {
+    let root = Path::new(ROOT);
+    let is_unsafe = |text: &str| tokens::tokens(text).iter().any(|t| t.text == "unsafe");
+    let mut found: Vec<_> = sources("detector")
+        .into_iter()
+        .filter(|(_, text)| is_unsafe(text))
+        .map(|(path, _)| path.strip_prefix(root).unwrap().to_owned())
+        .collect();
+    found.sort();
+    assert_eq!(found, UNSAFE.map(PathBuf::from));
+    let security = fs::read_to_string(root.join("SECURITY.md")).unwrap();
+    for file in UNSAFE {
+        assert!(security.contains(file), "SECURITY.md: {file}");
+    }
+}
+
 #[test]
 fn the_engine_knows_nothing_of_the_world() {
     let manifest = fs::read_to_string(Path::new(ROOT).join("detector/engine/Cargo.toml")).unwrap();

@@ -153,8 +153,15 @@ pub fn once(name: &str, install: impl FnOnce(&Path) -> Result<(), InstallError>)
 }
 
 /// A folder of npm packages; see `packages/README.md`.
+///
+/// # Panics
+///
+/// On another system than Linux on x86-64, for which there are no such programs.
 #[must_use]
 pub fn npm(name: &str) -> PathBuf {
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        panic!("{name} is there for Linux on x86-64 only; tests/README.md: leave this test out");
+    }
     let locked = Path::new(PACKAGES).join(name);
     let place = versioned(name, &locked.join("package-lock.json"));
     once(&place, |place| Installer::default().npm(&locked, place)).join("node_modules")

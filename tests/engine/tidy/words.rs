@@ -46,11 +46,13 @@ const LEFT: [(&str, &str); 33] = [
 ];
 
 /// Folders and endings of what people read. Tests may quote what they test.
-const READ: [(&str, &[&str]); 4] = [
+const READ: [(&str, &[&str]); 6] = [
     ("", &["md"]),
     ("detector", &["rs", "md", "js", "html", "toml"]),
     ("rules", &["yml", "md"]),
     ("infra", &["yaml", "tf", "md"]),
+    ("tests", &["md"]),
+    (".github", &["yml", "md"]),
 ];
 
 /// Files below a folder with one of these endings. Folders of tools, and of tests, are left out.
