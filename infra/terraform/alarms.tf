@@ -218,12 +218,12 @@ resource "aws_cloudwatch_metric_alarm" "alarm_set_aside" {
 
 locals {
   widgets = [
-    ["Alerts", "Sum", ["Alerts", "AlertsPublished", "PublishFailures"]],
-    ["Files", "Sum", ["Objects", "ObjectsSkipped", "ObjectsFailed", "ObjectsDuplicate"]],
-    ["Seconds from delivery to reading", "Maximum", ["DeliveryLag"]],
-    ["Secret reads", "Sum", ["Reads", "Pairs", "LatePairings"]],
-    ["Function", "Maximum", ["Duration", "DynamoDBRequests"]],
-    ["Minutes since the last file", "Maximum", ["MinutesSinceLastObject"]],
+    ["Alerts", "Sum", ["Alerts", "PublishFailures"], "Secretrail", ""],
+    ["Files", "", [], "", "filter ispresent(Objects) | stats sum(Objects) as read, sum(ObjectsSkipped) as skipped, sum(ObjectsFailed) as failed, sum(ObjectsDuplicate) as again by bin(5m)"],
+    ["Seconds from delivery to reading", "Maximum", ["DeliveryLag"], "Secretrail", ""],
+    ["Secret reads", "", [], "", "filter ispresent(Reads) | stats sum(Reads) as reads, sum(Pairs) as paired, sum(LatePairings) as late by bin(5m)"],
+    ["Function", "Maximum", ["Duration"], "AWS/Lambda", ""],
+    ["Minutes since the last file", "Maximum", ["MinutesSinceLastObject"], "Secretrail", ""],
   ]
 }
 
@@ -231,18 +231,21 @@ resource "aws_cloudwatch_dashboard" "dashboard" {
   dashboard_name = var.name
   dashboard_body = jsonencode({
     widgets = [for index, widget in local.widgets : {
-      type   = "metric"
+      type   = widget[4] == "" ? "metric" : "log"
       x      = 12 * (index % 2)
       y      = 6 * floor(index / 2)
       width  = 12
       height = 6
-      properties = {
+      # Values of one shape, of which each kind of widget has its own.
+      properties = { for name, value in {
         title   = widget[0]
         region  = data.aws_region.here.name
-        stat    = widget[1]
-        period  = 300
-        metrics = [for metric in widget[2] : ["Secretrail", metric, "FunctionName", local.function]]
-      }
+        stat    = widget[4] == "" ? widget[1] : null
+        period  = widget[4] == "" ? 300 : null
+        metrics = widget[4] == "" ? [for metric in widget[2] : [widget[3], metric, "FunctionName", local.function]] : null
+        view    = widget[4] == "" ? null : "timeSeries"
+        query   = widget[4] == "" ? null : "SOURCE '${aws_cloudwatch_log_group.log.name}' | ${widget[4]}"
+      } : name => value if value != null }
     }]
   })
 }

@@ -18,7 +18,7 @@ use e2e::{
 };
 use secretrail_lambda::{
     config::{ALLOWED_LATENESS, LOOKBACK, SETTINGS, SettingSpec, WARM_UP},
-    telemetry::METRICS,
+    telemetry::{FIGURES, METRICS},
 };
 use serde_json::{Value, json};
 
@@ -515,13 +515,20 @@ fn names_and_numbers_agree() {
         );
     }
     let metrics: BTreeSet<&str> = METRICS.iter().map(|(name, _)| *name).collect();
-    for metric in &metrics {
-        assert!(readme.contains(&format!("`{metric}`")), "README: {metric}");
+    for figure in metrics.iter().chain(&FIGURES) {
+        assert!(readme.contains(&format!("`{figure}`")), "README: {figure}");
     }
+    assert!(metrics.len() < 10, "each of them is billed");
     let ours = template.split("Namespace: Secretrail\n").skip(1);
     for name in ours.filter_map(|rest| rest.split_once("MetricName: ")?.1.lines().next()) {
         assert!(metrics.contains(name), "{name}");
     }
+    let shown = template.split("[\"Secretrail\", \"").skip(1);
+    let shown: Vec<&str> = shown.filter_map(|rest| rest.split('"').next()).collect();
+    assert!(
+        !shown.is_empty() && shown.iter().all(|name| metrics.contains(name)),
+        "{shown:?}"
+    );
     let alarms = template
         .lines()
         .filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'));
