@@ -100,12 +100,18 @@ impl Stack {
                 "        Variables:\n",
                 "        Variables:\n          SECRETRAIL_S3_PATH_STYLE: \"true\"\n",
             );
+        // Over the 51,200 bytes of a template within a call, as `sam deploy` uploads it too.
+        s3(&server.url, "PUT", "/artifacts/template.yaml", body.into());
         let mut form = format!(
-            "Action=CreateStack&StackName=secretrail&TemplateBody={}&Capabilities.member.1=CAPABILITY_IAM\
+            "Action=CreateStack&StackName=secretrail&TemplateURL={}&Capabilities.member.1=CAPABILITY_IAM\
              &Capabilities.member.2=CAPABILITY_AUTO_EXPAND",
-            percent(&body)
+            percent(&format!("{}/artifacts/template.yaml", server.url))
         );
-        let always = [("TrailBucket", "logs"), ("BatchWindowSeconds", "0")];
+        let always = [
+            ("TrailBucket", "logs"),
+            ("BatchWindowSeconds", "0"),
+            ("OwnSubscriptions", "true"),
+        ];
         let declared = |(name, _): &&(&str, &str)| template.contains(&format!("\n  {name}:\n"));
         for (index, (name, value)) in always.iter().filter(declared).chain(parameters).enumerate() {
             let parameter = format!("&Parameters.member.{}", index + 1);
