@@ -216,7 +216,7 @@ class Stack:
                 kept = {key: value for key, value in resource.items() if key not in ("Condition", "Metadata")}
                 resources[name] = self.resolve(kept)
         outputs = {}
-        for name, output in self.template["Outputs"].items():
+        for name, output in self.template.get("Outputs", {}).items():
             if "Condition" not in output or self.condition(output["Condition"]):
                 outputs[name] = self.resolve(output["Value"])
         return {"resources": resources, "outputs": outputs}
