@@ -33,6 +33,11 @@ output "log_group" {
   value       = aws_cloudwatch_log_group.log.name
 }
 
+output "role_arn" {
+  description = "ARN of the function's role, for policies of buckets, keys and topics in other accounts."
+  value       = aws_iam_role.role.arn
+}
+
 output "version" {
   description = "Version of this configuration."
   value       = "0.1.0"

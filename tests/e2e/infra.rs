@@ -2,6 +2,7 @@
 //! the dead-letter queue.
 
 mod packaging;
+mod readme;
 mod redeployment;
 mod rendering;
 mod setups;
