@@ -72,7 +72,7 @@ pub(crate) struct Stack {
 impl Stack {
     /// Deploys a template with these parameters, on a server with an empty bucket `logs`.
     pub(crate) fn deploy(server: Server, template: &str, parameters: &[(&str, &str)]) -> Self {
-        create(&server.url, template, parameters);
+        submit(&server.url, "CreateStack", template, parameters);
         let outputs = outputs(&stack_is(&server.url, "CREATE_COMPLETE"));
         Self { server, outputs }
     }
@@ -123,8 +123,9 @@ impl Stack {
     }
 }
 
-/// Begins to create a stack from a template with these parameters, beside a bucket `logs`.
-fn create(url: &str, template: &str, parameters: &[(&str, &str)]) {
+/// Begins to create or update the stack from a template with these parameters, beside a bucket
+/// `logs`.
+fn submit(url: &str, action: &str, template: &str, parameters: &[(&str, &str)]) {
     s3(url, "PUT", "/logs", Vec::new());
     let notification = BY_EVENTBRIDGE.as_bytes().to_vec();
     s3(url, "PUT", "/logs?notification", notification);
@@ -157,7 +158,7 @@ fn create(url: &str, template: &str, parameters: &[(&str, &str)]) {
     // Over the 51,200 bytes of a template within a call, as `sam deploy` uploads it too.
     s3(url, "PUT", "/artifacts/template.yaml", body.into_bytes());
     let mut form = format!(
-        "Action=CreateStack&StackName=secretrail&TemplateURL={}&Capabilities.member.1=CAPABILITY_IAM\
+        "Action={action}&StackName=secretrail&TemplateURL={}&Capabilities.member.1=CAPABILITY_IAM\
          &Capabilities.member.2=CAPABILITY_AUTO_EXPAND",
         percent(&format!("{url}/artifacts/template.yaml"))
     );

@@ -40,7 +40,7 @@ fn a_first_deployment_that_failed_leaves_nothing_in_the_way() {
     let server = Server::stack();
     let url = &server.url;
     let failing = template().replace("\nOutputs:\n", NEVER);
-    create(url, &failing, &[]);
+    submit(url, "CreateStack", &failing, &[]);
     stack_is(url, "ROLLBACK_COMPLETE");
     assert_eq!(tables(url), [] as [String; 0]);
     assert_eq!(logs(url), [] as [String; 0]);
@@ -54,7 +54,8 @@ fn a_first_deployment_that_failed_leaves_nothing_in_the_way() {
     // Without the exception for creation, both would be left.
     let server = Server::stack();
     let url = &server.url;
-    create(url, &failing.replace("RetainExceptOnCreate", "Retain"), &[]);
+    let retaining = failing.replace("RetainExceptOnCreate", "Retain");
+    submit(url, "CreateStack", &retaining, &[]);
     stack_is(url, "ROLLBACK_COMPLETE");
     assert_eq!((tables(url).len(), logs(url).len()), (1, 1));
 }
@@ -100,4 +101,57 @@ fn a_deleted_stack_is_deployed_again_and_goes_on_with_its_state() {
     // The table is not the stack's: it stays when that is deleted, too.
     delete(&again.server.url);
     assert_eq!(tables(&again.server.url), [table.as_str()]);
+}
+
+#[test]
+fn a_table_that_was_kept_is_imported_into_a_new_stack() {
+    let first = Stack::deploy(Server::stack(), &template(), &[]);
+    let (url, table) = (&first.server.url, &first.outputs["StateTable"]);
+    let heard = first.listen();
+    s3(url, "PUT", &format!("/logs/{}", key("a")), theft("e1"));
+    let alerts = first.receive(&heard, 1, Duration::from_secs(30));
+    assert_eq!(alerts.len(), 1, "{}", first.server.log());
+    delete(url);
+
+    let import = std::fs::read_to_string(root().join("infra/import.yaml")).unwrap();
+    let resource = "&ResourcesToImport.member.1";
+    let form = format!(
+        "Action=CreateChangeSet&StackName=secretrail&ChangeSetName=import&ChangeSetType=IMPORT\
+         &TemplateBody={}{resource}.ResourceType=AWS::DynamoDB::Table\
+         {resource}.LogicalResourceId=Table{resource}.ResourceIdentifier.entry.1.key=TableName\
+         {resource}.ResourceIdentifier.entry.1.value={table}",
+        percent(&import)
+    );
+    cloudformation(url, &form);
+    let change = "&StackName=secretrail&ChangeSetName=import";
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let described = cloudformation(url, &format!("Action=DescribeChangeSet{change}"));
+        if described.contains("<Status>CREATE_COMPLETE") {
+            break;
+        }
+        assert!(Instant::now() < until, "{described}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    cloudformation(url, &format!("Action=ExecuteChangeSet{change}"));
+    stack_is(url, "IMPORT_COMPLETE");
+    submit(url, "UpdateStack", &template(), &[]);
+    let outputs = outputs(&stack_is(url, "UPDATE_COMPLETE"));
+    assert_eq!(&outputs["StateTable"], table);
+    assert_eq!(tables(url), [table.as_str()]);
+
+    // It is the state of before: the same event is known.
+    let again = Stack {
+        server: first.server,
+        outputs,
+    };
+    let heard = again.listen();
+    s3(
+        &again.server.url,
+        "PUT",
+        &format!("/logs/{}", key("b")),
+        theft("e1"),
+    );
+    let alerts = again.receive(&heard, 1, Duration::from_secs(5));
+    assert_eq!(alerts.len(), 0, "{}", again.server.log());
 }

@@ -299,6 +299,17 @@ fn set_ups_have_the_permissions_that_aws_documents() {
         assert_eq!(statement["Resource"], resources, "{sid}");
         assert_eq!(statement["Condition"], condition, "{sid}");
     }
+    // Every statement is in one of the set-ups, so that Terraform is compared with it.
+    let text = std::fs::read_to_string(root().join("infra/template.yaml")).unwrap();
+    let (_, role) = text.split_once("\n  Role:\n").unwrap();
+    let (role, _) = role.split_once("\n  Detector:\n").unwrap();
+    let all = role.lines().filter_map(|line| line.split_once("Sid: "));
+    for (_, sid) in all {
+        let found = made
+            .iter()
+            .any(|(_, one)| of_role(one, "Role").contains_key(sid));
+        assert!(found, "no set-up has {sid}");
+    }
     // What a set-up does not need, its role may not do.
     let (_, smallest) = &made[0];
     let sids: Vec<String> = of_role(smallest, "Role").into_keys().collect();
