@@ -243,7 +243,8 @@ pub(crate) fn forwards() -> Vec<(&'static str, Value)> {
 pub(crate) fn refusals() -> Vec<(Value, &'static str)> {
     let topic = "arn:aws:sns:eu-west-1:111122223333:t";
     let queue = "arn:aws:sqs:eu-west-1:111122223333:q";
-    let rows = vec![
+    let too_many = [topic; 11].join(" ");
+    let rows = [
         (json!({"Trigger": "SNS"}), "The trigger SNS requires"),
         (
             json!({"TriggerTopicArn": topic}),
@@ -352,10 +353,7 @@ pub(crate) fn refusals() -> Vec<(Value, &'static str)> {
             json!({"MoreTopics": "arn:aws:sns:eu-west-1:111122223333:t:0f"}),
             "MoreTopics: ",
         ),
-        (
-            json!({"MoreTopics": vec![topic; 11].join(" ")}),
-            "MoreTopics: ",
-        ),
+        (json!({"MoreTopics": too_many}), "MoreTopics: "),
         (
             json!({"RulesBucket": "config", "PolicyKey": "policies/"}),
             "PolicyKey: ",

@@ -468,6 +468,7 @@ fn the_largest_set_up_stays_within_the_quotas() {
         all.join(",")
     };
     let topic = "arn:aws:sns:eu-west-1:444455556666:security-alerts-of-one-team?format=chat";
+    let topics = [topic; 10].join(" ");
     let largest = json!({
         "TrailBucket": bucket(9),
         "TrailPrefix": format!("{}/", "p".repeat(100)),
@@ -475,7 +476,7 @@ fn the_largest_set_up_stays_within_the_quotas() {
         "TrailKeyArn": listed(6, &key),
         "Digests": "true",
         "AlarmEmail": "platform@example.com",
-        "MoreTopics": vec![topic; 10].join(" "),
+        "MoreTopics": topics,
         "MoreTopicKeyArns": listed(6, &key),
         "ExistingTable": "t".repeat(100),
         "ExistingTableKeyArn": key(0),
