@@ -121,5 +121,16 @@ resource "terraform_data" "combinations" {
       condition     = var.security_group_ids == "" || var.subnet_ids != ""
       error_message = "security_group_ids requires subnet_ids."
     }
+
+    # The template cannot compare these.
+    precondition {
+      condition     = alltrue([for topic in local.more_topics : split(":", topic)[3] == local.region])
+      error_message = "The topics of more_topics must be in the region of this deployment: the function publishes in its own region only."
+    }
+
+    precondition {
+      condition     = var.trigger_queue_arn == "" || try(split(":", var.trigger_queue_arn)[3], "") == local.region
+      error_message = "The queue of trigger_queue_arn must be in the region of this deployment: Lambda reads only queues of its own region."
+    }
   }
 }

@@ -223,13 +223,6 @@ resource "aws_lambda_function" "detector" {
     }
   }
 
-  lifecycle {
-    precondition {
-      condition     = alltrue([for topic in concat(local.more_topics, var.trigger_queue_arn == "" ? [] : [var.trigger_queue_arn]) : split(":", topic)[3] == local.region])
-      error_message = "The topics of more_topics and the queue of trigger_queue_arn must be in the region of this deployment."
-    }
-  }
-
   # Lambda makes its network interfaces with the role.
   depends_on = [aws_iam_role_policy.role]
 }

@@ -3,6 +3,7 @@
 use super::{
     rendering::{
         backfills, forwards, of_role, parameters, property, refusals, rendered, setups, statements,
+        with,
     },
     *,
 };
@@ -322,6 +323,19 @@ fn terraform_refuses_what_the_template_refuses() {
         let by_constraint = refused.contains("Invalid value for variable");
         assert_eq!(by_constraint, why.contains(": "), "{why}: {refused}");
         assert_ne!(by_rule, by_constraint, "{why}: {refused}");
+    }
+    // What the template cannot compare.
+    let usual = json!({"TrailBucket": "logs", "AlertEmail": "security@example.com"});
+    let topic = json!({"MoreTopics": "arn:aws:sns:us-east-1:111122223333:siem"});
+    let queue = json!({"Trigger": "Queue",
+        "TriggerQueueArn": "arn:aws:sqs:us-east-1:111122223333:new-logs"});
+    let elsewhere = [with(&usual, &topic), with(&usual, &queue)];
+    for found in evaluated("terraform", KNOWN, &["function"], &elsewhere) {
+        let refused = found.expect_err("it is in another region");
+        assert!(
+            refused.contains("in the region of this deployment"),
+            "{refused}"
+        );
     }
     let wrong = [
         json!({"LogsBucket": "logs", "JobBucket": "logs"}),
