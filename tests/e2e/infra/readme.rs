@@ -14,7 +14,7 @@ use secretrail_engine::{
 };
 
 use super::{
-    rendering::{of_role, rendered, statements},
+    rendering::{of_role, property, rendered, statements},
     *,
 };
 
@@ -99,14 +99,15 @@ fn policies_of_other_accounts_allow_what_the_role_may_do() {
         .iter()
         .map(|block| serde_json::from_str(block).unwrap())
         .collect();
-    let [bucket, key] = json.as_slice() else {
+    let [bucket, key, own_key] = json.as_slice() else {
         panic!("{json:?}");
     };
     let given = statements(&json!({"Statement": bucket}));
     let key_arn = "arn:aws:kms:eu-west-1:444455556666:key/trail";
     let set = json!({"TrailBucket": "my-trail-logs", "AlertEmail": "security@example.com",
         "TrailAccount": "444455556666", "TrailKeyArn": key_arn});
-    let role = of_role(&rendered("template.yaml", &[set])[0], "Role");
+    let found = rendered("template.yaml", &[set]).remove(0);
+    let role = of_role(&found, "Role");
     let (reads, lists) = (&given["SecretrailReads"], &given["SecretrailLists"]);
     assert_eq!(reads["Action"], role["ReadFiles"]["Action"]);
     let resource = reads["Resource"].as_str().unwrap().trim_end_matches('*');
@@ -116,6 +117,11 @@ fn policies_of_other_accounts_allow_what_the_role_may_do() {
         assert_eq!(lists[name], role["ListFiles"][name], "{name}");
     }
     assert_eq!(key["Action"], role["DecryptFiles"]["Action"]);
+    // The log of the stack is one of those that the key is for.
+    let log = property(&found, "Log", "LogGroupName").as_str().unwrap();
+    let named = own_key[1]["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"].as_str();
+    let (_, named) = named.unwrap().split_once(":log-group:").unwrap();
+    assert!(log.starts_with(named.trim_end_matches('*')), "{log}");
 }
 
 #[test]
