@@ -21,6 +21,37 @@ fn made(template: &str, setups: Vec<(&'static str, Value)>) -> Vec<(&'static str
     names.into_iter().zip(all).collect()
 }
 
+/// Other values of parameters that cannot be left out of their set-ups.
+const OTHERS: [(&str, &str); 14] = [
+    ("TrailBucket", "other"),
+    (
+        "TriggerTopicArn",
+        "arn:aws:sns:eu-west-1:111122223333:other",
+    ),
+    (
+        "TriggerQueueArn",
+        "arn:aws:sqs:eu-west-1:111122223333:other",
+    ),
+    ("AlertEmail", "other@example.com"),
+    ("MoreTopics", "arn:aws:sns:eu-west-1:111122223333:other"),
+    ("RulesBucket", "other"),
+    ("RulesPrefix", "other/"),
+    ("PolicyKey", "other.yaml"),
+    ("ExistingTable", "other"),
+    ("SubnetIds", "subnet-0f"),
+    ("SecurityGroupIds", "sg-0f"),
+    ("LogsBucket", "other"),
+    ("JobBucket", "other"),
+    (
+        "BusArn",
+        "arn:aws:events:eu-west-1:111122223333:event-bus/other",
+    ),
+];
+
+/// Parameters that decide what is refused: the first of them nothing else, and of the second, other
+/// tests compare what each value makes.
+const DECIDING: [&str; 2] = ["OwnSubscriptions", "Trigger"];
+
 #[test]
 fn every_parameter_changes_what_is_made() {
     for (template, setups) in [
@@ -31,18 +62,21 @@ fn every_parameter_changes_what_is_made() {
         let mut sets = Vec::new();
         let names = parameters(template);
         for name in &names {
-            let set = setups
-                .iter()
-                .map(|(_, set)| set)
-                .find(|set| set[name].is_string());
+            let mut having = setups.iter().map(|(_, set)| set);
+            let set = having.find(|set| set[name].is_string());
             let set = set.unwrap_or_else(|| panic!("no set-up of {template} has {name}"));
-            let mut without = set.as_object().unwrap().clone();
-            without.remove(name);
-            sets.extend([set.clone(), Value::Object(without)]);
+            let mut changed = set.as_object().unwrap().clone();
+            match OTHERS.iter().find(|(other, _)| other == name) {
+                Some((_, value)) => changed.insert(name.clone(), json!(value)),
+                None => changed.remove(name),
+            };
+            sets.extend([set.clone(), Value::Object(changed)]);
         }
         let all = rendered(template, &sets);
         for (name, pair) in names.iter().zip(all.chunks(2)) {
             assert_eq!(pair[0]["refused"], Value::Null, "{name}");
+            let is_refused = !pair[1]["refused"].is_null();
+            assert_eq!(is_refused, DECIDING.contains(&name.as_str()), "{name}");
             assert_ne!(pair[0], pair[1], "{template} ignores {name}");
         }
     }
