@@ -20,7 +20,7 @@ locals {
   groups       = local.in_subnets ? split(",", var.security_group_ids) : []
   # Without their options.
   more_topics  = var.more_topics == "" ? [] : [for topic in split(" ", var.more_topics) : split("?", topic)[0]]
-  topic_region = var.trigger == "SNS" ? split(":", var.trigger_topic_arn)[3] : null
+  topic_region = var.trigger == "SNS" ? try(split(":", var.trigger_topic_arn)[3], null) : null
   alarm_email  = var.alarm_email != "" ? var.alarm_email : var.alert_email
 
   kinds   = var.digests ? ["CloudTrail", "CloudTrail-Digest"] : ["CloudTrail"]
