@@ -301,8 +301,9 @@ fn needed() -> Vec<Needed> {
             ]),
             json!("arn:aws:dynamodb:eu-west-1:111122223333:table/secretrail-Table-1"),
         ),
-        // AWS Lambda Developer Guide, "Giving Lambda functions access to resources in an Amazon
-        // VPC": the actions, and a Deny of them for the function's own code.
+        // The managed policy AWSLambdaVPCAccessExecutionRole: the actions. AWS Lambda Developer
+        // Guide, "Using source function ARN to control function access behavior": calls of the
+        // function's code have the key, and those by which Lambda makes interfaces do not.
         Needed::new(subnets, "JoinSubnets", interfaces.clone(), json!("*")),
         Needed::new(subnets, "NotByTheCode", interfaces, json!("*"))
             .on(json!({"ArnEquals": {"lambda:SourceFunctionArn": of_function}})),
