@@ -24,7 +24,7 @@ class Refused(Exception):
 
 
 def with_zig(architecture: str) -> str:
-    return f"`infra/package {architecture} --zig` (needs `pip install cargo-zigbuild`)"
+    return f"`infra/package {architecture} --zig` (it needs `pip install cargo-zigbuild`)"
 
 
 class Elf:
