@@ -17,6 +17,7 @@ resource "aws_cloudwatch_metric_alarm" "alarm_dead_letters" {
   comparison_operator = "GreaterThanThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = [aws_sns_topic.alarms.arn]
+  tags                = var.tags
 }
 
 resource "aws_cloudwatch_metric_alarm" "alarm_new_files" {
@@ -33,6 +34,7 @@ resource "aws_cloudwatch_metric_alarm" "alarm_new_files" {
   comparison_operator = "GreaterThanThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = [aws_sns_topic.alarms.arn]
+  tags                = var.tags
 }
 
 resource "aws_cloudwatch_metric_alarm" "alarm_sweep" {
@@ -48,6 +50,7 @@ resource "aws_cloudwatch_metric_alarm" "alarm_sweep" {
   comparison_operator = "GreaterThanThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = [aws_sns_topic.alarms.arn]
+  tags                = var.tags
 }
 
 resource "aws_cloudwatch_metric_alarm" "alarm_errors" {
@@ -63,6 +66,7 @@ resource "aws_cloudwatch_metric_alarm" "alarm_errors" {
   comparison_operator = "GreaterThanThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = [aws_sns_topic.alarms.arn]
+  tags                = var.tags
 }
 
 resource "aws_cloudwatch_metric_alarm" "alarm_throttles" {
@@ -78,6 +82,7 @@ resource "aws_cloudwatch_metric_alarm" "alarm_throttles" {
   comparison_operator = "GreaterThanThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = [aws_sns_topic.alarms.arn]
+  tags                = var.tags
 }
 
 resource "aws_cloudwatch_metric_alarm" "alarm_backlog" {
@@ -94,6 +99,7 @@ resource "aws_cloudwatch_metric_alarm" "alarm_backlog" {
   comparison_operator = "GreaterThanThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = [aws_sns_topic.alarms.arn]
+  tags                = var.tags
 }
 
 resource "aws_cloudwatch_metric_alarm" "alarm_no_data" {
@@ -109,6 +115,7 @@ resource "aws_cloudwatch_metric_alarm" "alarm_no_data" {
   comparison_operator = "GreaterThanThreshold"
   treat_missing_data  = "breaching"
   alarm_actions       = [aws_sns_topic.alarms.arn]
+  tags                = var.tags
 }
 
 resource "aws_cloudwatch_metric_alarm" "alarm_rules" {
@@ -124,6 +131,7 @@ resource "aws_cloudwatch_metric_alarm" "alarm_rules" {
   comparison_operator = "GreaterThanThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = [aws_sns_topic.alarms.arn]
+  tags                = var.tags
 }
 
 resource "aws_cloudwatch_metric_alarm" "alarm_records" {
@@ -139,6 +147,7 @@ resource "aws_cloudwatch_metric_alarm" "alarm_records" {
   comparison_operator = "GreaterThanThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = [aws_sns_topic.alarms.arn]
+  tags                = var.tags
 }
 
 resource "aws_cloudwatch_metric_alarm" "alarm_publish" {
@@ -154,6 +163,7 @@ resource "aws_cloudwatch_metric_alarm" "alarm_publish" {
   comparison_operator = "GreaterThanThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = [aws_sns_topic.alarms.arn]
+  tags                = var.tags
 }
 
 resource "aws_cloudwatch_metric_alarm" "alarm_outbox" {
@@ -169,6 +179,7 @@ resource "aws_cloudwatch_metric_alarm" "alarm_outbox" {
   comparison_operator = "GreaterThanThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = [aws_sns_topic.alarms.arn]
+  tags                = var.tags
 }
 
 resource "aws_cloudwatch_metric_alarm" "alarm_delivery" {
@@ -184,6 +195,7 @@ resource "aws_cloudwatch_metric_alarm" "alarm_delivery" {
   comparison_operator = "GreaterThanThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = [aws_sns_topic.alarms.arn]
+  tags                = var.tags
 }
 
 resource "aws_cloudwatch_metric_alarm" "alarm_due" {
@@ -199,6 +211,7 @@ resource "aws_cloudwatch_metric_alarm" "alarm_due" {
   comparison_operator = "GreaterThanThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = [aws_sns_topic.alarms.arn]
+  tags                = var.tags
 }
 
 resource "aws_cloudwatch_metric_alarm" "alarm_set_aside" {
@@ -214,6 +227,7 @@ resource "aws_cloudwatch_metric_alarm" "alarm_set_aside" {
   comparison_operator = "GreaterThanThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = [aws_sns_topic.alarms.arn]
+  tags                = var.tags
 }
 
 locals {
@@ -239,7 +253,7 @@ resource "aws_cloudwatch_dashboard" "dashboard" {
       # Values of one shape, of which each kind of widget has its own.
       properties = { for name, value in {
         title   = widget[0]
-        region  = data.aws_region.here.name
+        region  = local.region
         stat    = widget[4] == "" ? widget[1] : null
         period  = widget[4] == "" ? 300 : null
         metrics = widget[4] == "" ? [for metric in widget[2] : [widget[3], metric, "FunctionName", local.function]] : null

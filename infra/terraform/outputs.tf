@@ -19,11 +19,26 @@ output "file_queue" {
 }
 
 output "state_table" {
-  description = "Name of the state table."
-  value       = aws_dynamodb_table.table.name
+  description = "Name of the state table; existing_table takes it."
+  value       = local.table
 }
 
 output "function_name" {
   description = "Name of the function."
   value       = aws_lambda_function.detector.function_name
+}
+
+output "log_group" {
+  description = "Name of the function's log group, which is kept when everything is destroyed."
+  value       = aws_cloudwatch_log_group.log.name
+}
+
+output "role_arn" {
+  description = "ARN of the function's role, for policies of buckets, keys and topics in other accounts."
+  value       = aws_iam_role.role.arn
+}
+
+output "version" {
+  description = "Version of this configuration."
+  value       = "0.1.0"
 }

@@ -258,14 +258,19 @@ fn must(url: &str, request: &Exchange) -> Exchange {
 
 /// Calls SQS.
 pub fn sqs(url: &str, operation: &str, input: &Value) -> Value {
+    json_call(url, "sqs", &format!("AmazonSQS.{operation}"), input)
+}
+
+/// Calls an operation of a service that takes JSON.
+pub fn json_call(url: &str, service: &str, target: &str, input: &Value) -> Value {
     let headers = vec![
         ("host".to_owned(), "localhost".to_owned()),
-        ("x-amz-target".to_owned(), format!("AmazonSQS.{operation}")),
+        ("x-amz-target".to_owned(), target.to_owned()),
         (
             "content-type".to_owned(),
             "application/x-amz-json-1.0".to_owned(),
         ),
-        authorization("sqs"),
+        authorization(service),
     ];
     let request = Exchange {
         start: "POST / HTTP/1.1".to_owned(),

@@ -31,6 +31,12 @@ fn ministack() -> PathBuf {
     install::python("ministack").join("bin/ministack")
 }
 
+/// A Python that has `PyYAML`, which reads templates.
+#[must_use]
+pub fn yaml() -> PathBuf {
+    install::python("ministack").join("bin/python")
+}
+
 /// A Python that has `DuckDB`, which reads Parquet.
 #[must_use]
 pub fn duckdb() -> PathBuf {
