@@ -1,7 +1,9 @@
 //! Objects in S3: complete, in the version that their notification names, and not above a size
 //! limit.
 
-use std::{collections::HashMap, time::Duration};
+mod regions;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use aws_sdk_s3::{
     Client,
@@ -10,8 +12,10 @@ use aws_sdk_s3::{
     primitives::ByteStreamError,
     types::{Object, RequestPayer},
 };
+use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
+use self::regions::BucketRegions;
 use crate::{
     cause::FailureCause,
     retry::{FailedCall, RetryPolicy},
@@ -120,6 +124,7 @@ pub struct S3Source {
     max_bytes: u64,
     stalled: Duration,
     payer: Option<RequestPayer>,
+    regions: Arc<BucketRegions>,
 }
 
 impl S3Source {
@@ -153,6 +158,7 @@ impl S3Source {
             max_bytes,
             stalled: STALLED,
             payer: None,
+            regions: Arc::default(),
         }
     }
 
@@ -252,17 +258,21 @@ impl S3Source {
         etag: Option<&str>,
         range: Option<String>,
     ) -> Result<GetObjectOutput, FailedCall> {
-        self.client
+        let request = self
+            .client
             .get_object()
             .bucket(object.bucket)
             .key(object.key)
             .set_version_id(object.version_id.map(str::to_owned))
             .set_if_match(etag.map(str::to_owned))
             .set_range(range)
-            .set_request_payer(self.payer.clone())
-            .send()
-            .await
-            .map_err(|error| FailedCall::of(&error).during("s3:GetObject"))
+            .set_request_payer(self.payer.clone());
+        let sent = self.regions.follow(object.bucket, async |region| {
+            let request = request.clone().customize().config_override(region);
+            let sent = request.send().await;
+            sent.map_err(|error| FailedCall::of(&error).during("s3:GetObject"))
+        });
+        sent.await
     }
 
     /// Writes an object. The SDK retries temporary failures.
@@ -271,16 +281,14 @@ impl S3Source {
     ///
     /// See [`FetchError`].
     pub async fn put(&self, bucket: &str, key: &str, bytes: Vec<u8>) -> Result<(), FetchError> {
-        let sent = self
-            .client
-            .put_object()
-            .bucket(bucket)
-            .key(key)
-            .body(bytes.into())
-            .send()
-            .await;
-        sent.map(drop)
-            .map_err(|error| FetchError::of(FailedCall::of(&error).during("s3:PutObject")))
+        let bytes = Bytes::from(bytes);
+        let sent = self.regions.follow(bucket, async |region| {
+            let request = self.client.put_object().bucket(bucket).key(key);
+            let request = request.body(bytes.clone().into()).customize();
+            let sent = request.config_override(region).send().await;
+            sent.map_err(|error| FailedCall::of(&error).during("s3:PutObject"))
+        });
+        sent.await.map(drop).map_err(FetchError::of)
     }
 
     fn check(&self, size: Option<u64>) -> Result<(), FetchError> {
@@ -367,16 +375,20 @@ impl S3Source {
         folder: ListingScope<'_>,
         token: Option<String>,
     ) -> Result<ListObjectsV2Output, FetchError> {
-        self.client
+        let request = self
+            .client
             .list_objects_v2()
             .bucket(folder.bucket)
             .prefix(folder.prefix)
             .set_delimiter(folder.delimiter.map(str::to_owned))
             .set_request_payer(self.payer.clone())
-            .set_continuation_token(token)
-            .send()
-            .await
-            .map_err(|error| FetchError::of(FailedCall::of(&error).during("s3:ListBucket")))
+            .set_continuation_token(token);
+        let sent = self.regions.follow(folder.bucket, async |region| {
+            let request = request.clone().customize().config_override(region);
+            let sent = request.send().await;
+            sent.map_err(|error| FailedCall::of(&error).during("s3:ListBucket"))
+        });
+        sent.await.map_err(FetchError::of)
     }
 }
 
