@@ -185,6 +185,7 @@ fn the_engine_knows_nothing_of_the_world() {
         "simdutf8",
         "strsim",
         "thiserror",
+        "tld",
         "twox-hash",
         "wide",
         "yaml_serde",

@@ -78,10 +78,8 @@ pub fn unlinked(text: &str) -> Cow<'_, str> {
         let is_scheme = after.starts_with("://");
         let is_address = shown.ends_with('@');
         if is_scheme && host.to_ascii_lowercase().starts_with("http") {
-            shown.extend(
-                host.chars()
-                    .map(|c| if matches!(c, 't' | 'T') { 'x' } else { c }),
-            );
+            shown.push_str("hxxp");
+            shown.push_str(host.get(4..).unwrap_or_default());
         } else if is_url || is_address || is_linked(host) {
             if is_address && is_linked(host) {
                 shown.pop();

@@ -282,9 +282,13 @@ mod tests {
             ItemKey::of(place.unwrap()).unwrap()
         });
         let mut places: Vec<ItemKey> = places.collect();
-        assert_eq!(places.len(), 4, "incident, two notes, and the replaced one");
+        assert_eq!(
+            places.len(),
+            5,
+            "incident, two notes, and the replaced ones"
+        );
         places.sort();
         places.dedup();
-        assert_eq!(places.len(), 4);
+        assert_eq!(places.len(), 5);
     }
 }

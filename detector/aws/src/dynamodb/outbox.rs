@@ -263,23 +263,16 @@ impl StoredOutbox {
         }
         self.register().await?;
         let asked = ids.iter().map(keys::alert).collect();
-        let mut split = Vec::new();
-        let mut unreadable = HashSet::new();
+        let (mut split, mut unreadable) = (Vec::new(), HashSet::new());
         for (key, item) in &self.table.get(asked, None).await? {
-            let created = number_of(item, CREATED).map_or(created_before, EventTime);
-            let alert = match unpacked(&self.table, item) {
-                Ok(alert) => alert,
+            match self.split_note(item, created_before) {
+                Ok(notes) => split.extend(notes),
                 // Its note stays where it is, until it expires.
                 Err(error) => {
                     self.table.note_set_aside(error);
                     unreadable.insert(key.clone());
-                    continue;
                 }
-            };
-            split.extend(self.notes(&alert, created).into_iter().filter_map(|note| {
-                let key = ItemKey::of(&note)?;
-                Some((key, note))
-            }));
+            }
         }
         self.table.put(split).await?;
         // Only now: after a crash between the two, the same notes are written again.
@@ -290,6 +283,20 @@ impl StoredOutbox {
         let count = old.len();
         self.table.delete(old).await?;
         Ok(count)
+    }
+
+    /// The notes of an alert that an earlier version has created, one for each destination.
+    fn split_note(
+        &self,
+        item: &Attributes,
+        created_before: EventTime,
+    ) -> Result<Vec<(ItemKey, Attributes)>, StateError> {
+        let created = number_of(item, CREATED).map_or(created_before, EventTime);
+        let notes = self.notes(&unpacked(&self.table, item)?, created);
+        let notes = notes.into_iter();
+        Ok(notes
+            .filter_map(|note| Some((ItemKey::of(&note)?, note)))
+            .collect())
     }
 
     pub(super) async fn states(&self) -> Result<Vec<DestinationState>, StateError> {
