@@ -238,8 +238,10 @@ impl IncidentMessage {
     }
 }
 
-/// The actor, the first secret and the first source.
-fn title(incident: &Incident) -> String {
+/// The actor, the first secret and the first source, in one sentence: `role/app read a and 2 more
+/// from 203.0.113.9`. Only the actor, where it is about no secret.
+#[must_use]
+pub fn title(incident: &Incident) -> String {
     // A subject names the account at its end.
     let actor = &incident.actor.name;
     let mut title = match ArnParts::parse(actor) {
@@ -250,23 +252,36 @@ fn title(incident: &Incident) -> String {
         }
         _ => short_name(actor),
     };
-    let secrets = &incident.secrets;
-    let read = if incident.revealed.total > 0 {
-        "read"
-    } else {
-        "touched"
-    };
-    if let Some(first) = secrets.first.first() {
-        title = format!("{title} {read} {}", secret_name(first));
-        if secrets.total > 1 {
-            title = format!("{title} and {} more", secrets.total - 1);
-        }
+    if let Some(deed) = deed(incident) {
+        title = format!("{title} {deed}");
     }
     match incident.sources.first.first() {
         Some(source) if incident.actor.kind != ActorKind::Address => {
             format!("{title} from {source}")
         }
         _ => title,
+    }
+}
+
+/// `read a and 2 more`: what was read first, and how many other secrets were read, or only touched.
+/// `None` where there is no secret.
+fn deed(incident: &Incident) -> Option<String> {
+    let (secrets, revealed) = (&incident.secrets, &incident.revealed);
+    let Some(first) = revealed.first.first() else {
+        let first = secrets.first.first()?;
+        let more = and_more("", secrets.total.saturating_sub(1));
+        return Some(format!("touched {}{more}", secret_name(first)));
+    };
+    let touched = secrets.total.saturating_sub(revealed.total);
+    let read = and_more("", revealed.total.saturating_sub(1));
+    let touched = and_more("touched ", touched);
+    Some(format!("read {}{read}{touched}", secret_name(first)))
+}
+
+fn and_more(verb: &str, more: usize) -> String {
+    match more {
+        0 => String::new(),
+        _ => format!(" and {verb}{more} more"),
     }
 }
 

@@ -1,6 +1,6 @@
-//! Finds the raw records of an alert in logs and extract files, by event id.
+//! Finds the raw records of alerts in logs and extract files, by event id.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use memchr::memmem::Finder;
 use secretrail_engine::{
@@ -11,7 +11,7 @@ use secretrail_engine::{
 };
 use serde_json::Value;
 
-use crate::input::{
+use super::{
     container::{Container, ContainerBytes},
     object::{InputObject, InputProblem, ObjectReadError},
     read::readers,
@@ -20,15 +20,15 @@ use crate::input::{
 
 /// A record as AWS wrote it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct RawRecord {
+pub(crate) struct RawRecord {
     /// Name of the log that holds it.
-    pub(super) object: String,
+    pub(crate) object: String,
     /// Its JSON.
-    pub(super) json: String,
+    pub(crate) json: String,
 }
 
 /// The records of alerts in these objects, by event time; and what could not be read.
-pub(super) fn records(
+pub(crate) fn records(
     alerts: &[&Alert],
     objects: &[InputObject],
     threads: usize,
@@ -54,6 +54,30 @@ pub(super) fn records(
     }
     records.sort_by_cached_key(RawRecord::order);
     (records, problems)
+}
+
+/// The records of events in the objects that are known to hold them, by event time. `events` are
+/// names of objects, each with the ids of its events. What is not found or cannot be read is left
+/// out: extract files hold records of other objects, and standard input is read once.
+pub(crate) fn records_of_objects(
+    events: &BTreeMap<&str, BTreeSet<String>>,
+    objects: &[InputObject],
+    threads: usize,
+    store: &dyn ObjectStore,
+) -> Vec<RawRecord> {
+    let holding: Vec<(&InputObject, &BTreeSet<String>)> = objects
+        .iter()
+        .filter_map(|object| Some((object, events.get(object.name.as_str())?)))
+        .collect();
+    let found = parallel::map(threads, &holding, |(object, ids)| {
+        let mut records = Vec::new();
+        // The run has already reported what cannot be read.
+        EventSearch { ids, store }.object(object, &mut records).ok();
+        records
+    });
+    let mut records: Vec<RawRecord> = found.into_iter().flatten().collect();
+    records.sort_by_cached_key(RawRecord::order);
+    records
 }
 
 impl RawRecord {
@@ -235,6 +259,24 @@ mod tests {
         let expected = [("b.json", soon), ("a.json", late), ("a.json", update)];
         assert_eq!(found, expected);
         assert_eq!(problems, []);
+    }
+
+    #[test]
+    fn an_event_is_looked_for_only_where_it_is_known_to_be() {
+        let text = r#"{"Records":[{"eventID":"e1"},{"eventID":"e2"}]}"#;
+        let (_a, first) = log("a.json", text);
+        let (_b, second) = log("b.json", text);
+        let gone = ObjectPlace::File("/nowhere/c.json".into());
+        let gone = InputObject::at(gone, "c.json".to_owned(), "c.json", true);
+        let events = [("a.json", "e1"), ("c.json", "e2"), ("d.json", "e2")];
+        let events = events.map(|(object, id)| (object, [id.to_owned()].into()));
+        let objects = [first, second, gone];
+        let records = records_of_objects(&events.into(), &objects, 2, &NoObjectStore);
+        let found: Vec<_> = records
+            .iter()
+            .map(|record| (record.object.as_str(), record.json.as_str()))
+            .collect();
+        assert_eq!(found, [("a.json", r#"{"eventID":"e1"}"#)]);
     }
 
     #[test]
