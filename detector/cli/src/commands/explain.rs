@@ -84,7 +84,7 @@ fn from_logs(
     let records = match subject.shows_records(args.raw) {
         true => {
             records(
-                &subject.alerts,
+                &subject.event_ids(),
                 &found.objects,
                 settings.threads,
                 &*found.store,
@@ -118,7 +118,12 @@ fn from_file(
     let mut out = OpenOutput::open(&settings)?;
     let OpenedInput { store, objects } = OpenedInput::new(&settings)?;
     let (records, mut problems) = match subject.shows_records(args.raw) {
-        true => records(&subject.alerts, &objects.objects, settings.threads, &*store),
+        true => records(
+            &subject.event_ids(),
+            &objects.objects,
+            settings.threads,
+            &*store,
+        ),
         false => (Vec::new(), Vec::new()),
     };
     problems.extend(objects.problems);

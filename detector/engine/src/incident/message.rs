@@ -263,26 +263,21 @@ pub fn title(incident: &Incident) -> String {
     }
 }
 
-/// `read a and 2 more`: what was read first, and how many other secrets were read, or only touched.
-/// `None` where there is no secret.
+/// `read a and 2 more`, where all of them are known to have been read; otherwise `read a and
+/// touched 2 more`, or `touched a and 2 more`. `None` where there is no secret.
 fn deed(incident: &Incident) -> Option<String> {
     let (secrets, revealed) = (&incident.secrets, &incident.revealed);
-    let Some(first) = revealed.first.first() else {
-        let first = secrets.first.first()?;
-        let more = and_more("", secrets.total.saturating_sub(1));
-        return Some(format!("touched {}{more}", secret_name(first)));
+    let all_read = revealed.total == secrets.total;
+    let (verb, first, others) = match revealed.first.first() {
+        Some(first) if all_read => ("read", first, ""),
+        Some(first) => ("read", first, "touched "),
+        None => ("touched", secrets.first.first()?, ""),
     };
-    let touched = secrets.total.saturating_sub(revealed.total);
-    let read = and_more("", revealed.total.saturating_sub(1));
-    let touched = and_more("touched ", touched);
-    Some(format!("read {}{read}{touched}", secret_name(first)))
-}
-
-fn and_more(verb: &str, more: usize) -> String {
-    match more {
-        0 => String::new(),
-        _ => format!(" and {verb}{more} more"),
-    }
+    let name = secret_name(first);
+    Some(match secrets.total.saturating_sub(1) {
+        0 => format!("{verb} {name}"),
+        more => format!("{verb} {name} and {others}{more} more"),
+    })
 }
 
 /// Account and region, where there is one of them.

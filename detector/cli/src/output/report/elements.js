@@ -50,7 +50,7 @@ const s = (tag, attributes, ...children) => made(document.createElementNS(SVG, t
 
 const table = (head, rows, numeric = []) =>
   h("table", {},
-    h("thead", {}, h("tr", {}, head.map((title, i) => h("th", { scope: "col", class: numeric.includes(i) ? "n" : "" }, title)))),
+    h("thead", {}, h("tr", {}, head.map((title, i) => (title ? h("th", { scope: "col", class: numeric.includes(i) ? "n" : "" }, title) : h("td"))))),
     h("tbody", {}, rows));
 /** A place that scrolls sideways, by keyboard too. */
 const scroll = (label, ...children) => h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": label }, children);
@@ -73,11 +73,17 @@ function unfold(place) {
     unfold(details);
   }
 }
-/** The first items of a list, and a button that shows more. */
-function firsts(list, most, make) {
+/** The first items of a list, and a button that shows more: within a list an item of its own. */
+function firsts(list, most, make, listed = false) {
   const out = list.slice(0, most).map(make);
   if (list.length > most) {
-    const more = h("button", { type: "button", class: "more", onclick: () => { const next = firsts(list.slice(most), most * 4, make); more.replaceWith(...next); if (next[0].focus) next[0].focus(); } }, `${number(list.length - most)} more`);
+    const button = h("button", { type: "button", class: "more", onclick: () => {
+      const next = firsts(list.slice(most), most * 4, make, listed);
+      more.replaceWith(...next);
+      next[0].tabIndex = -1;
+      next[0].focus();
+    } }, `${number(list.length - most)} more`);
+    const more = listed ? h("li", { class: "rest" }, button) : button;
     out.push(more);
   }
   return out;

@@ -68,7 +68,7 @@ function steps({ steps, first }) {
     return h("li", {}, h("time", { datetime: iso(time) }, changed ? [date, h("br"), clock] : clock),
       h("div", {}, h("p", {}, what), rules.map((rule) => h("p", { class: "rule" }, level(rule.level), text(rule.title), rule.alerts > 1 && h("span", { class: "count" }, ` ${plural(rule.alerts, "alert")}`)))));
   };
-  return h("ol", { class: "steps" }, firsts(steps, STEPS, step));
+  return h("ol", { class: "steps" }, firsts(steps, STEPS, step, true));
 }
 const NONE = "–";
 /** A value of an incident, marked where the actor did not have it before. */
@@ -148,7 +148,7 @@ function action({ text: what, command: line, link: address }) {
   return h("li", {}, h("p", {}, what), line && copyable(line, what), address && console_(address));
 }
 const titled = (title, made) => made.length ? [h("h4", {}, title), made] : [];
-const texted = (items, most) => items.length ? [h("ol", {}, firsts(items, most, (i) => h("li", {}, text(i))))] : [];
+const texted = (items, most) => items.length ? [h("ol", {}, firsts(items, most, (i) => h("li", {}, text(i)), true))] : [];
 function rawRecords(incident) {
   const found = new Set();
   for (const a of incident.alerts) {

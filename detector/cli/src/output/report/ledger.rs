@@ -12,7 +12,7 @@ use secretrail_engine::{
     sanitize,
     seen::{LookbackPeriods, Novelty, NoveltyJudge, SeenVerdicts, Sighting, since_key},
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// Longest text in characters; longer ones are truncated. CloudTrail itself truncates at 1 KB.
 const MAX_CHARS: usize = 1024;
@@ -22,29 +22,48 @@ const MAX_CHARS: usize = 1024;
 pub(super) struct LedgerColumns {
     time: Vec<i64>,
     event: Vec<String>,
-    api: Vec<i32>,
-    method: Vec<i32>,
-    account: Vec<i32>,
-    region: Vec<i32>,
-    secret: Vec<i32>,
-    arn: Vec<i32>,
-    principal: Vec<i32>,
-    actor: Vec<i32>,
-    key: Vec<i32>,
-    ip: Vec<i32>,
-    agent: Vec<i32>,
-    country: Vec<i32>,
-    org: Vec<i32>,
-    outcome: Vec<u8>,
-    denied: Vec<i32>,
-    error: Vec<i32>,
-    decrypt: Vec<u8>,
+    api: Column<i32>,
+    method: Column<i32>,
+    account: Column<i32>,
+    region: Column<i32>,
+    secret: Column<i32>,
+    arn: Column<i32>,
+    principal: Column<i32>,
+    actor: Column<i32>,
+    key: Column<i32>,
+    ip: Column<i32>,
+    agent: Column<i32>,
+    country: Column<i32>,
+    org: Column<i32>,
+    outcome: Column<u8>,
+    denied: Column<i32>,
+    error: Column<i32>,
+    decrypt: Column<u8>,
     decrypted: Vec<Option<String>>,
-    kms: Vec<i32>,
-    object: Vec<i32>,
+    kms: Column<i32>,
+    object: Column<i32>,
     marks: RowMarks,
     /// Pairs of user agents and the programs behind them.
     programs: Vec<(i32, i32)>,
+}
+
+/// The values of a column; in JSON one value, if all are the same.
+#[derive(Debug, Default)]
+struct Column<T>(Vec<T>);
+
+impl<T> Column<T> {
+    fn push(&mut self, value: T) {
+        self.0.push(value);
+    }
+}
+
+impl<T: PartialEq + Serialize> Serialize for Column<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.first() {
+            Some(first) if self.0.iter().all(|value| value == first) => first.serialize(serializer),
+            _ => self.0.serialize(serializer),
+        }
+    }
 }
 
 /// What is new or outside the policy, for the few rows of which that is so.
@@ -246,7 +265,7 @@ impl LedgerColumns {
     /// Finds the programs behind the user agents.
     fn name_programs<'a>(&mut self, accesses: &'a [Arc<Access>], texts: &mut TextTable<'a>) {
         let mut named = HashMap::new();
-        for (access, agent) in accesses.iter().zip(&self.agent) {
+        for (access, agent) in accesses.iter().zip(&self.agent.0) {
             if *agent >= 0 {
                 let text = access.head.source.user_agent.as_deref();
                 named.entry(*agent).or_insert(text.unwrap_or_default());
@@ -316,6 +335,17 @@ mod tests {
         let indices = [Some("a"), None, Some(""), Some("b"), Some("a")].map(|t| texts.index(t));
         assert_eq!(indices, [0, -1, -1, 1, 0]);
         assert_eq!(texts.all, ["a", "b"]);
+    }
+
+    #[test]
+    fn a_column_of_one_value_is_that_value() {
+        for (values, json) in [
+            (vec![], "[]"),
+            (vec![-1, -1], "-1"),
+            (vec![-1, 0], "[-1,0]"),
+        ] {
+            assert_eq!(serde_json::to_string(&Column(values)).unwrap(), json);
+        }
     }
 
     #[test]

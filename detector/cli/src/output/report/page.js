@@ -4,6 +4,8 @@ const { LEVELS, number, plural, iso, short, h, table, scroll, level, lazy, unfol
 const data = JSON.parse(document.getElementById("data").textContent);
 const { texts, accesses: A, alerts, rules, incidents, meta } = data;
 const N = A.time.length;
+// A column of one value is written as that value.
+for (const [name, column] of Object.entries(A)) if (typeof column === "number") A[name] = new Int32Array(N).fill(column);
 const OUTCOMES = ["success", "denied", "failed"];
 const PAGE = 100, RANK = 10, MATRIX = 20, GROUP = 25;
 const $ = (id) => document.getElementById(id);
@@ -96,8 +98,7 @@ const jump = (id, label) => h("a", { href: `#${id}`, onclick: (event) => { event
 function setRange(from, to) {
   wrongDate("");
   state.range = from == null || (from <= ALL[0] && to >= ALL[1]) ? null : [Math.max(ALL[0], Math.floor(from)), Math.min(ALL[1], Math.ceil(to))];
-  $("from").value = state.range ? iso(state.range[0]) : "";
-  $("to").value = state.range ? iso(state.range[1]) : "";
+  ["from", "to"].forEach((id, at) => { const shown = state.range ? iso(state.range[at]) : ""; if ($(id).value !== shown) $(id).value = shown; });
   apply();
 }
 
@@ -112,7 +113,7 @@ function about() {
 const distinct = (column) => new Set(rows.map((i) => column[i]).filter((x) => x >= 0)).size;
 function tiles() {
   const of = (outcome) => rows.reduce((n, i) => n + (A.outcome[i] === outcome), 0);
-  const tile = (value, label, cls) => h("div", {}, h("dd", { class: cls || "" }, value == null ? "–" : number(value)), h("dt", {}, label));
+  const tile = (value, label, cls) => h("div", {}, h("dt", {}, label), h("dd", { class: cls || "" }, value == null ? "–" : number(value)));
   const grave = shownIncidents.filter((incident) => LEVELS.indexOf(incident.level) >= 3).length;
   const deny = of(1);
   fill("tiles", tile(shownIncidents.length, `incidents, ${number(grave)} high or critical`, shownIncidents.length ? shownIncidents[0].level : ""), tile(shownAlerts.length, "alerts"), tile(of(0), "secret reads"),
@@ -268,25 +269,32 @@ function story(alert, inCard = false) {
 }
 
 /* ---- matrix, ranks, denied ---- */
+/** Two texts as one key: cheaper than a text, for every row. */
+const pair = (a, b) => (a + 1) * (texts.length + 1) + b + 1;
 function matrix() {
   const cells = new Map(), byPrincipal = new Map(), bySecret = new Map();
-  const add = (map, key, i) => { const known = map.get(key) || { n: 0, worst: 0 }; known.n++; known.worst = Math.max(known.worst, score(i)); map.set(key, known); };
+  const add = (map, key, i) => {
+    let known = map.get(key);
+    if (!known) map.set(key, (known = { n: 0, worst: 0 }));
+    known.n++;
+    if (rowIncident[i] >= 0) known.worst = Math.max(known.worst, score(i));
+  };
   for (const i of rows) {
-    const p = A.principal[i], s = A.secret[i], key = `${p} ${s}`;
+    const p = A.principal[i], s = A.secret[i], key = pair(p, s);
     add(byPrincipal, p, i); add(bySecret, s, i);
-    const cell = cells.get(key) || { reads: 0, bad: 0, first: null };
+    let cell = cells.get(key);
+    if (!cell) cells.set(key, (cell = { reads: 0, bad: 0, first: null, level: -1 }));
     if (A.outcome[i] === 0) cell.reads++; else cell.bad++;
     if (fresh[i] & 1 && cell.first == null) cell.first = A.time[i];
-    cell.level = Math.max(cell.level ?? -1, rowLevel[i]);
-    cells.set(key, cell);
+    if (rowLevel[i] > cell.level) cell.level = rowLevel[i];
   }
   const top = (map) => [...map].sort((a, b) => b[1].worst - a[1].worst || b[1].n - a[1].n || a[0] - b[0]).map(([key]) => key);
   const people = top(byPrincipal), secrets = top(bySecret);
   const P = people.slice(0, state.matrix), S = secrets.slice(0, state.matrix);
-  const most = Math.max(1, ...P.flatMap((p) => S.map((s) => cells.get(`${p} ${s}`)?.reads || 0)));
+  const most = Math.max(1, ...P.flatMap((p) => S.map((s) => cells.get(pair(p, s))?.reads || 0)));
   const shade = (n) => (n ? `m${1 + Math.min(4, Math.floor((Math.log(n) / Math.log(most + 1)) * 5))}` : "");
   const cell = (p, s) => {
-    const c = cells.get(`${p} ${s}`);
+    const c = cells.get(pair(p, s));
     if (!c) return h("td", {});
     const title = `${short(text(p))}: ${text(s)}: ${plural(c.reads, "read")}, ${number(c.bad)} denied or failed${c.first != null ? `, first read ${iso(c.first)}` : ""}${c.level >= 0 ? `, evidence of ${LEVELS[c.level]} alerts` : ""}`;
     return h("td", { class: `${shade(c.reads)} ${c.level >= 0 ? `raised ${LEVELS[c.level]}` : ""} ${c.first != null ? "new" : ""} ${!c.reads && c.bad ? "no" : ""}`, title }, c.reads ? number(c.reads) : `✕${number(c.bad)}`);
@@ -304,10 +312,13 @@ function ranks(key) {
   for (const i of rows) {
     const k = key(i);
     let g = groups.get(k);
-    if (!g) groups.set(k, (g = { n: 0, bad: 0, principals: new Set(), i, raised: 0, level: -1, worst: 0, fresh: 0, refused: 0, outside: 0 }));
-    g.n++; g.bad += A.outcome[i] > 0; g.principals.add(A.principal[i]);
+    if (!g) groups.set(k, (g = { n: 0, bad: 0, principals: new Set(), i, raised: 0, level: -1, worst: 0, fresh: 0, refused: 0, outside: 0, last: null }));
+    g.n++;
+    if (A.outcome[i] > 0) g.bad++;
+    if (g.last !== A.principal[i]) g.principals.add((g.last = A.principal[i]));
     if (rowIncident[i] >= 0) { g.raised++; g.level = Math.max(g.level, rowLevel[i]); g.worst = Math.max(g.worst, score(i)); }
-    g.fresh |= fresh[i]; g.refused |= outside[i]; g.outside += outside[i] > 0;
+    if (fresh[i]) g.fresh |= fresh[i];
+    if (outside[i]) { g.refused |= outside[i]; g.outside++; }
   }
   return [...groups.values()].sort((a, b) => b.level - a.level || b.worst - a.worst || b.n - a.n);
 }
@@ -330,7 +341,7 @@ function sources() {
 }
 function regions() {
   const row = (g) => h("tr", {}, h("td", { class: "wrap" }, `${text(A.account[g.i])} ${text(A.region[g.i])}`), raisedBy(g), counts(g));
-  fill("regions", ranked("Accounts and regions", ["account, region", "evidence of alerts", "accesses", "denied or failed", "principals"], [2, 3, 4], ranks((i) => `${A.account[i]} ${A.region[i]}`), row));
+  fill("regions", ranked("Accounts and regions", ["account, region", "evidence of alerts", "accesses", "denied or failed", "principals"], [2, 3, 4], ranks((i) => pair(A.account[i], A.region[i])), row));
 }
 function denied() {
   const groups = new Map();
@@ -423,6 +434,8 @@ function dated() {
   if (from > to) return wrongDate("From is later than To. The time range is as before.", ["from", "to"]);
   if (from > ALL[1] || to < ALL[0]) return wrongDate(`Nothing happened then: the log is from ${iso(span[0])} to ${iso(span[1])}. The time range is as before.`, [from > ALL[1] ? "from" : "to"]);
   setRange(from, to);
+  // An end that was left open stays open.
+  for (const id of ["from", "to"]) if (found[id] === null) $(id).value = "";
 }
 
 /* ---- the state in the address ---- */

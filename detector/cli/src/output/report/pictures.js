@@ -67,7 +67,8 @@ function graph(columns, lines, label) {
   });
   const box = (column, at, { label: text, full, odd, lost }) => s("g", { class: lost ? "lost" : odd ? "odd" : "usual" },
     s("title", {}, full), s("rect", { x: x(column) + 0.5, y: y(column, at), width: WIDE - 1, height: BOX, rx: 4 }),
-    s("text", { x: x(column) + 9, y: y(column, at) + 17 }, middle(text, 27)));
+    // A drawing of its own cuts off letters that are wider than others.
+    s("svg", { x: x(column) + 9, y: y(column, at), width: WIDE - 14, height: BOX }, s("text", { x: 0, y: 17 }, middle(text, 28))));
   const boxes = columns.flatMap(({ title, nodes }, column) => {
     const { first, more } = shown[column];
     const drawn = first.map((key, at) => box(column, at, nodes.get(key)));
