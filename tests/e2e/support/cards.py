@@ -69,7 +69,7 @@ with sync_playwright() as playwright:
     seen["linked"] = place(page, f"[data-incident='{incident}'] > summary")
     seen["linked_hash"] = hash_of(page)
     seen["card"] = page.inner_text(f"[data-incident='{incident}']")
-    seen["pictures"] = page.evaluate(f"[...document.querySelectorAll(\"[data-incident='{incident}'] svg\")].map(svg => svg.getAttribute('aria-label'))")
+    seen["pictures"] = page.evaluate(f"[...document.querySelectorAll(\"[data-incident='{incident}'] svg[role=img]\")].map(svg => svg.getAttribute('aria-label'))")
     page.context.close()
     page = opened(browser, "#incident=00000000000000000000000000000000&source=192.0.2.254")
     seen["unknown"] = page.inner_text("#unknown")
@@ -80,7 +80,7 @@ with sync_playwright() as playwright:
     page = opened(browser, f"#incident={incident}")
     command = page.query_selector(f"[data-incident='{incident}'] .command")
     seen["command"] = command.query_selector("code").text_content()
-    command.query_selector("button").click()
+    command.query_selector(".copy").click()
     page.wait_for_timeout(100)
     seen["copied"] = page.evaluate("navigator.clipboard.readText()")
     seen["copied_said"] = page.inner_text("#status")
@@ -94,9 +94,11 @@ with sync_playwright() as playwright:
         summary.click()
     page.wait_for_timeout(100)
     seen["evidence"] = page.evaluate(f"document.querySelectorAll(\"{details} .alert\").length")
-    page.click(f"{details} .record > summary")
-    page.wait_for_timeout(100)
-    seen["raw"] = page.inner_text(f"{details} .record pre")
+    record = page.query_selector(f"{details} .record > summary")
+    if record:
+        record.click()
+        page.wait_for_timeout(100)
+    seen["raw"] = page.inner_text(f"{details} .record pre") if record else None
     page.context.close()
 
     # Filters are in the address: another browser shows the same.

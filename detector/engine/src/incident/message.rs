@@ -428,3 +428,37 @@ fn write_steps(steps: &[StoryStep], out: &mut String) -> fmt::Result {
         more => writeln!(out, "and {more} more"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_says_read_only_of_what_was_read() {
+        let role = "arn:aws:iam::111122223333:role/app";
+        let actor = Actor {
+            kind: ActorKind::Principal,
+            ..Actor::by_names(Some(role), None, None)
+        };
+        let secret = |name: &str| {
+            SharedStr::from(format!(
+                "arn:aws:ssm:eu-west-1:111122223333:parameter/{name}"
+            ))
+        };
+        let all = ["a", "b", "c"].map(secret);
+        for (revealed, secrets, title_of) in [
+            (&all[..0], &all[..0], "role/app"),
+            (&all[..0], &all[..1], "role/app touched /a"),
+            (&all[..0], &all[..3], "role/app touched /a and 2 more"),
+            (&all[1..2], &all[..3], "role/app read /b and touched 2 more"),
+            (&all[..3], &all[..3], "role/app read /a and 2 more"),
+        ] {
+            let incident = Incident {
+                revealed: listed(revealed),
+                secrets: listed(secrets),
+                ..Incident::empty(actor.clone(), EventTime(0))
+            };
+            assert_eq!(title(&incident), title_of);
+        }
+    }
+}

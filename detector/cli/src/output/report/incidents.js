@@ -32,18 +32,23 @@ function ofActor(incident, evidence) {
   const own = [...values].flatMap((value) => rowsBy(column).get(value) || []);
   return [...new Set([...own, ...evidence])].sort((a, b) => a - b);
 }
-/** The accesses of an incident, those of its actor before it, and all others of the actor. */
+/**
+ * The accesses of the actor: `usual` ones before the incident, `odd` ones in it, and all `others`. Alerts list
+ * only their first accesses: one within the time of the incident is odd, too, if its secret or source was not
+ * usual.
+ */
 function parts(incident) {
   if (incident.parts) return incident.parts;
   const evidence = [...new Set(incident.alerts.flatMap((a) => alerts[a].rows))];
-  const own = ofActor(incident, evidence);
-  const marked = new Set(evidence);
+  const own = ofActor(incident, evidence), marked = new Set(evidence);
   const within = (i, { first, last }) => A.time[i] >= first && A.time[i] <= last;
-  const odd = own.filter((i) => within(i, incident) && (marked.has(i) || incident.kind === "principal"));
   const same = byActor.get(incident.actor);
-  const others = own.filter((i) => !same.some((other) => within(i, other)));
-  const usual = others.filter((i) => A.time[i] < incident.first);
-  return (incident.parts = { odd, others, usual });
+  const usual = own.filter((i) => A.time[i] < incident.first && !same.some((other) => within(i, other)));
+  const secrets = new Set(usual.map((i) => A.secret[i])), sources = new Set(usual.map((i) => A.ip[i]));
+  const unusual = (i) => incident.kind === "principal" && !(secrets.has(A.secret[i]) && sources.has(A.ip[i]));
+  const odd = own.filter((i) => within(i, incident) && (marked.has(i) || unusual(i)));
+  const chosen = new Set(odd);
+  return (incident.parts = { odd, others: own.filter((i) => !chosen.has(i)), usual });
 }
 
 /* ---- parts of a card ---- */
@@ -52,7 +57,7 @@ const some = (values, total, most = 2) => values.slice(0, most).join(", ") + (to
 function meta(incident) {
   const { sources, regions } = incident;
   return [span(incident.first, incident.last), sources.total > 0 && incident.kind !== "address" && `from ${some(list(sources), sources.total)}`,
-    regions.total > 0 && `in ${some(list(regions), regions.total)}`, plural(incident.alerts_total, "alert"), `score ${incident.score} of 100`, incident.active && "may still grow"].filter(Boolean).join(" · ");
+    regions.total > 0 && `in ${some(list(regions), regions.total)}`, plural(incident.alerts_total, "alert"), `score ${incident.score}`, incident.active && "may still grow"].filter(Boolean).join(" · ");
 }
 function activity(incident, wide) {
   const { odd, others } = parts(incident);

@@ -374,7 +374,7 @@ function ledgerTable(list) {
       const shown = open.getAttribute("aria-expanded") === "true";
       open.setAttribute("aria-expanded", String(!shown));
       if (shown) line.nextSibling.remove(); else line.after(h("tr", {}, h("td", { colspan: 7 }, evidence(i))));
-    } }, iso(A.time[i]));
+    } }, iso(A.time[i]).split(/(?<=T)/).map((part, at) => [at > 0 && h("wbr"), h("span", { class: "whole" }, part)]));
     const incident = rowIncident[i] >= 0 ? incidents[rowIncident[i]] : during(i);
     const mark = incident && h("button", { type: "button", class: "mark", title: rowLevel[i] >= 0 ? "Evidence of alerts: open the incident" : "Same actor, during the incident: open it", onclick: () => openIncident(incident) },
       rowLevel[i] >= 0 ? level(LEVELS[rowLevel[i]]) : h("span", { class: "level hollow" }, "during"));
