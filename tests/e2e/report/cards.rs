@@ -191,6 +191,7 @@ fn on_paper(seen: &Value, incidents: usize) {
         assert!(index == 0 || before == "page", "{cards:?}");
     }
     assert!(seen["pages"].as_u64() > Some(incidents as u64));
+    assert_eq!(seen["printed_hash"], json!({}), "nobody asked for a card");
 }
 
 /// Nothing in the page executes, links or loads, and axe finds nothing.

@@ -173,6 +173,7 @@ with sync_playwright() as playwright:
         getComputedStyle(card).breakBefore, card.scrollWidth <= card.clientWidth])""")
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     page.emulate_media(media="screen")
+    seen["printed_hash"] = hash_of(page)
     seen["pages"] = len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4", margin={side: "12mm" for side in ("top", "right", "bottom", "left")})))
     page.context.close()
 

@@ -13,6 +13,7 @@ use secretrail_engine::{
     policy::AccessPolicy,
     report::ReadReport,
     rule::RuleSet,
+    selection::Selection,
 };
 
 use self::compare::Comparison;
@@ -284,7 +285,7 @@ impl Replaying<'_, '_> {
             paths: paths
                 .map(|path| path.to_string_lossy().into_owned())
                 .collect(),
-            options: explain_options(self.args),
+            options: explain_options(self.args, &self.settings.selection),
             rules: rules.len(),
             policy: self.policy,
             lookback: self.settings.lookback,
@@ -304,7 +305,7 @@ impl Replaying<'_, '_> {
 }
 
 /// The options of this run without which `explain` would not find its alerts.
-fn explain_options(args: &args::ReplayArgs) -> Vec<String> {
+fn explain_options(args: &args::ReplayArgs, selection: &Selection) -> Vec<String> {
     let files = &args.files;
     let rules = files.rules.iter().map(|path| ("--rules", path));
     let vars = files.vars.iter().map(|path| ("--vars", path));
@@ -321,7 +322,30 @@ fn explain_options(args: &args::ReplayArgs) -> Vec<String> {
     if args.policy.strict {
         options.push("--strict".to_owned());
     }
+    options.extend(selection_options(args, selection));
     options
+}
+
+/// The options that select times, places, principals and secrets; a `--since` as a time.
+fn selection_options(args: &args::ReplayArgs, selection: &Selection) -> Vec<String> {
+    let times = [("--from", selection.from), ("--to", selection.to)];
+    let times = times
+        .into_iter()
+        .filter_map(|(option, time)| Some((option, time?.to_string())));
+    let input = &args.input;
+    let lists = [
+        ("--account", &selection.accounts),
+        ("--region", &selection.regions),
+        ("--principal", &input.principal),
+        ("--secret", &input.secret),
+    ];
+    let values = lists
+        .into_iter()
+        .flat_map(|(option, values)| values.iter().map(move |value| (option, value.clone())));
+    let options = times.chain(values);
+    options
+        .flat_map(|(option, value)| [option.to_owned(), value])
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! `replay -f html`: a self-contained report for a browser, without network access.
 //!
 //! The script of the page renders the embedded data: the ledger in columns, alerts that refer to
-//! its rows, incidents that refer to alerts, gaps, and what could not be read. Every text is sanitised here and set as text there;
-//! a Content-Security-Policy allows only the script and the style of this build
-//! (<https://www.w3.org/TR/CSP3/>).
+//! its rows, incidents that refer to alerts, gaps, and what could not be read. Every text is
+//! sanitised here and set as text there; a Content-Security-Policy allows only the script and the
+//! style of this build (<https://www.w3.org/TR/CSP3/>).
 
 mod data;
 mod incidents;

@@ -64,12 +64,17 @@ function lazy(summary, make, open, attributes) {
   if (open) details.make();
   return details;
 }
+/** Opens a details element that nobody has asked for: it is not part of the address. */
+function openQuietly(details) {
+  if (!details.open) details.dataset.quiet = "1";
+  details.open = true;
+  if (details.make) details.make();
+}
 /** Opens every closed details element, including nested ones. */
 function unfold(place) {
   for (const details of place.querySelectorAll("details:not([open])")) {
     if (details.dataset.screen) continue;
-    details.open = true;
-    if (details.make) details.make();
+    openQuietly(details);
     unfold(details);
   }
 }
@@ -130,5 +135,5 @@ function grouped(list, key) {
   for (const item of list) { const k = key(item); if (groups.has(k)) groups.get(k).push(item); else groups.set(k, [item]); }
   return groups;
 }
-return { LEVELS, number, plural, iso, short, span, lasting, middle, h, s, table, scroll, level, lazy, unfold, firsts, copyButton, copyable, calmly, grouped };
+return { LEVELS, number, plural, iso, short, span, lasting, middle, h, s, table, scroll, level, lazy, openQuietly, unfold, firsts, copyButton, copyable, calmly, grouped };
 })();

@@ -193,7 +193,9 @@ function card(incident) {
   if (cards.has(incident)) return cards.get(incident);
   const made = lazy([h("span", { class: "lead" }, h("span", { class: "arrow", "aria-hidden": "true" }, "▸"), level(incident.level), h("h3", {}, incident.sentence)), h("span", { class: "about" }, meta(incident)), activity(incident, false)], () => [body(incident)], false,
     { class: `incident ${incident.level}`, "data-incident": incident.id });
-  made.addEventListener("toggle", () => opened(incident.id, made.open));
+  made.addEventListener("toggle", () => {
+    if (made.dataset.quiet) delete made.dataset.quiet; else opened(incident.id, made.open);
+  });
   cards.set(incident, made);
   return made;
 }
@@ -207,18 +209,15 @@ function show(shown, place) {
 }
 /** The incident whose id begins with a text; null if there is none. */
 const find = (id) => (/^[0-9a-f]{6,32}$/.test(id) && incidents.find((incident) => incident.id.startsWith(id))) || null;
-function unfold(incident) {
-  const made = card(incident);
-  made.open = true;
-  made.make();
-  return made;
-}
+const unfold = (incident) => Elements.openQuietly(card(incident));
 /** Opens the card of an incident, which is shown even if the filters leave it out. */
 function open(incident, shown, place) {
   const at = shown.indexOf(incident);
   if (at < 0) place.prepend(card(incident));
   else if (at >= least) { least = at + 1; show(shown, place); }
-  const made = unfold(incident);
+  const made = card(incident);
+  made.open = true;
+  made.make();
   made.scrollIntoView({ block: "start" });
   made.querySelector("summary").focus({ preventScroll: true });
 }

@@ -1,5 +1,5 @@
-//! The incidents of the report, in the form that its script (`incidents.js`) reads. What they say is
-//! the story of the engine, as in every other form.
+//! The incidents of the report, in the form that its script (`incidents.js`) reads. What they say
+//! is the story of the engine, as in every other form.
 
 use ahash::{HashMap, HashMapExt};
 use secretrail_engine::{

@@ -6,7 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use ahash::{HashMap, HashMapExt};
+use ahash::HashMap;
 use secretrail_engine::{
     alert::{Alert, IncidentId},
     incident::Incident,
@@ -84,28 +84,34 @@ fn wanted<'a>(
     incidents: &'a [Incident],
     alerts: &'a [Alert],
 ) -> BTreeMap<&'a str, BTreeSet<String>> {
-    let mut members: HashMap<&IncidentId, Vec<&Alert>> = HashMap::with_capacity(INCIDENTS);
-    for incident in incidents.iter().take(INCIDENTS) {
-        members.insert(&incident.id, Vec::new());
+    let mut wanted: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for mut own in members(incidents, alerts) {
+        own.sort_by_key(|alert| Reverse(alert.rule.level));
+        let mut met = BTreeSet::new();
+        let events = own.iter().flat_map(|alert| &alert.events);
+        for event in events.filter(|event| met.insert(&event.id)).take(EVENTS) {
+            let ids = wanted.entry(&event.object).or_default();
+            ids.insert(event.id.to_string());
+        }
     }
+    wanted
+}
+
+/// The alerts of each of the first incidents.
+fn members<'a>(
+    incidents: &'a [Incident],
+    alerts: &'a [Alert],
+) -> impl Iterator<Item = Vec<&'a Alert>> {
+    let first = incidents.iter().take(INCIDENTS);
+    let mut members: HashMap<&IncidentId, Vec<&Alert>> =
+        first.map(|incident| (&incident.id, Vec::new())).collect();
     for alert in alerts {
         let known = alert.incident.as_ref().and_then(|id| members.get_mut(id));
         if let Some(own) = known {
             own.push(alert);
         }
     }
-    let mut wanted: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    for mut own in members.into_values() {
-        own.sort_by_key(|alert| Reverse(alert.rule.level));
-        let mut met = BTreeSet::new();
-        let events = own.iter().flat_map(|alert| &alert.events);
-        let events = events.filter(|event| met.insert(&event.id)).take(EVENTS);
-        for event in events {
-            let ids = wanted.entry(&event.object).or_default();
-            ids.insert(event.id.to_string());
-        }
-    }
-    wanted
+    members.into_values()
 }
 
 #[cfg(test)]
