@@ -89,7 +89,12 @@ function compared(incident) {
   };
   const bare = (source) => source.split(" (")[0];
   const found = (kind, label, shown) => { const index = indexOf(label); return index >= 0 && rowsBy(kind).has(index) ? link(kind, index, shown) : shown; };
+  const session = (arn) => arn.split("/").pop();
+  // Sessions and their keys are new by nature: that says nothing.
+  const changing = new Set(["session", "access key"]);
   const kinds = [
+    ["session", (i) => session(text(A.actor[i])), list(incident.sessions), incident.sessions.total, session, session],
+    ["access key", (i) => text(A.key[i]), list(incident.keys), incident.keys.total],
     ["source", (i) => text(A.ip[i]), list(incident.sources), incident.sources.total, bare, (label, shown) => found("ip", label, shown)],
     ["region", (i) => text(A.region[i]), list(incident.regions), incident.regions.total],
     ["client", (i) => text(programs.get(A.agent[i]) ?? A.agent[i]), list(incident.clients), incident.clients.total],
@@ -100,7 +105,7 @@ function compared(incident) {
     for (const i of usual) { const label = of(i); if (label) counts.set(label, (counts.get(label) || 0) + 1); }
     const before = [...counts].sort((a, b) => b[1] - a[1]);
     // What is new comes first: it must not be among those that are cut.
-    const known = (label) => !usual.length || counts.has(key(label));
+    const known = (label) => !usual.length || changing.has(name) || counts.has(key(label));
     const sorted = now.slice().sort((a, b) => known(a) - known(b));
     const all = Math.max(total, now.length);
     const rest = (n) => n > 0 && h("li", { class: "quiet" }, `${number(n)} more`);
@@ -184,7 +189,8 @@ function body(incident) {
     h("div", { class: "history" }, h("h4", {}, "This actor in the whole log"), activity(incident, true),
       h("p", { class: "quiet ends" }, h("span", {}, ends(page.span[0])), h("span", { class: "keys" }, h("i", { class: "swatch usual" }), "usual ", h("i", { class: `swatch odd ${incident.level}` }), "this incident"), h("span", {}, `${ends(page.span[1])} UTC`))),
     evidence(incident), rawRecords(incident),
-    h("p", { class: "quiet" }, `Incident ${incident.id} · on the command line:`), copyable(command(incident.id, false), "command that explains this incident"));
+    h("p", { class: "quiet" }, `Incident ${incident.id}`),
+    h("div", { class: "screen" }, copyable(command(incident.id, false), "command that explains this incident")));
 }
 
 /* ---- the list ---- */
