@@ -1,6 +1,8 @@
 //! The report, opened in a browser: it draws itself without a network, finds what is looked for,
 //! and runs nothing that came from a log. And the ledger as Parquet, read by DuckDB.
 
+mod cards;
+
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -178,13 +180,15 @@ fn nothing_from_a_log_runs_in_the_report() {
 }
 
 /// What an attacker may write wherever a record takes text.
-const HOSTILE: [&str; 6] = [
+const HOSTILE: [&str; 8] = [
     "</script><script>window.pwned=1</script>",
     "<img src=x onerror=window.pwned=1>",
     "\u{1b}]0;pwned\u{7}\u{1b}[31m",
     "=cmd|'/c calc'!A0",
     "abc\u{202e}gpj.exe\u{2066}",
     "' onmouseover='window.pwned=1",
+    "javascript:window.pwned=1",
+    "https://pwned.example/?a=<b>&c=d",
 ];
 
 /// What no terminal may be given.
@@ -466,32 +470,30 @@ print(json.dumps({"rows": rows, "same": same, "kinds": kinds, "meta": [m for m i
 
 #[test]
 fn what_is_embedded_is_what_was_published() {
-    // uPlot 1.6.32 as npm has it.
     let vendor =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../detector/cli/src/output/report/vendor");
-    for (name, digest) in [
-        (
-            "uPlot.iife.min.js",
-            "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
-        ),
-        (
-            "uPlot.min.css",
-            "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
-        ),
-        (
-            "LICENSE",
-            "8f989229699b4fe2f1a0432d0e9edc338a8a911e250e2d1b01ecd770a5f5b1bd",
-        ),
-    ] {
-        let hash = Sha256::digest(std::fs::read(vendor.join(name)).unwrap());
-        assert_eq!(
-            hash.iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>(),
-            digest,
-            "{name}"
+    let about = std::fs::read_to_string(vendor.join("README.md")).unwrap();
+    for entry in std::fs::read_dir(&vendor).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if name == "README.md" {
+            continue;
+        }
+        let hash = Sha256::digest(std::fs::read(&path).unwrap());
+        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut rows = about.lines();
+        assert!(
+            rows.any(|row| row.starts_with(&format!("| `{name}` |")) && row.contains(&hash)),
+            "{name} has another checksum than the README says: {hash}"
         );
     }
+    // The page names the version, too.
+    let row = about.lines().find(|row| row.starts_with("| uPlot |"));
+    let version = row.unwrap().split('|').nth(2).unwrap().trim();
+    let code = std::fs::read_to_string(vendor.join("uPlot.iife.min.js")).unwrap();
+    assert!(code.contains(&format!("(v{version})")), "{version}");
+    let script = std::fs::read_to_string(vendor.join("../page.js")).unwrap();
+    assert!(script.contains(&format!("uPlot {version},")));
 }
 
 #[test]

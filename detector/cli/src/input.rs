@@ -13,6 +13,7 @@ pub mod progress;
 pub mod read;
 pub mod reader;
 pub mod reading;
+pub(crate) mod records;
 pub mod rules_and_policy;
 pub mod runs;
 pub mod s3;

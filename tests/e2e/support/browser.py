@@ -76,7 +76,7 @@ with sync_playwright() as playwright:
     page.click("#reset")
     page.select_option("#outcome", "denied")
     seen["denied"] = shown(page)
-    seen["denied_outcomes"] = page.evaluate("[...new Set([...document.querySelectorAll('#ledger tbody tr')].map(r => r.cells[1].textContent))]")
+    seen["denied_outcomes"] = page.evaluate("[...new Set([...document.querySelectorAll('#ledger tbody tr')].map(r => r.cells[2].textContent))]")
     page.click("#reset")
 
     # A row of the ledger opens its evidence.

@@ -63,6 +63,12 @@ pub fn browser() -> (PathBuf, PathBuf, PathBuf) {
     (python, chromium.join("chromium"), chromium.join("lib"))
 }
 
+/// The script that finds what keeps people from using a page.
+#[must_use]
+pub fn axe() -> PathBuf {
+    install::npm("axe").join("axe-core/axe.min.js")
+}
+
 /// A port that was free a moment ago.
 #[must_use]
 pub fn free_port() -> u16 {

@@ -1,7 +1,6 @@
 //! `explain`: one incident, or one alert with its evidence. It comes from a file of alerts, or from
 //! the logs, which are then read twice: once for the alerts, once for the raw records.
 
-mod records;
 mod subject;
 mod text;
 mod written;
@@ -17,7 +16,6 @@ use secretrail_engine::{
 };
 
 use self::{
-    records::records,
     subject::ExplainedSubject,
     text::{AROUND, explained},
     written::ExplainPaths,
@@ -26,6 +24,7 @@ use crate::{
     args::{self, settings::RunSettings},
     host::{ProcessHost, RunFailure, say},
     input::{
+        records::records,
         rules_and_policy,
         session::{OpenedInput, find},
     },
@@ -85,7 +84,7 @@ fn from_logs(
     let records = match subject.shows_records(args.raw) {
         true => {
             records(
-                &subject.alerts,
+                &subject.event_ids(),
                 &found.objects,
                 settings.threads,
                 &*found.store,
@@ -119,7 +118,12 @@ fn from_file(
     let mut out = OpenOutput::open(&settings)?;
     let OpenedInput { store, objects } = OpenedInput::new(&settings)?;
     let (records, mut problems) = match subject.shows_records(args.raw) {
-        true => records(&subject.alerts, &objects.objects, settings.threads, &*store),
+        true => records(
+            &subject.event_ids(),
+            &objects.objects,
+            settings.threads,
+            &*store,
+        ),
         false => (Vec::new(), Vec::new()),
     };
     problems.extend(objects.problems);

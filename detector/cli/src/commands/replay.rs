@@ -13,12 +13,14 @@ use secretrail_engine::{
     policy::AccessPolicy,
     report::ReadReport,
     rule::RuleSet,
+    selection::Selection,
 };
 
 use self::compare::Comparison;
 use crate::{
     args::{
         self, OutputFormat,
+        rules::NetworkFile,
         settings::{RunSettings, only_rows},
     },
     exit,
@@ -184,11 +186,7 @@ impl Replaying<'_, '_> {
     ) -> Result<SessionResult, RunFailure> {
         // The HTML report needs all results at once.
         if self.settings.format == OutputFormat::Html {
-            let mut found = find(self.settings, rules, self.policy, host)?;
-            found.alerts.retain(|alert| self.is_asked_for(alert));
-            let page = self.page(&found, rules, host)?;
-            self.out.raw(&page)?;
-            return Ok(found);
+            return self.page(rules, host);
         }
         let task = EvaluationTask::new(self.settings, rules, self.policy);
         let opened = OpenedInput::new(self.settings)?;
@@ -264,30 +262,90 @@ impl Replaying<'_, '_> {
         Ok(after)
     }
 
-    /// The HTML report.
+    /// Finds the incidents and writes the HTML report.
     fn page(
-        &self,
-        found: &SessionResult,
+        &mut self,
         rules: &RuleSet,
-        host: &ProcessHost,
-    ) -> Result<String, RunFailure> {
+        host: &mut ProcessHost,
+    ) -> Result<SessionResult, RunFailure> {
+        let mut found = find(self.settings, rules, self.policy, host)?;
+        let alerts = std::mem::take(&mut found.alerts);
+        let mut grouped = IncidentGrouping::all(IncidentPeriods::default(), alerts);
+        // Filtered after the grouping: a lower alert may belong to a serious incident.
+        grouped.alerts.retain(|alert| self.is_asked_for(alert));
+        let incidents = &mut grouped.incidents;
+        incidents.retain(|incident| incident.level >= self.args.min_level);
+        incidents.sort_by_cached_key(Incident::order);
+        found.about_incidents = IncidentTally::of(&grouped).lines();
+        let GroupedAlerts { alerts, incidents } = grouped;
+        let records = report::of_incidents(&incidents, &alerts, &found, self.settings);
+        found.alerts = alerts;
         let paths = self.settings.paths.iter();
-        report::page(&report::ReportAbout {
+        let page = report::page(&report::ReportAbout {
             paths: paths
                 .map(|path| path.to_string_lossy().into_owned())
                 .collect(),
+            options: explain_options(self.args, &self.settings.selection),
             rules: rules.len(),
-            policy: self.policy.is_some(),
+            policy: self.policy,
             lookback: self.settings.lookback,
             now: host.now,
             selection: &self.settings.selection,
-            found,
-        })
+            found: &found,
+            incidents: &incidents,
+            records: &records,
+        })?;
+        self.out.raw(&page)?;
+        Ok(found)
     }
 
     fn is_asked_for(&self, alert: &Alert) -> bool {
         alert.rule.level >= self.args.min_level
     }
+}
+
+/// The options of this run without which `explain` would not find its alerts.
+fn explain_options(args: &args::ReplayArgs, selection: &Selection) -> Vec<String> {
+    let files = &args.files;
+    let rules = files.rules.iter().map(|path| ("--rules", path));
+    let vars = files.vars.iter().map(|path| ("--vars", path));
+    let policy = args.policy.policy.iter().map(|path| ("--policy", path));
+    let geo = files.geo.geoip.iter().map(|path| ("--geoip", path));
+    let mut options = Vec::new();
+    for (option, path) in rules.chain(vars).chain(policy).chain(geo) {
+        options.extend([option.to_owned(), path.to_string_lossy().into_owned()]);
+    }
+    for NetworkFile { label, path } in &files.networks {
+        let networks = format!("{label}={}", path.to_string_lossy());
+        options.extend(["--networks".to_owned(), networks]);
+    }
+    if args.policy.strict {
+        options.push("--strict".to_owned());
+    }
+    options.extend(selection_options(args, selection));
+    options
+}
+
+/// The options that select times, places, principals and secrets; a `--since` as a time.
+fn selection_options(args: &args::ReplayArgs, selection: &Selection) -> Vec<String> {
+    let times = [("--from", selection.from), ("--to", selection.to)];
+    let times = times
+        .into_iter()
+        .filter_map(|(option, time)| Some((option, time?.to_string())));
+    let input = &args.input;
+    let lists = [
+        ("--account", &selection.accounts),
+        ("--region", &selection.regions),
+        ("--principal", &input.principal),
+        ("--secret", &input.secret),
+    ];
+    let values = lists
+        .into_iter()
+        .flat_map(|(option, values)| values.iter().map(move |value| (option, value.clone())));
+    let options = times.chain(values);
+    options
+        .flat_map(|(option, value)| [option.to_owned(), value])
+        .collect()
 }
 
 #[cfg(test)]

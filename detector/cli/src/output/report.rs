@@ -1,27 +1,40 @@
 //! `replay -f html`: a self-contained report for a browser, without network access.
 //!
 //! The script of the page renders the embedded data: the ledger in columns, alerts that refer to
-//! its rows, gaps, and what could not be read. Every text is sanitised here and set as text there;
-//! a Content-Security-Policy allows only the script and the style of this build
-//! (<https://www.w3.org/TR/CSP3/>).
+//! its rows, incidents that refer to alerts, gaps, and what could not be read. Every text is
+//! sanitised here and set as text there; a Content-Security-Policy allows only the script and the
+//! style of this build (<https://www.w3.org/TR/CSP3/>).
 
 mod data;
+mod incidents;
+mod ledger;
+mod records;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use secretrail_engine::{seen::LookbackPeriods, selection::Selection, time::EventTime};
+use secretrail_engine::{
+    incident::Incident, policy::AccessPolicy, seen::LookbackPeriods, selection::Selection,
+    time::EventTime,
+};
 use sha2::{Digest, Sha256};
 
 use self::data::ReportData;
-use crate::{host::RunFailure, input::session::SessionResult};
+pub(crate) use self::records::of_incidents;
+use crate::{
+    host::RunFailure,
+    input::{records::RawRecord, session::SessionResult},
+};
 
 const PAGE: &str = include_str!("report/page.html");
 const STYLES: [&str; 2] = [
     include_str!("report/vendor/uPlot.min.css"),
     include_str!("report/page.css"),
 ];
-const SCRIPTS: [&str; 3] = [
+const SCRIPTS: [&str; 6] = [
     include_str!("report/before.js"),
     include_str!("report/vendor/uPlot.iife.min.js"),
+    include_str!("report/elements.js"),
+    include_str!("report/pictures.js"),
+    include_str!("report/incidents.js"),
     include_str!("report/page.js"),
 ];
 
@@ -29,18 +42,24 @@ const SCRIPTS: [&str; 3] = [
 pub(crate) struct ReportAbout<'a> {
     /// Paths as typed.
     pub(crate) paths: Vec<String>,
+    /// Options of `explain` that give the same alerts.
+    pub(crate) options: Vec<String>,
     /// Number of rules that can raise alerts.
     pub(crate) rules: usize,
-    /// Whether an access policy was used.
-    pub(crate) policy: bool,
+    /// The access policy; `None` without one.
+    pub(crate) policy: Option<&'a AccessPolicy>,
     /// Lookback and warm-up of `seen.*`.
     pub(crate) lookback: LookbackPeriods,
     /// Time of the report, in UTC.
     pub(crate) now: EventTime,
     /// Which events of the logs were asked for.
     pub(crate) selection: &'a Selection,
-    /// Result of the run.
+    /// Result of the run, with the alerts of the incidents.
     pub(crate) found: &'a SessionResult,
+    /// The most suspicious first.
+    pub(crate) incidents: &'a [Incident],
+    /// Records of the incidents.
+    pub(crate) records: &'a [RawRecord],
 }
 
 /// The page as HTML.

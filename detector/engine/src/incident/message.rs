@@ -239,8 +239,10 @@ impl IncidentMessage {
     }
 }
 
-/// The actor, the first secret and the first source.
-fn title(incident: &Incident) -> String {
+/// The actor, the first secret and the first source, in one sentence: `role/app read a and 2 more
+/// from 203.0.113.9`. Only the actor, where it is about no secret.
+#[must_use]
+pub fn title(incident: &Incident) -> String {
     // A subject names the account at its end.
     let actor = &incident.actor.name;
     let mut title = match ArnParts::parse(actor) {
@@ -251,17 +253,8 @@ fn title(incident: &Incident) -> String {
         }
         _ => short_name(actor),
     };
-    let secrets = &incident.secrets;
-    let read = if incident.revealed.total > 0 {
-        "read"
-    } else {
-        "touched"
-    };
-    if let Some(first) = secrets.first.first() {
-        title = format!("{title} {read} {}", secret_name(first));
-        if secrets.total > 1 {
-            title = format!("{title} and {} more", secrets.total - 1);
-        }
+    if let Some(deed) = deed(incident) {
+        title = format!("{title} {deed}");
     }
     match incident.sources.first.first() {
         Some(source) if incident.actor.kind != ActorKind::Address => {
@@ -269,6 +262,23 @@ fn title(incident: &Incident) -> String {
         }
         _ => title,
     }
+}
+
+/// `read a and 2 more`, where all of them are known to have been read; otherwise `read a and
+/// touched 2 more`, or `touched a and 2 more`. `None` where there is no secret.
+fn deed(incident: &Incident) -> Option<String> {
+    let (secrets, revealed) = (&incident.secrets, &incident.revealed);
+    let all_read = revealed.total == secrets.total;
+    let (verb, first, others) = match revealed.first.first() {
+        Some(first) if all_read => ("read", first, ""),
+        Some(first) => ("read", first, "touched "),
+        None => ("touched", secrets.first.first()?, ""),
+    };
+    let name = secret_name(first);
+    Some(match secrets.total.saturating_sub(1) {
+        0 => format!("{verb} {name}"),
+        more => format!("{verb} {name} and {others}{more} more"),
+    })
 }
 
 /// Account and region, where there is one of them.
@@ -425,5 +435,39 @@ fn write_steps(steps: &[StoryStep], out: &mut String) -> fmt::Result {
     match steps.len().saturating_sub(STEPS) {
         0 => Ok(()),
         more => writeln!(out, "and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_says_read_only_of_what_was_read() {
+        let role = "arn:aws:iam::111122223333:role/app";
+        let actor = Actor {
+            kind: ActorKind::Principal,
+            ..Actor::by_names(Some(role), None, None)
+        };
+        let secret = |name: &str| {
+            SharedStr::from(format!(
+                "arn:aws:ssm:eu-west-1:111122223333:parameter/{name}"
+            ))
+        };
+        let all = ["a", "b", "c"].map(secret);
+        for (revealed, secrets, title_of) in [
+            (&all[..0], &all[..0], "role/app"),
+            (&all[..0], &all[..1], "role/app touched /a"),
+            (&all[..0], &all[..3], "role/app touched /a and 2 more"),
+            (&all[1..2], &all[..3], "role/app read /b and touched 2 more"),
+            (&all[..3], &all[..3], "role/app read /a and 2 more"),
+        ] {
+            let incident = Incident {
+                revealed: listed(revealed),
+                secrets: listed(secrets),
+                ..Incident::empty(actor.clone(), EventTime(0))
+            };
+            assert_eq!(title(&incident), title_of);
+        }
     }
 }

@@ -1,6 +1,9 @@
 //! What is explained: one alert, or one incident with its alerts, found by the beginning of its id.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use secretrail_engine::{
     alert::{Alert, IncidentId},
@@ -89,10 +92,40 @@ impl<'a> ExplainedSubject<'a> {
         (first, times.max().unwrap_or(first))
     }
 
+    /// Ids of the events of its alerts.
+    pub(super) fn event_ids(&self) -> BTreeSet<String> {
+        self.alerts
+            .iter()
+            .flat_map(|alert| event_ids(alert))
+            .collect()
+    }
+
     /// Whether raw records are searched for: those of an incident are many.
     pub(super) fn shows_records(&self, raw: bool) -> bool {
         raw || self.incident.is_none()
     }
+}
+
+/// Ids of the events of an alert: its accesses and their KMS Decrypts, its other events if known,
+/// or the event that its summary names.
+fn event_ids(alert: &Alert) -> BTreeSet<String> {
+    let of_accesses = alert.accesses.iter().flat_map(|access| {
+        let read = Some(&access.head.event_id);
+        [read, access.decrypt.event_id.as_ref()]
+    });
+    // An alert about another record than an access, read from a file, names its event only in the
+    // summary.
+    let of_summary = alert
+        .summary
+        .rsplit_once(", event ")
+        .filter(|_| alert.accesses.is_empty())
+        .map(|(_, id)| id.to_owned());
+    of_accesses
+        .flatten()
+        .chain(alert.events.iter().map(|event| &event.id))
+        .map(ToString::to_string)
+        .chain(of_summary)
+        .collect()
 }
 
 fn members<'a>(alerts: &'a [Alert], id: &IncidentId) -> Vec<&'a Alert> {
@@ -121,4 +154,31 @@ fn ambiguous(id: &str, found: &[ExplainedSubject<'_>]) -> RunFailure {
         }
     }
     RunFailure::Usage(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use secretrail_engine::alert::AlertEvent;
+    use serde_json::json;
+
+    use super::*;
+    use crate::commands::tests::{access, alert, rule};
+
+    #[test]
+    fn the_summary_names_the_event_only_where_nothing_else_does() {
+        let mut alert = alert(&rule("r", "R"), "a");
+        alert.summary = "kim did it, event e-1".to_owned();
+        assert_eq!(event_ids(&alert), ["e-1".to_owned()].into());
+        alert.accesses = vec![access(&[
+            ("/event_id", json!("read")),
+            ("/decrypt/event_id", json!("decrypt")),
+        ])];
+        alert.events = vec![AlertEvent {
+            id: "other".into(),
+            time: EventTime(0),
+            object: "".into(),
+        }];
+        let expected = ["read", "decrypt", "other"].map(str::to_owned);
+        assert_eq!(event_ids(&alert), expected.into());
+    }
 }

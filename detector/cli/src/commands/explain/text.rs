@@ -9,8 +9,10 @@ use secretrail_engine::{
 };
 use serde_json::Value;
 
-use super::{records::RawRecord, subject::ExplainedSubject};
-use crate::{args::settings::RunSettings, output::incidents, text::plural};
+use super::subject::ExplainedSubject;
+use crate::{
+    args::settings::RunSettings, input::records::RawRecord, output::incidents, text::plural,
+};
 
 /// Seconds before and after an alert in which to search for records and to look next.
 pub(super) const AROUND: i64 = 3_600;

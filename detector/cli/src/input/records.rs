@@ -1,17 +1,16 @@
-//! Finds the raw records of an alert in logs and extract files, by event id.
+//! Finds raw records in logs and extract files, by event id.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use memchr::memmem::Finder;
 use secretrail_engine::{
-    alert::Alert,
     extract_file::{ExtractFileError, ExtractFileReader},
     parallel,
     scan::records_with,
 };
 use serde_json::Value;
 
-use crate::input::{
+use super::{
     container::{Container, ContainerBytes},
     object::{InputObject, InputProblem, ObjectReadError},
     read::readers,
@@ -20,24 +19,21 @@ use crate::input::{
 
 /// A record as AWS wrote it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct RawRecord {
+pub(crate) struct RawRecord {
     /// Name of the log that holds it.
-    pub(super) object: String,
+    pub(crate) object: String,
     /// Its JSON.
-    pub(super) json: String,
+    pub(crate) json: String,
 }
 
-/// The records of alerts in these objects, by event time; and what could not be read.
-pub(super) fn records(
-    alerts: &[&Alert],
+/// The records of events in these objects, by event time; and what could not be read.
+pub(crate) fn records(
+    ids: &BTreeSet<String>,
     objects: &[InputObject],
     threads: usize,
     store: &dyn ObjectStore,
 ) -> (Vec<RawRecord>, Vec<InputProblem>) {
-    let search = EventSearch {
-        ids: &alerts.iter().flat_map(|alert| event_ids(alert)).collect(),
-        store,
-    };
+    let search = EventSearch { ids, store };
     let found = parallel::map(readers(threads, objects), objects, |object| {
         let mut records = Vec::new();
         let read = search.object(object, &mut records);
@@ -56,34 +52,36 @@ pub(super) fn records(
     (records, problems)
 }
 
+/// The records of events in the objects that are known to hold them, by event time. `events` are
+/// names of objects, each with the ids of its events. What is not found or cannot be read is left
+/// out: extract files hold records of other objects, and standard input is read once.
+pub(crate) fn records_of_objects(
+    events: &BTreeMap<&str, BTreeSet<String>>,
+    objects: &[InputObject],
+    threads: usize,
+    store: &dyn ObjectStore,
+) -> Vec<RawRecord> {
+    let holding: Vec<(&InputObject, &BTreeSet<String>)> = objects
+        .iter()
+        .filter_map(|object| Some((object, events.get(object.name.as_str())?)))
+        .collect();
+    let found = parallel::map(threads, &holding, |(object, ids)| {
+        let mut records = Vec::new();
+        // The run has already reported what cannot be read.
+        EventSearch { ids, store }.object(object, &mut records).ok();
+        records
+    });
+    let mut records: Vec<RawRecord> = found.into_iter().flatten().collect();
+    records.sort_by_cached_key(RawRecord::order);
+    records
+}
+
 impl RawRecord {
     /// Sort key: event time. Copies of a record in two logs are both shown, in a stable order.
     fn order(&self) -> (Option<String>, String, String) {
         let time = event_time(&self.json);
         (time, self.object.clone(), self.json.clone())
     }
-}
-
-/// Ids of the events of an alert: its accesses and their KMS Decrypts, its other events if known,
-/// or the event that its summary names.
-fn event_ids(alert: &Alert) -> BTreeSet<String> {
-    let of_accesses = alert.accesses.iter().flat_map(|access| {
-        let read = Some(&access.head.event_id);
-        [read, access.decrypt.event_id.as_ref()]
-    });
-    // An alert about another record than an access, read from a file, names its event only in the
-    // summary.
-    let of_summary = alert
-        .summary
-        .rsplit_once(", event ")
-        .filter(|_| alert.accesses.is_empty())
-        .map(|(_, id)| id.to_owned());
-    of_accesses
-        .flatten()
-        .chain(alert.events.iter().map(|event| &event.id))
-        .map(ToString::to_string)
-        .chain(of_summary)
-        .collect()
 }
 
 /// A search for events by id.
@@ -178,14 +176,8 @@ fn event_time(record: &str) -> Option<String> {
 mod tests {
     use std::io::Write;
 
-    use secretrail_engine::{alert::AlertEvent, time::EventTime};
-    use serde_json::json;
-
     use super::*;
-    use crate::{
-        commands::tests::{access, alert, rule},
-        input::{object::ObjectPlace, store::NoObjectStore},
-    };
+    use crate::input::{object::ObjectPlace, store::NoObjectStore};
 
     fn log(name: &str, text: &str) -> (tempfile::NamedTempFile, InputObject) {
         let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -194,32 +186,12 @@ mod tests {
         (file, InputObject::at(place, name.to_owned(), name, true))
     }
 
-    fn event(id: &str) -> AlertEvent {
-        AlertEvent {
-            id: id.into(),
-            time: EventTime(0),
-            object: "".into(),
-        }
-    }
-
-    #[test]
-    fn the_summary_names_the_event_only_where_nothing_else_does() {
-        let mut alert = alert(&rule("r", "R"), "a");
-        alert.summary = "kim did it, event e-1".to_owned();
-        assert_eq!(event_ids(&alert), ["e-1".to_owned()].into());
-        alert.accesses = vec![access(&[
-            ("/event_id", json!("read")),
-            ("/decrypt/event_id", json!("decrypt")),
-        ])];
-        alert.events = vec![event("other")];
-        let expected = ["read", "decrypt", "other"].map(str::to_owned);
-        assert_eq!(event_ids(&alert), expected.into());
+    fn ids<const N: usize>(ids: [&str; N]) -> BTreeSet<String> {
+        ids.map(str::to_owned).into()
     }
 
     #[test]
     fn records_come_by_time_and_only_by_their_own_id() {
-        let mut alert = alert(&rule("r", "R"), "a");
-        alert.events = vec![event("e1"), event("e2")];
         let late = r#"{"eventID":"e1","eventTime":"2026-03-02T10:00:05Z"}"#;
         let soon = r#"{"eventID":"e2","eventTime":"2026-03-02T10:00:01Z"}"#;
         let update = r#"{"eventID":"e3","eventTime":"2026-03-02T10:00:06Z","addendum":{"originalEventID":"e1"}}"#;
@@ -227,7 +199,7 @@ mod tests {
         let text = format!(r#"{{"Records":[{late},{about},{update}]}}"#);
         let (_a, first) = log("a.json", &text);
         let (_b, second) = log("b.json", &format!(r#"{{"Records":[{soon}]}}"#));
-        let (records, problems) = records(&[&alert], &[first, second], 2, &NoObjectStore);
+        let (records, problems) = records(&ids(["e1", "e2"]), &[first, second], 2, &NoObjectStore);
         let found: Vec<_> = records
             .iter()
             .map(|record| (record.object.as_str(), record.json.as_str()))
@@ -238,13 +210,29 @@ mod tests {
     }
 
     #[test]
+    fn an_event_is_looked_for_only_where_it_is_known_to_be() {
+        let text = r#"{"Records":[{"eventID":"e1"},{"eventID":"e2"}]}"#;
+        let (_a, first) = log("a.json", text);
+        let (_b, second) = log("b.json", text);
+        let gone = ObjectPlace::File("/nowhere/c.json".into());
+        let gone = InputObject::at(gone, "c.json".to_owned(), "c.json", true);
+        let events = [("a.json", "e1"), ("c.json", "e2"), ("d.json", "e2")];
+        let events = events.map(|(object, id)| (object, ids([id])));
+        let objects = [first, second, gone];
+        let records = records_of_objects(&events.into(), &objects, 2, &NoObjectStore);
+        let found: Vec<_> = records
+            .iter()
+            .map(|record| (record.object.as_str(), record.json.as_str()))
+            .collect();
+        assert_eq!(found, [("a.json", r#"{"eventID":"e1"}"#)]);
+    }
+
+    #[test]
     fn what_comes_before_the_damage_is_found_and_the_damage_is_reported() {
-        let mut alert = alert(&rule("r", "R"), "a");
-        alert.events = vec![event("e1")];
         let gone = ObjectPlace::File("/nowhere/a.json".into());
         let gone = InputObject::at(gone, "gone.json".to_owned(), "gone.json", true);
         let (_file, there) = log("a.json", r#"{"Records":[{"eventID":"e1"}]}"#);
-        let (records, problems) = records(&[&alert], &[gone, there], 1, &NoObjectStore);
+        let (records, problems) = records(&ids(["e1"]), &[gone, there], 1, &NoObjectStore);
         assert_eq!((records.len(), problems.len()), (1, 1));
         assert_eq!(problems[0].name, "gone.json");
     }
