@@ -1,5 +1,7 @@
 //! Observations: the secret reads, KMS Decrypts and secret changes in the records.
 
+pub mod version_step;
+
 use std::{str::FromStr, sync::Arc};
 
 use ahash::RandomState;
@@ -14,6 +16,8 @@ use crate::{
     time::EventTime,
     wire::CloudTrailRecord,
 };
+
+pub use self::version_step::VersionStep;
 
 /// Outcome of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -279,8 +283,13 @@ pub struct SecretChange {
     pub head: Arc<EventHeader>,
     /// The secret concerned; `None` for trails, keys and denied calls.
     pub secret: Option<SecretRef>,
+    /// The other secrets concerned: `DeleteParameters` names up to ten. Empty otherwise.
+    pub others: Vec<SecretRef>,
     /// Whether the call itself decrypts the secret, so that KMS Decrypts near it are not reads.
     pub decrypts: bool,
+    /// What it does to the versions of its secrets; empty for other changes, and for calls that
+    /// were denied or failed.
+    pub steps: Vec<VersionStep>,
 }
 
 /// A record that is relevant to Secretrail.

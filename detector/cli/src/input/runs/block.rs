@@ -152,7 +152,9 @@ enum StoredObservation<'b> {
         #[serde(borrow)]
         head: StoredHeader<'b>,
         secret: Option<StoredSecret>,
+        others: Vec<StoredSecret>,
         decrypts: bool,
+        steps: Vec<VersionStep>,
     },
 }
 

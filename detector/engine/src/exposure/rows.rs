@@ -1,0 +1,456 @@
+//! From the facts about the secrets of one name to their revealed versions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ahash::HashMap;
+
+use super::{
+    Certainty, Exposure, ReplicaHome, SecretReader, Supersession, VersionStatus,
+    facts::{ChangeFact, ReadKind, ReadScope, SecretFacts, SecretName, place, suffix_in},
+    scope::ExposureScopes,
+    timeline::{SeenVersions, Timeline, TimelinePlace, VersionKey},
+};
+use crate::{
+    ids::{SecretRef, SecretStore, SharedStr},
+    observation::VersionStep,
+    time::EventTime,
+};
+
+/// One of the secrets that have a name: by the random suffix of its ARN, or without one by its
+/// region. Replicas have the suffix of their primary.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum SecretIdentity {
+    Suffix(SharedStr),
+    Region(SharedStr),
+}
+
+/// Reads of one kind, and their times.
+type TimedReads<'f> = (&'f ReadKind, Vec<EventTime>);
+
+/// The facts about one secret.
+#[derive(Default)]
+struct OneSecret<'f> {
+    reads: Vec<TimedReads<'f>>,
+    changes: Vec<&'f ChangeFact>,
+}
+
+/// Adds the exposures of the secrets of one name.
+pub(super) fn of_name(
+    name: &SecretName,
+    facts: &SecretFacts,
+    newest: &HashMap<(SharedStr, SharedStr), EventTime>,
+    scopes: &ExposureScopes,
+    rows: &mut Vec<Exposure>,
+) {
+    for one in apart(facts).into_values() {
+        let found = FoundReads::of(name, &one, scopes);
+        if !found.exposed.is_empty() {
+            SecretRows::new(name, &one, newest).add(&found, rows);
+        }
+    }
+}
+
+/// First time and regions of the secrets with a suffix.
+type KnownSuffixes<'f> = BTreeMap<&'f str, (EventTime, BTreeSet<&'f str>)>;
+
+/// Keeps the secrets of one name apart.
+fn apart(facts: &SecretFacts) -> BTreeMap<SecretIdentity, OneSecret<'_>> {
+    let mut known = KnownSuffixes::new();
+    for (kind, times) in &facts.reads {
+        if let (Some(suffix), Some((time, _))) = (suffix_in(kind.arn.as_deref()), times.first()) {
+            note(&mut known, suffix, *time, &kind.region);
+        }
+    }
+    for change in &facts.changes {
+        if let Some(suffix) = suffix_in(change.arn.as_deref()) {
+            note(&mut known, suffix, change.time, &change.region);
+        }
+    }
+    let mut all: BTreeMap<SecretIdentity, OneSecret<'_>> = BTreeMap::new();
+    for (kind, times) in &facts.reads {
+        let mut by_secret: BTreeMap<SecretIdentity, Vec<EventTime>> = BTreeMap::new();
+        for (time, _) in times {
+            let identity = identity(&known, kind.arn.as_deref(), &kind.region, *time);
+            by_secret.entry(identity).or_default().push(*time);
+        }
+        for (identity, times) in by_secret {
+            all.entry(identity).or_default().reads.push((kind, times));
+        }
+    }
+    for change in &facts.changes {
+        let identity = identity(&known, change.arn.as_deref(), &change.region, change.time);
+        all.entry(identity).or_default().changes.push(change);
+    }
+    // Maps give them in any order.
+    for one in all.values_mut() {
+        one.reads.sort();
+    }
+    all
+}
+
+fn note<'f>(known: &mut KnownSuffixes<'f>, suffix: &'f str, time: EventTime, region: &'f str) {
+    let (first, regions) = known.entry(suffix).or_insert((time, BTreeSet::new()));
+    *first = time.min(*first);
+    regions.insert(region);
+}
+
+/// The secret that a fact is about. A name without an ARN is the secret that has it at that time,
+/// in that region.
+fn identity(
+    known: &KnownSuffixes<'_>,
+    arn: Option<&str>,
+    region: &SharedStr,
+    time: EventTime,
+) -> SecretIdentity {
+    if let Some(suffix) = suffix_in(arn) {
+        return SecretIdentity::Suffix(suffix.into());
+    }
+    let here = known
+        .iter()
+        .filter(|(_, (_, regions))| regions.contains(&**region));
+    let begun = here.clone().filter(|(_, (first, _))| *first <= time);
+    let latest = begun.max_by_key(|(suffix, (first, _))| (*first, **suffix));
+    let earliest = || here.min_by_key(|(suffix, (first, _))| (*first, **suffix));
+    latest.or_else(earliest).map_or_else(
+        || SecretIdentity::Region(region.clone()),
+        |(suffix, _)| SecretIdentity::Suffix((*suffix).into()),
+    )
+}
+
+/// The reads of one secret: those that are exposures, and those of its readers.
+#[derive(Default)]
+struct FoundReads<'f> {
+    exposed: Vec<(&'f ReadKind, EventTime, Vec<SharedStr>)>,
+    readers: BTreeMap<SharedStr, (u64, EventTime)>,
+}
+
+impl<'f> FoundReads<'f> {
+    fn of(name: &SecretName, one: &OneSecret<'f>, scopes: &ExposureScopes) -> Self {
+        let mut found = Self::default();
+        for (kind, times) in &one.reads {
+            let taking = scopes.of_kind(&name.name, kind);
+            let may_be = kind.is_selected && !(scopes.is_limited() && taking.is_empty());
+            for time in times {
+                let incidents: Vec<SharedStr> = match may_be {
+                    true => taking.at(*time).cloned().collect(),
+                    false => Vec::new(),
+                };
+                if may_be && !(scopes.is_limited() && incidents.is_empty()) {
+                    found.exposed.push((kind, *time, incidents));
+                } else if let Some(principal) = &kind.principal.id {
+                    let (reads, last) =
+                        found.readers.entry(principal.clone()).or_insert((0, *time));
+                    *reads += 1;
+                    *last = time.max(last).to_owned();
+                }
+            }
+        }
+        found
+    }
+
+    fn readers(&self) -> Vec<SecretReader> {
+        let readers = self.readers.iter();
+        let mut readers: Vec<SecretReader> = readers
+            .map(|(principal, (reads, last))| SecretReader {
+                principal: principal.clone(),
+                reads: *reads,
+                last: *last,
+            })
+            .collect();
+        readers.sort_by_key(|reader| std::cmp::Reverse(reader.reads));
+        readers
+    }
+}
+
+/// What is known of a revealed version so far.
+struct DraftRow {
+    certainty: Certainty,
+    first: EventTime,
+    last: EventTime,
+    principals: BTreeSet<SharedStr>,
+    sessions: BTreeSet<SharedStr>,
+    access_keys: BTreeSet<SharedStr>,
+    sources: BTreeSet<SharedStr>,
+    incidents: BTreeSet<SharedStr>,
+}
+
+impl DraftRow {
+    fn new(time: EventTime) -> Self {
+        Self {
+            certainty: Certainty::Unknown,
+            first: time,
+            last: time,
+            principals: BTreeSet::new(),
+            sessions: BTreeSet::new(),
+            access_keys: BTreeSet::new(),
+            sources: BTreeSet::new(),
+            incidents: BTreeSet::new(),
+        }
+    }
+
+    fn add(&mut self, kind: &ReadKind, time: EventTime, incidents: &[SharedStr]) {
+        self.certainty = self.certainty.max(kind.certainty);
+        self.first = self.first.min(time);
+        self.last = self.last.max(time);
+        self.principals.extend(kind.principal.id.clone());
+        self.sessions.extend(kind.principal.actor.clone());
+        self.access_keys.extend(kind.access_key.clone());
+        self.sources
+            .extend(kind.source.described().map(SharedStr::from));
+        self.incidents.extend(incidents.iter().cloned());
+    }
+}
+
+/// Makes the rows of one secret.
+struct SecretRows<'r, 'f> {
+    name: &'r SecretName,
+    one: &'r OneSecret<'f>,
+    newest: &'r HashMap<(SharedStr, SharedStr), EventTime>,
+    seen: BTreeMap<&'f str, SeenVersions>,
+    any: BTreeSet<SharedStr>,
+    /// When replicas became secrets of their own, by region.
+    detached: BTreeMap<&'f str, EventTime>,
+}
+
+impl<'r, 'f> SecretRows<'r, 'f> {
+    fn new(
+        name: &'r SecretName,
+        one: &'r OneSecret<'f>,
+        newest: &'r HashMap<(SharedStr, SharedStr), EventTime>,
+    ) -> Self {
+        let reads = one.reads.iter();
+        let any = reads.filter_map(|(kind, _)| kind.version_id.clone());
+        let detached = one
+            .changes
+            .iter()
+            .filter(|c| c.step == VersionStep::Detached);
+        let mut rows = Self {
+            name,
+            one,
+            newest,
+            seen: BTreeMap::new(),
+            any: any.collect(),
+            detached: detached.rev().map(|c| (&*c.region, c.time)).collect(),
+        };
+        rows.look();
+        rows
+    }
+
+    /// Collects what reads show of the current versions, by region.
+    fn look(&mut self) {
+        for (kind, times) in &self.one.reads {
+            let seen = self.seen.entry(&kind.region).or_default();
+            if let Some(version) = kind.saw_current() {
+                let times = times.iter().map(|time| (*time, version.clone()));
+                seen.current.extend(times);
+            }
+            if let Some(version) = kind.saw_previous() {
+                let times = times.iter().map(|time| (*time, version.clone()));
+                seen.previous.extend(times);
+            }
+        }
+        for seen in self.seen.values_mut() {
+            seen.current.sort();
+            seen.previous.sort();
+            seen.any.clone_from(&self.any);
+        }
+    }
+
+    /// Whether a change holds in a region: replicas follow their primary.
+    fn holds(&self, change: &ChangeFact, region: &str) -> bool {
+        if &*change.region == region {
+            return true;
+        }
+        let is_own = |region: &str| {
+            let since = self.detached.get(region);
+            since.is_some_and(|since| *since <= change.time)
+        };
+        let follows = !is_own(region) && !is_own(&change.region);
+        // To delete a primary, its replicas must be removed first.
+        let spreads = !matches!(
+            change.step,
+            VersionStep::Deleted | VersionStep::Restored | VersionStep::Detached
+        );
+        self.name.store == SecretStore::SecretsManager && follows && spreads
+    }
+
+    fn timeline(&self, region: &str) -> Timeline {
+        let changes = self.one.changes.iter().copied();
+        let changes: Vec<&ChangeFact> = changes.filter(|c| self.holds(c, region)).collect();
+        let place = TimelinePlace {
+            account: &self.name.account,
+            region,
+        };
+        match self.seen.get(region) {
+            Some(seen) => Timeline::of(place, &changes, seen),
+            None => Timeline::of(place, &changes, &SeenVersions::default()),
+        }
+    }
+
+    fn add(&self, found: &FoundReads<'_>, rows: &mut Vec<Exposure>) {
+        let mut timelines: BTreeMap<&str, Timeline> = BTreeMap::new();
+        let mut drafts: BTreeMap<(&str, VersionKey), DraftRow> = BTreeMap::new();
+        for (kind, time, incidents) in &found.exposed {
+            let region = &*kind.region;
+            let timeline = timelines.entry(region);
+            let timeline = timeline.or_insert_with(|| self.timeline(region));
+            for version in versions(timeline, kind, *time) {
+                let draft = drafts.entry((region, version));
+                let draft = draft.or_insert_with(|| DraftRow::new(*time));
+                draft.add(kind, *time, incidents);
+            }
+        }
+        let readers = found.readers();
+        for ((region, version), draft) in drafts {
+            if let Some(timeline) = timelines.get(region) {
+                rows.push(self.row(region, &version, timeline, draft, &readers));
+            }
+        }
+    }
+
+    fn row(
+        &self,
+        region: &str,
+        version: &VersionKey,
+        timeline: &Timeline,
+        draft: DraftRow,
+        readers: &[SecretReader],
+    ) -> Exposure {
+        let (status, superseded) = self.status(region, version, timeline);
+        let replicas = self.replicas(region);
+        let place = (self.name.account.clone(), region.into());
+        Exposure {
+            secret: self.secret(region, version, timeline),
+            certainty: draft.certainty,
+            first: draft.first,
+            last: draft.last,
+            principals: draft.principals.into_iter().collect(),
+            sessions: draft.sessions.into_iter().collect(),
+            access_keys: draft.access_keys.into_iter().collect(),
+            sources: draft.sources.into_iter().collect(),
+            incidents: draft.incidents.into_iter().collect(),
+            status,
+            failed_rotation: timeline.failed.filter(|failed| *failed >= draft.first),
+            superseded,
+            primary: self.primary(region, &replicas),
+            replicas,
+            readers: readers.to_vec(),
+            as_of: self.newest.get(&place).copied(),
+        }
+    }
+
+    fn secret(&self, region: &str, version: &VersionKey, timeline: &Timeline) -> SecretRef {
+        let kinds = self.one.reads.iter().map(|(kind, _)| *kind);
+        let mut here = kinds.filter(|kind| &*kind.region == region);
+        let partition = here.clone().next().map(|kind| kind.partition.clone());
+        let changes = self.one.changes.iter().filter(|c| &*c.region == region);
+        let arn = here.find_map(|kind| kind.arn.clone());
+        SecretRef {
+            store: self.name.store,
+            partition: partition.unwrap_or_else(|| "aws".into()),
+            account: self.name.account.clone(),
+            region: region.into(),
+            name: Some(self.name.name.clone()),
+            arn: arn.or_else(|| changes.filter_map(|c| c.arn.clone()).next()),
+            partial_name: None,
+            version_id: match version {
+                VersionKey::Epoch(index) => timeline
+                    .epochs
+                    .get(*index)
+                    .and_then(|epoch| epoch.version_id.clone()),
+                VersionKey::Loose(version_id) => version_id.clone(),
+            },
+            version_stage: None,
+        }
+    }
+
+    fn status(
+        &self,
+        region: &str,
+        version: &VersionKey,
+        timeline: &Timeline,
+    ) -> (VersionStatus, Option<Supersession>) {
+        let is_deleted = timeline.deleted.is_some();
+        let VersionKey::Epoch(index) = version else {
+            let status = match is_deleted {
+                true => VersionStatus::Deleted,
+                false => VersionStatus::Unknown,
+            };
+            return (status, None);
+        };
+        let next = timeline.epochs.get(index + 1);
+        let superseded = next.and_then(|next| next.since.clone());
+        // Without a record of its account and region, nothing would show a change.
+        let place = (self.name.account.clone(), region.into());
+        let is_seen = region.is_empty() || self.newest.contains_key(&place);
+        let is_secret = self.name.store == SecretStore::SecretsManager;
+        let status = match (&superseded, is_deleted) {
+            (_, true) => VersionStatus::Deleted,
+            (None, _) if timeline.doubt.is_some() || !is_seen => VersionStatus::Unknown,
+            (None, _) => VersionStatus::Current,
+            (Some(_), _) if is_secret && timeline.is_previous(*index) => VersionStatus::Previous,
+            (Some(_), _) => VersionStatus::Superseded,
+        };
+        (status, superseded)
+    }
+
+    /// The region of the primary: changes are made there.
+    fn primary(&self, region: &str, replicas: &[ReplicaHome]) -> Option<SharedStr> {
+        let is_own = self.detached.contains_key(region);
+        if replicas.is_empty() || is_own || self.name.store == SecretStore::Ssm {
+            return Some(region.into());
+        }
+        let mut changes = self.one.changes.iter().rev();
+        let change = changes.find(|change| {
+            let is_at_primary = matches!(
+                change.step,
+                VersionStep::Current { .. }
+                    | VersionStep::RotationStarted { .. }
+                    | VersionStep::Replicated { .. }
+            );
+            is_at_primary && !self.detached.contains_key(&*change.region)
+        });
+        change.map(|change| change.region.clone())
+    }
+
+    /// Copies of the secret elsewhere.
+    fn replicas(&self, region: &str) -> Vec<ReplicaHome> {
+        if self.name.store == SecretStore::Ssm {
+            return Vec::new();
+        }
+        let account = &*self.name.account;
+        let regions = self.one.reads.iter().map(|(kind, _)| &*kind.region);
+        let regions = regions.chain(self.one.changes.iter().map(|change| &*change.region));
+        let mut all: BTreeSet<(&str, &str)> = regions.map(|region| (account, region)).collect();
+        for change in &self.one.changes {
+            match &change.step {
+                VersionStep::Replicated { places } => {
+                    all.extend(places.iter().map(|named| place(named, account)));
+                }
+                VersionStep::Unreplicated { places } => {
+                    for named in places {
+                        all.remove(&place(named, account));
+                    }
+                }
+                _ => {}
+            }
+        }
+        all.remove(&(account, region));
+        let all = all.into_iter().filter(|(_, region)| !region.is_empty());
+        all.map(|(account, region)| ReplicaHome {
+            account: account.into(),
+            region: region.into(),
+        })
+        .collect()
+    }
+}
+
+/// The versions that a read revealed.
+fn versions(timeline: &Timeline, kind: &ReadKind, time: EventTime) -> BTreeSet<VersionKey> {
+    let one = match (&kind.version_id, kind.scope) {
+        (_, ReadScope::All) => return timeline.until(time),
+        (Some(version_id), _) => timeline.named(version_id, time),
+        (None, _) => timeline.staged(kind.stage.as_deref(), time),
+    };
+    BTreeSet::from([one])
+}
