@@ -3,6 +3,7 @@
 pub mod columns;
 pub mod csv;
 pub mod ending;
+pub(crate) mod exposures;
 pub mod gaps;
 pub mod incident_tally;
 pub mod incidents;

@@ -1,6 +1,6 @@
 //! Observations: the secret reads, KMS Decrypts and secret changes in the records.
 
-pub mod version_step;
+pub mod change;
 
 use std::{str::FromStr, sync::Arc};
 
@@ -17,7 +17,7 @@ use crate::{
     wire::CloudTrailRecord,
 };
 
-pub use self::version_step::VersionStep;
+pub use self::change::{SecretChange, VersionStep};
 
 /// Outcome of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -274,22 +274,6 @@ pub struct KmsDecrypt {
     pub key_arn: Option<SharedStr>,
     /// Whether the caller called KMS directly, without a service in between.
     pub direct: bool,
-}
-
-/// A call that changes who can read a secret, which value is current, or whether we can see it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SecretChange {
-    /// Common fields.
-    pub head: Arc<EventHeader>,
-    /// The secret concerned; `None` for trails, keys and denied calls.
-    pub secret: Option<SecretRef>,
-    /// The other secrets concerned: `DeleteParameters` names up to ten. Empty otherwise.
-    pub others: Vec<SecretRef>,
-    /// Whether the call itself decrypts the secret, so that KMS Decrypts near it are not reads.
-    pub decrypts: bool,
-    /// What it does to the versions of its secrets; empty for other changes, and for calls that
-    /// were denied or failed.
-    pub steps: Vec<VersionStep>,
 }
 
 /// A record that is relevant to Secretrail.

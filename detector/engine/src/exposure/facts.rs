@@ -12,7 +12,7 @@ use crate::{
     ids::{ArnParts, SecretRef, SecretStore, SharedStr},
     observation::{
         CallOutcome, CallSource, SecretChange, VersionStep,
-        version_step::{CURRENT, PREVIOUS},
+        change::{CURRENT, PREVIOUS},
     },
     principal::Principal,
     time::EventTime,

@@ -11,7 +11,7 @@ use crate::{
     ids::SharedStr,
     observation::{
         VersionStep,
-        version_step::{CURRENT, PREVIOUS},
+        change::{CURRENT, PREVIOUS},
     },
     time::EventTime,
 };

@@ -8,7 +8,7 @@
 use crate::{
     document::JsonNode,
     ids::SharedStr,
-    observation::{CallOutcome, EventHeader, VersionStep, version_step::CURRENT},
+    observation::{CallOutcome, EventHeader, VersionStep, change::CURRENT},
 };
 
 /// Parameters of `UpdateSecret` that change something else than the value.

@@ -111,7 +111,7 @@ fn distinct<'t>(texts: impl Iterator<Item = &'t String>) -> Vec<String> {
 }
 
 /// An actor without what everybody knows: `role/app in 111122223333`.
-pub(crate) fn short_name(name: &str) -> String {
+pub fn short_name(name: &str) -> String {
     match ArnParts::parse(name) {
         Some(arn) if !arn.account.is_empty() => {
             let resource = arn.resource.strip_prefix("secret:").unwrap_or(arn.resource);

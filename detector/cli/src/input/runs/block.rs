@@ -6,6 +6,7 @@
 mod read;
 mod write;
 
+use secretrail_engine::observation::VersionStep;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::{read::decode, write::encode};

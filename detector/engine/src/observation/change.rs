@@ -1,14 +1,34 @@
-//! What a call does to the versions of its secret: which value is current from then on.
+//! Secret changes, and what they do to the versions of their secrets: which value is current from
+//! then on.
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::SharedStr;
+use super::EventHeader;
+use crate::ids::{SecretRef, SharedStr};
 
 /// The staging label of the version that reads get by default.
 pub const CURRENT: &str = "AWSCURRENT";
 
 /// The staging label of the version that was current before.
 pub const PREVIOUS: &str = "AWSPREVIOUS";
+
+/// A call that changes who can read a secret, which value is current, or whether we can see it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SecretChange {
+    /// Common fields.
+    pub head: Arc<EventHeader>,
+    /// The secret concerned; `None` for trails, keys and denied calls.
+    pub secret: Option<SecretRef>,
+    /// The other secrets concerned: `DeleteParameters` names up to ten. Empty otherwise.
+    pub others: Vec<SecretRef>,
+    /// Whether the call itself decrypts the secret, so that KMS Decrypts near it are not reads.
+    pub decrypts: bool,
+    /// What it does to the versions of its secrets; empty for other changes, and for calls that
+    /// were denied or failed.
+    pub steps: Vec<VersionStep>,
+}
 
 /// A step in the life of a secret's versions. A version id is a UUID in Secrets Manager and a
 /// number in Parameter Store.

@@ -1,0 +1,40 @@
+//! Arguments of `exposure`.
+
+use clap::Args;
+
+use crate::args::{InputArgs, OutputArgs, PolicyArgs, RuleFilesArgs};
+
+/// Arguments of `exposure`.
+#[derive(Debug, Args)]
+pub struct ExposureArgs {
+    /// What to read.
+    #[command(flatten)]
+    pub input: InputArgs,
+    /// Only what this incident revealed: its id, or a unique prefix of it.
+    #[arg(
+        long,
+        value_name = "ID",
+        conflicts_with = "alert",
+        help_heading = "Selection"
+    )]
+    pub incident: Option<String>,
+    /// Only what the reads of this alert revealed: its id, or a unique prefix of it.
+    #[arg(long, value_name = "ID", help_heading = "Selection")]
+    pub alert: Option<String>,
+    /// Only these sessions: the full ARN (arn:aws:sts::111122223333:assumed-role/app/i-0abc); `*`
+    /// matches any text, `?` any character.
+    #[arg(long, value_name = "ARN", help_heading = "Selection")]
+    pub session: Vec<String>,
+    /// The rules to use.
+    #[command(flatten)]
+    pub files: RuleFilesArgs,
+    /// The access policy to use.
+    #[command(flatten)]
+    pub policy: PolicyArgs,
+    /// Exit with code 1 if a version was revealed that nothing is known to have superseded.
+    #[arg(long, help_heading = "Output")]
+    pub fail_on_open: bool,
+    /// Format (table, json, jsonl, csv or html) and destination of the output.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
