@@ -269,3 +269,6 @@ impl ExposureLedger {
         rows
     }
 }
+
+#[cfg(test)]
+mod tests;

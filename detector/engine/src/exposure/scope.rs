@@ -27,6 +27,8 @@ struct ReadScope {
     from: EventTime,
     to: EventTime,
     principal: Option<SharedStr>,
+    /// Region of all its calls; `None` where it differs.
+    region: Option<SharedStr>,
     sessions: ListedValues,
     sources: ListedValues,
     /// An address or network that all reads come from.
@@ -77,6 +79,7 @@ impl ExposureScopes {
             from: alert.began,
             to: alert.time,
             principal: alert.principal.clone(),
+            region: alert.region.clone(),
             sessions: listed(&alert.traits.sessions, ALERT_TRAITS),
             sources: listed(&alert.traits.sources, ALERT_TRAITS),
             network: None,
@@ -104,6 +107,7 @@ impl ExposureScopes {
             from: incident.first,
             to: incident.last.plus(IncidentPeriods::default().gap_secs),
             principal: is_principal.then(|| incident.actor.name.clone()),
+            region: None,
             sessions: of_incident(&incident.sessions),
             sources: of_incident(&incident.sources),
             network,
@@ -181,11 +185,20 @@ impl ReadScope {
             let address = address.and_then(|address| address.parse::<IpAddr>().ok());
             return address.is_some_and(|address| network.contains(&address.to_canonical()));
         }
-        let principal = kind.principal.id.as_ref();
-        match (&self.sessions, &kind.principal.actor) {
-            (Some(sessions), Some(session)) => sessions.contains(session),
+        if self
+            .region
+            .as_ref()
+            .is_some_and(|region| *region != kind.region)
+        {
+            return false;
+        }
+        match (&self.sessions, &kind.principal.actor, &self.principal) {
+            (Some(sessions), Some(session), _) => sessions.contains(session),
             // Of an unlisted session, or a caller without one, the principal decides.
-            _ => self.principal.is_some() && self.principal.as_ref() == principal,
+            (_, _, Some(principal)) => kind.principal.id.as_ref() == Some(principal),
+            // Many principals: what else they share must decide.
+            (None, _, None) => self.sources.is_some() || self.region.is_some(),
+            (Some(sessions), None, None) => sessions.is_empty(),
         }
     }
 }
