@@ -6,6 +6,7 @@
 
 pub mod checklist;
 mod facts;
+pub mod hygiene;
 pub mod json_v1;
 mod rows;
 pub mod scope;
@@ -210,6 +211,8 @@ impl Exposure {
 #[derive(Debug, Clone, Default)]
 pub struct ExposureLedger {
     secrets: HashMap<SecretName, SecretFacts>,
+    /// The first time of each account and region.
+    oldest: HashMap<(SharedStr, SharedStr), EventTime>,
     /// The last time of each account and region.
     newest: HashMap<(SharedStr, SharedStr), EventTime>,
 }
@@ -248,22 +251,33 @@ impl ExposureLedger {
             let known = self.newest.entry(place).or_insert(time);
             *known = time.max(*known);
         }
+        for (place, time) in other.oldest {
+            let known = self.oldest.entry(place).or_insert(time);
+            *known = time.min(*known);
+        }
     }
 
     fn see(&mut self, head: &EventHeader) {
         let place = (head.account.clone(), head.region.clone());
-        let known = self.newest.entry(place).or_insert(head.time);
+        let known = self.newest.entry(place.clone()).or_insert(head.time);
         *known = head.time.max(*known);
+        let known = self.oldest.entry(place).or_insert(head.time);
+        *known = head.time.min(*known);
+    }
+
+    /// Sorts the facts, and drops copies.
+    fn tidy(&mut self) {
+        self.secrets.values_mut().for_each(SecretFacts::tidy);
     }
 
     /// The versions that were revealed: to the incidents of the scopes, or without scopes to all
     /// that the selection takes. Open ones come first.
     #[must_use]
-    pub fn exposures(mut self, scopes: &ExposureScopes) -> Vec<Exposure> {
+    pub fn exposures(&mut self, scopes: &ExposureScopes) -> Vec<Exposure> {
+        self.tidy();
         let mut rows = Vec::new();
-        for (name, mut facts) in std::mem::take(&mut self.secrets) {
-            facts.tidy();
-            rows::of_name(&name, &facts, &self.newest, scopes, &mut rows);
+        for (name, facts) in &self.secrets {
+            rows::of_name(name, facts, &self.newest, scopes, &mut rows);
         }
         rows.sort_by(|a: &Exposure, b| a.order().cmp(&b.order()));
         rows

@@ -21,6 +21,20 @@ pub struct ExposureArgs {
     /// Only what the reads of this alert revealed: its id, or a unique prefix of it.
     #[arg(long, value_name = "ID", help_heading = "Selection")]
     pub alert: Option<String>,
+    /// Secret hygiene, for the weekly meeting: what incidents revealed and nobody has rotated,
+    /// versions read after their retirement, secrets that nobody reads, grants that nobody uses.
+    #[arg(long, conflicts_with_all = ["incident", "alert"], help_heading = "Selection")]
+    pub all: bool,
+    /// With --all, name secrets that were not read and grants that were not used in so many days
+    /// before the logs end.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 90,
+        requires = "all",
+        help_heading = "Selection"
+    )]
+    pub days: u32,
     /// Only these sessions: the full ARN (arn:aws:sts::111122223333:assumed-role/app/i-0abc); `*`
     /// matches any text, `?` any character.
     #[arg(long, value_name = "ARN", help_heading = "Selection")]

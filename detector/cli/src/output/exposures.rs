@@ -7,17 +7,18 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use anstyle::{AnsiColor, Style};
 use secretrail_engine::{
     exposure::{
-        Exposure, LIMIT, VersionStatus,
+        Certainty, Exposure, LIMIT, VersionStatus,
         checklist::{checklist, of_one},
         json_v1::ExposureV1,
     },
-    ids::SharedStr,
+    ids::{SecretStore, SharedStr},
     incident::story::{StoryAction, short_name},
     sanitize,
 };
 use serde_json::Value;
 
 pub(crate) use self::page::page;
+pub(super) use self::page::{page_of, text};
 use super::{
     incidents::{push_action, push_more, push_wrapped, span},
     listing::RowListing,
@@ -26,6 +27,7 @@ use crate::{
     args::settings::RunSettings,
     text::{number, plural},
 };
+pub(super) use secretrail_engine::incident::story::short_name as short_principal;
 
 /// Width of the first column, in characters.
 const STATE: usize = 8;
@@ -182,7 +184,7 @@ fn headline(exposures: &[Exposure]) -> String {
 
 /// A status in the words of its store.
 fn status(row: &Exposure) -> &'static str {
-    let is_secret = row.secret.store == secretrail_engine::ids::SecretStore::SecretsManager;
+    let is_secret = row.secret.store == SecretStore::SecretsManager;
     match row.status {
         VersionStatus::Current if is_secret => "AWSCURRENT",
         VersionStatus::Current => "latest",
@@ -194,7 +196,7 @@ fn status(row: &Exposure) -> &'static str {
 }
 
 /// `version 3c2f1d0e`, as far as it is known.
-fn version(row: &Exposure) -> String {
+pub(super) fn version(row: &Exposure) -> String {
     match row.secret.version_id.as_deref() {
         Some(id) => format!("version {}", id.chars().take(ID).collect::<String>()),
         None => "version not known".to_owned(),
@@ -215,7 +217,7 @@ fn superseded(row: &Exposure) -> Option<String> {
 }
 
 /// The first names, and the number of the others.
-fn named(values: &[SharedStr], short: fn(&str) -> String) -> Option<String> {
+pub(super) fn named(values: &[SharedStr], short: fn(&str) -> String) -> Option<String> {
     let first: Vec<String> = values
         .iter()
         .take(NAMED)
@@ -229,20 +231,16 @@ fn named(values: &[SharedStr], short: fn(&str) -> String) -> Option<String> {
 }
 
 /// When, to whom and from where it was revealed.
-fn revealed(row: &Exposure) -> String {
+pub(super) fn revealed(row: &Exposure) -> String {
     let mut parts = vec![format!("revealed {}", span(row.first, row.last))];
     parts.extend(named(&row.principals, short_name).map(|to| format!("to {to}")));
     parts.extend(named(&row.sources, str::to_owned).map(|from| format!("from {from}")));
-    parts.push(
-        match row.certainty.as_str() {
-            "paired" => "the KMS Decrypt names the version",
-            "requested" => "the request names the version",
-            "by_time" => "by the time of the read",
-            _ => "not certain",
-        }
-        .to_owned(),
-    );
-    parts.join(", ")
+    let text = parts.join(", ");
+    match row.certainty {
+        Certainty::Paired | Certainty::Requested => text,
+        Certainty::ByTime => format!("{text}; which version, by the time of the read"),
+        Certainty::Unknown => format!("{text}; the log cannot say whether it was this version"),
+    }
 }
 
 /// Copies and other readers.

@@ -30,13 +30,15 @@ const READS: &str = r#"'{"Version":"2012-10-17","Statement":[{"Effect":"Deny","A
 pub fn checklist(exposures: &[Exposure]) -> Vec<StoryAction> {
     let mut actions = contain(exposures);
     let mut rows: Vec<&Exposure> = exposures.iter().collect();
-    rows.sort_by_key(|row| (row.readers.len(), row.first));
+    rows.sort_by_key(|row| (!row.is_open(), row.readers.len(), row.first));
     let mut met = BTreeSet::new();
     for row in rows {
         let steps = replace(row).into_iter();
         // Versions and replicas of one secret need one rotation.
         actions.extend(steps.filter(|step| met.insert((step.text.clone(), step.command.clone()))));
     }
+    let open = exposures.iter().filter(|row| row.is_open());
+    actions.extend(open.filter_map(check).next());
     actions
 }
 
@@ -129,6 +131,7 @@ fn distinct<'t>(texts: impl Iterator<Item = &'t SharedStr>) -> Vec<SharedStr> {
 pub fn of_one(row: &Exposure) -> Vec<StoryAction> {
     let mut actions = contain(std::slice::from_ref(row));
     actions.extend(replace(row));
+    actions.extend(check(row).filter(|_| row.is_open()));
     actions
 }
 
@@ -139,11 +142,7 @@ fn replace(row: &Exposure) -> Vec<StoryAction> {
         (VersionStatus::Deleted, true) => vec![StoryAction::text(format!(
             "{name} was deleted, which does not end its value: revoke it where it is used."
         ))],
-        (_, true) => {
-            let mut actions = vec![rotate(row)];
-            actions.extend(check(row));
-            actions
-        }
+        (_, true) => vec![rotate(row)],
         (VersionStatus::Previous, false) => unstage(row).into_iter().collect(),
         (_, false) => Vec::new(),
     }
@@ -214,11 +213,11 @@ fn check(row: &Exposure) -> Option<StoryAction> {
     }
     let name = secret_name(secret);
     let which = match row.secret.version_id.as_deref().filter(|id| is_plain(id)) {
-        Some(version_id) => format!("version {version_id} of {name} is not AWSCURRENT"),
-        None => format!("the version of {name} from {} is not AWSCURRENT", row.first),
+        Some(version_id) => format!("version {version_id} of {name}"),
+        None => format!("the version of {name} at {}", row.first),
     };
     Some(StoryAction::command(
-        format!("Check that {which}."),
+        format!("Check afterwards that what was revealed is not AWSCURRENT, as {which}."),
         format!(
             "aws secretsmanager list-secret-version-ids --include-deprecated --secret-id {secret} \
              --region {region}"

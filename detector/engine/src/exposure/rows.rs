@@ -19,7 +19,7 @@ use crate::{
 /// One of the secrets that have a name: by the random suffix of its ARN, or without one by its
 /// region. Replicas have the suffix of their primary.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum SecretIdentity {
+pub(super) enum SecretIdentity {
     Suffix(SharedStr),
     Region(SharedStr),
 }
@@ -29,7 +29,7 @@ type TimedReads<'f> = (&'f ReadKind, Vec<EventTime>);
 
 /// The facts about one secret.
 #[derive(Default)]
-struct OneSecret<'f> {
+pub(super) struct OneSecret<'f> {
     reads: Vec<TimedReads<'f>>,
     changes: Vec<&'f ChangeFact>,
 }
@@ -45,7 +45,7 @@ pub(super) fn of_name(
     for one in apart(facts).into_values() {
         let found = FoundReads::of(name, &one, scopes);
         if !found.exposed.is_empty() {
-            SecretRows::new(name, &one, newest).add(&found, rows);
+            SecretFindings::new(name, &one, newest).add(&found, rows);
         }
     }
 }
@@ -54,7 +54,7 @@ pub(super) fn of_name(
 type KnownSuffixes<'f> = BTreeMap<&'f str, (EventTime, BTreeSet<&'f str>)>;
 
 /// Keeps the secrets of one name apart.
-fn apart(facts: &SecretFacts) -> BTreeMap<SecretIdentity, OneSecret<'_>> {
+pub(super) fn apart(facts: &SecretFacts) -> BTreeMap<SecretIdentity, OneSecret<'_>> {
     let mut known = KnownSuffixes::new();
     for (kind, times) in &facts.reads {
         if let (Some(suffix), Some((time, _))) = (suffix_in(kind.arn.as_deref()), times.first()) {
@@ -201,8 +201,8 @@ impl DraftRow {
     }
 }
 
-/// Makes the rows of one secret.
-struct SecretRows<'r, 'f> {
+/// What is known of one secret.
+pub(super) struct SecretFindings<'r, 'f> {
     name: &'r SecretName,
     one: &'r OneSecret<'f>,
     newest: &'r HashMap<(SharedStr, SharedStr), EventTime>,
@@ -212,8 +212,8 @@ struct SecretRows<'r, 'f> {
     detached: BTreeMap<&'f str, EventTime>,
 }
 
-impl<'r, 'f> SecretRows<'r, 'f> {
-    fn new(
+impl<'r, 'f> SecretFindings<'r, 'f> {
+    pub(super) fn new(
         name: &'r SecretName,
         one: &'r OneSecret<'f>,
         newest: &'r HashMap<(SharedStr, SharedStr), EventTime>,
@@ -274,7 +274,24 @@ impl<'r, 'f> SecretRows<'r, 'f> {
         self.name.store == SecretStore::SecretsManager && follows && spreads
     }
 
-    fn timeline(&self, region: &str) -> Timeline {
+    /// Regions in which it was read or changed.
+    pub(super) fn regions(&self) -> BTreeSet<&'f str> {
+        let reads = self.one.reads.iter().map(|(kind, _)| &*kind.region);
+        let changes = self.one.changes.iter().map(|change| &*change.region);
+        reads.chain(changes).collect()
+    }
+
+    /// The reads in a region, and their times.
+    pub(super) fn reads_in(
+        &self,
+        region: &str,
+    ) -> impl Iterator<Item = (&'f ReadKind, &[EventTime])> {
+        let reads = self.one.reads.iter();
+        let here = reads.filter(move |(kind, _)| &*kind.region == region);
+        here.map(|(kind, times)| (*kind, times.as_slice()))
+    }
+
+    pub(super) fn timeline(&self, region: &str) -> Timeline {
         let changes = self.one.changes.iter().copied();
         let changes: Vec<&ChangeFact> = changes.filter(|c| self.holds(c, region)).collect();
         let place = TimelinePlace {
@@ -339,7 +356,12 @@ impl<'r, 'f> SecretRows<'r, 'f> {
         }
     }
 
-    fn secret(&self, region: &str, version: &VersionKey, timeline: &Timeline) -> SecretRef {
+    pub(super) fn secret(
+        &self,
+        region: &str,
+        version: &VersionKey,
+        timeline: &Timeline,
+    ) -> SecretRef {
         let kinds = self.one.reads.iter().map(|(kind, _)| *kind);
         let mut here = kinds.filter(|kind| &*kind.region == region);
         let partition = here.clone().next().map(|kind| kind.partition.clone());
@@ -446,7 +468,11 @@ impl<'r, 'f> SecretRows<'r, 'f> {
 }
 
 /// The versions that a read revealed.
-fn versions(timeline: &Timeline, kind: &ReadKind, time: EventTime) -> BTreeSet<VersionKey> {
+pub(super) fn versions(
+    timeline: &Timeline,
+    kind: &ReadKind,
+    time: EventTime,
+) -> BTreeSet<VersionKey> {
     let one = match (&kind.version_id, kind.scope) {
         (_, ReadScope::All) => return timeline.until(time),
         (Some(version_id), _) => timeline.named(version_id, time),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{hygiene::HygieneProblem, *};
 use crate::{
     access::{AccessDecrypt, AccessMethod, DecryptStatus},
     events_for_tests::{HOME, full_secret, head},
@@ -411,6 +411,47 @@ fn ledger_of<'f>(
         }
     }
     ledger
+}
+
+#[test]
+fn old_versions_that_are_read_and_secrets_that_are_not_are_found() {
+    const DAY: i64 = 86_400;
+    let mut ledger = ExposureLedger::default();
+    ledger.add_change(&put("p", 0, "v1"));
+    ledger.add_change(&put("q", DAY, "v2"));
+    let old = |id: &str, secs: i64| {
+        let mut access = read(id, secs, OWN, Some("v1"));
+        access.asked_version = true;
+        access
+    };
+    ledger.add_access(&read("a", 100, OWN, Some("v1")), true);
+    // Within an hour of a rotation a fallback is ordinary.
+    ledger.add_access(&old("b", DAY + 3_000), true);
+    assert!(ledger.hygiene(90 * DAY).is_empty());
+    ledger.add_access(&old("c", DAY + 4_000), true);
+    let found = ledger.hygiene(90 * DAY);
+    let problem = HygieneProblem::RetiredRead {
+        since: EventTime(DAY),
+        reads: 1,
+        last: EventTime(DAY + 4_000),
+        principals: vec![OWN.into()],
+    };
+    assert_eq!(found[0].problem, problem);
+    assert_eq!(found[0].secret.version_id.as_deref(), Some("v1"));
+    // Something else is read three months later.
+    let mut other = read("d", 100 * DAY, OWN, Some("w1"));
+    other.secret = full_secret("other");
+    ledger.add_access(&other, true);
+    let found = ledger.hygiene(90 * DAY);
+    let unread = found.iter().find_map(|finding| match finding.problem {
+        HygieneProblem::Unread { last, as_of } => Some((last, as_of)),
+        HygieneProblem::RetiredRead { .. } => None,
+    });
+    assert_eq!(
+        unread,
+        Some((Some(EventTime(DAY + 4_000)), EventTime(100 * DAY)))
+    );
+    assert_eq!(ledger.hygiene(120 * DAY).len(), 1);
 }
 
 proptest! {

@@ -154,8 +154,8 @@ impl Timeline {
                 before.map_or(VersionKey::Loose(None), |index| self.canonical(index))
             }
             Some(label) => {
-                let given = self.labels.get(label).into_iter().flatten();
-                let last = given.filter(|(since, _)| *since <= time).last();
+                let mut given = self.labels.get(label).into_iter().flatten();
+                let last = given.rfind(|(since, _)| *since <= time);
                 match last {
                     Some((_, Some(version_id))) => self.named(version_id, time),
                     Some((since, None)) => self.canonical(self.at(*since)),

@@ -314,7 +314,7 @@ mod tests {
         };
         assert_eq!(
             steps("ReplicateSecretToRegions", regions),
-            [replicated.clone()]
+            std::slice::from_ref(&replicated)
         );
         let created = [stored(Some("v1")), vec![replicated]].concat();
         assert_eq!(steps("CreateSecret", regions), created);

@@ -16,35 +16,36 @@ const STYLE: &str = concat!(include_str!("../report/page.css"), include_str!("pa
 
 /// The page.
 pub(crate) fn page(exposures: &[Exposure], settings: &RunSettings, now: EventTime) -> String {
-    let paths: Vec<_> = settings
-        .paths
-        .iter()
-        .map(|path| path.to_string_lossy())
-        .collect();
-    let mut out = format!(
+    let mut body = String::new();
+    push_tiles(exposures, &mut body);
+    push_checklist(&checklist(exposures), &mut body);
+    push_table(exposures, &mut body);
+    page_of("exposure", settings, now, &body)
+}
+
+/// A page with this title, whose body is HTML.
+pub(crate) fn page_of(title: &str, settings: &RunSettings, now: EventTime, body: &str) -> String {
+    let paths = settings.paths.iter().map(|path| path.to_string_lossy());
+    let paths = paths.collect::<Vec<_>>().join(", ");
+    format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
          style-src {}; base-uri 'none'; form-action 'none'\">\n\
          <meta name=\"referrer\" content=\"no-referrer\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>Secretrail exposure</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
-         <header><h1>Secretrail <span>exposure</span></h1>\
+         <title>Secretrail {title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
+         <header><h1>Secretrail <span>{title}</span></h1>\
          <p class=\"quiet\">{} · made {now}</p>\
-         <p class=\"warning\">{}</p></header>\n<main>\n",
+         <p class=\"warning\">{}</p></header>\n<main>\n{body}</main>\n</body>\n</html>\n",
         allowed(STYLE),
-        text(&paths.join(", ")),
+        text(&paths),
         text(LIMIT),
-    );
-    push_tiles(exposures, &mut out);
-    push_checklist(&checklist(exposures), &mut out);
-    push_table(exposures, &mut out);
-    out.push_str("</main>\n</body>\n</html>\n");
-    out
+    )
 }
 
 /// Text from logs as the content of an element or attribute.
-fn text(untrusted: &str) -> String {
+pub(crate) fn text(untrusted: &str) -> String {
     let clean = sanitize::line(untrusted);
     let mut out = String::with_capacity(clean.len());
     for c in clean.chars() {
