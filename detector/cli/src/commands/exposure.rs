@@ -16,6 +16,7 @@ use secretrail_engine::{
         AccessPolicy,
         review::{GrantText, GrantUse},
     },
+    rule::RuleSet,
     selection::Selection,
 };
 
@@ -50,9 +51,7 @@ pub fn run(args: &args::ExposureArgs, host: &mut ProcessHost) -> Result<u8, RunF
     let started = Instant::now();
     let mut settings = settings(args, host)?;
     let asked = AskedReads::of(args, &mut settings)?;
-    let rules = rules_and_policy::rules_with_warnings(&args.files, host)?;
-    let policy = rules_and_policy::policy(&args.policy)?;
-    let rules = rules.with_decoys(policy.as_ref()).with_changes();
+    let (rules, policy) = rules(args, host)?;
     let mut out = OpenOutput::open(&settings)?;
     let keeps = args.all && policy.is_some();
     let task = EvaluationTask::new(&settings, &rules, policy.as_ref()).asked(&asked.selection);
@@ -61,36 +60,91 @@ pub fn run(args: &args::ExposureArgs, host: &mut ProcessHost) -> Result<u8, RunF
     let is_nothing = RunReading::of(&found, &settings.selection).is_nothing();
     let scopes = match asked.scopes(args, &grouped) {
         Ok(scopes) => scopes,
-        Err(failure) => {
-            // Input that could not be read may be the cause.
-            say(host, &run_summary::problems(&found.problems));
-            if is_nothing {
-                say(host, &format!("secretrail: {failure}\n"));
-                return Ok(end(RunReading::of(&found, &settings.selection), host));
-            }
-            return Err(failure);
-        }
+        Err(failure) => return not_found(failure, &found, &settings, host),
     };
     let exposures = ledger.exposures(&scopes);
-    match is_nothing {
-        true => {}
-        false if args.all => {
-            let findings = ledger.hygiene(i64::from(args.days) * DAY_SECS);
-            let grants = grants(policy.as_ref(), &found);
-            let list = HygieneListing::new(&exposures, &findings, &grants, args.days, &settings);
-            write(&list, || list.page(host.now), settings.format, &mut out)?;
-        }
-        false => {
-            let list = ExposureListing::new(&exposures, &settings);
-            let page = || exposures::page(&exposures, &settings, host.now);
-            write(&list, page, settings.format, &mut out)?;
-        }
+    if !is_nothing {
+        let result = ExposureResult {
+            args,
+            settings: &settings,
+            policy: policy.as_ref(),
+            found: &found,
+        };
+        result.write(&exposures, &mut ledger, host, &mut out)?;
     }
     out.finish_reading(is_nothing, host)?;
     let in_use = RulesInUse::of(&rules, policy.as_ref());
     let code = close(&settings, &found, started, Some(in_use), host);
-    let is_open = args.fail_on_open && exposures.iter().any(Exposure::is_open);
-    Ok(code.max(if is_open { exit::FINDINGS } else { exit::DONE }))
+    Ok(code.max(findings_code(args, &exposures)))
+}
+
+/// The rules, which read all changes, and the policy.
+fn rules(
+    args: &args::ExposureArgs,
+    host: &mut ProcessHost,
+) -> Result<(RuleSet, Option<AccessPolicy>), RunFailure> {
+    let rules = rules_and_policy::rules_with_warnings(&args.files, host)?;
+    let policy = rules_and_policy::policy(&args.policy)?;
+    let rules = rules.with_decoys(policy.as_ref()).with_changes();
+    Ok((rules, policy))
+}
+
+/// The exit code by the exposures alone.
+fn findings_code(args: &args::ExposureArgs, exposures: &[Exposure]) -> u8 {
+    match args.fail_on_open && exposures.iter().any(Exposure::is_open) {
+        true => exit::FINDINGS,
+        false => exit::DONE,
+    }
+}
+
+/// Ends a run whose incident or alert was not found. Input that could not be read may be the cause.
+fn not_found(
+    failure: RunFailure,
+    found: &SessionResult,
+    settings: &RunSettings,
+    host: &mut ProcessHost,
+) -> Result<u8, RunFailure> {
+    say(host, &run_summary::problems(&found.problems));
+    let reading = RunReading::of(found, &settings.selection);
+    if reading.is_nothing() {
+        say(host, &format!("secretrail: {failure}\n"));
+        return Ok(end(reading, host));
+    }
+    Err(failure)
+}
+
+/// What the output is made of, beside the exposures.
+struct ExposureResult<'r> {
+    args: &'r args::ExposureArgs,
+    settings: &'r RunSettings,
+    policy: Option<&'r AccessPolicy>,
+    found: &'r SessionResult,
+}
+
+impl ExposureResult<'_> {
+    fn write(
+        &self,
+        exposures: &[Exposure],
+        ledger: &mut ExposureLedger,
+        host: &ProcessHost,
+        out: &mut OpenOutput<'_>,
+    ) -> Result<(), RunFailure> {
+        let (settings, days) = (self.settings, self.args.days);
+        if self.args.all {
+            let findings = ledger.hygiene(i64::from(days) * DAY_SECS);
+            let grants = grants(self.policy, self.found);
+            let list = HygieneListing::new(exposures, &findings, &grants, days, settings);
+            return write(&list, || list.page(host.now), settings.format, out);
+        }
+        let list = ExposureListing::new(exposures, settings);
+        let format = settings.format;
+        write(
+            &list,
+            || exposures::page(exposures, settings, host.now),
+            format,
+            out,
+        )
+    }
 }
 
 fn settings(args: &args::ExposureArgs, host: &ProcessHost) -> Result<RunSettings, RunFailure> {
@@ -133,9 +187,10 @@ impl AskedReads {
 
     fn takes(&self, access: &Access) -> bool {
         let session = access.head.principal.actor.as_deref();
-        let is_session = |glob: &GlobPattern| session.is_some_and(|session| glob.matches(session));
+        let mut sessions = self.sessions.iter();
         self.selection.takes(access)
-            && (self.sessions.is_empty() || self.sessions.iter().any(is_session))
+            && (self.sessions.is_empty()
+                || session.is_some_and(|session| sessions.any(|glob| glob.matches(session))))
     }
 
     /// Whether reads are asked for by who made them, and not by incidents.

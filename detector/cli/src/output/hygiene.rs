@@ -195,11 +195,6 @@ fn unused_row(
     if one.last.is_some() && !is_old {
         return None;
     }
-    let entries = |list: &str| {
-        let entries = grant.entries.get(list).into_iter().flatten();
-        let entries: Vec<SharedStr> = entries.map(|entry| entry.as_str().into()).collect();
-        named(&entries, str::to_owned).unwrap_or_default()
-    };
     let when = match one.last {
         Some(last) => format!("last used {last}"),
         None => "not used in these logs".to_owned(),
@@ -207,13 +202,24 @@ fn unused_row(
     Some(HygieneRow {
         kind: UNUSED.0,
         secret: None,
-        title: format!("grant {}: {}", grant.number, entries("secrets")),
-        text: format!("for {}; {when}", entries("principals")),
+        title: format!("grant {}: {}", grant.number, entries(grant, "secrets")),
+        text: format!("for {}; {when}", entries(grant, "principals")),
         since: None,
         last: one.last,
         principals: Vec::new(),
         grant: Some(grant.number),
     })
+}
+
+/// The first entries of a list of a grant.
+fn entries(grant: &GrantText, list: &str) -> String {
+    let entries = grant.entries.get(list).into_iter().flatten();
+    let entries: Vec<SharedStr> = entries.map(|entry| entry.as_str().into()).collect();
+    named(&entries, str::to_owned).unwrap_or_default()
+}
+
+fn written(time: Option<EventTime>) -> Option<String> {
+    time.map(|time| time.to_string())
 }
 
 impl RowListing<9> for HygieneListing<'_> {
@@ -252,7 +258,6 @@ impl RowListing<9> for HygieneListing<'_> {
     }
 
     fn values(&self) -> Vec<Value> {
-        let time = |time: Option<EventTime>| time.map(|time| time.to_string());
         let rows = self.rows.iter().map(|row| {
             let secret = row.secret.as_ref();
             json!({
@@ -266,8 +271,8 @@ impl RowListing<9> for HygieneListing<'_> {
                     "region": secret.region,
                 })),
                 "version_id": secret.and_then(|secret| secret.version_id.clone()),
-                "since": time(row.since),
-                "last": time(row.last),
+                "since": written(row.since),
+                "last": written(row.last),
                 "principals": row.principals,
                 "grant": row.grant,
                 "text": row.text,
@@ -282,7 +287,6 @@ impl RowListing<9> for HygieneListing<'_> {
             let secret = row.secret.as_ref();
             let version = secret.and_then(|secret| secret.version_id.as_deref());
             let principals: Vec<&str> = row.principals.iter().map(|id| &**id).collect();
-            let time = |time: Option<EventTime>| time.map(|t| t.to_string()).unwrap_or_default();
             [
                 row.kind.to_owned(),
                 secret
@@ -290,8 +294,8 @@ impl RowListing<9> for HygieneListing<'_> {
                     .unwrap_or(&row.title)
                     .to_owned(),
                 version.unwrap_or_default().to_owned(),
-                time(row.since),
-                time(row.last),
+                written(row.since).unwrap_or_default(),
+                written(row.last).unwrap_or_default(),
                 principals.join("; "),
                 row.grant.map(|grant| grant.to_string()).unwrap_or_default(),
                 row.text.clone(),

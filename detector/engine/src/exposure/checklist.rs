@@ -18,11 +18,19 @@ const EACH: usize = 5;
 /// Most readers that are named.
 const NAMED: usize = 3;
 
-/// Ends the sessions of a role that began before now, as the console does.
-const SESSIONS: &str = r#"'{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"DateLessThan":{"aws:TokenIssueTime":"'"$(date -u +%Y-%m-%dT%H:%M:%SZ)"'"}}}]}'"#;
+/// Ends the sessions that began before now, as the console does.
+const SESSIONS: &str = concat!(
+    r#"'{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*","#,
+    r#""Condition":{"DateLessThan":{"aws:TokenIssueTime":"#,
+    r#""'"$(date -u +%Y-%m-%dT%H:%M:%SZ)"'"}}}]}'"#,
+);
 
 /// Denies all reads of secrets.
-const READS: &str = r#"'{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":["secretsmanager:GetSecretValue","secretsmanager:BatchGetSecretValue","ssm:GetParameter*"],"Resource":"*"}]}'"#;
+const READS: &str = concat!(
+    r#"'{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"#,
+    r#"["secretsmanager:GetSecretValue","secretsmanager:BatchGetSecretValue","#,
+    r#""ssm:GetParameter*"],"Resource":"*"}]}'"#,
+);
 
 /// What closes these exposures, in the order in which it is done: those who have the values first,
 /// then the secrets with the fewest other readers.
@@ -73,38 +81,33 @@ fn stop(principal: &str, rows: &[&Exposure], actions: &mut Vec<StoryAction>) {
         access_keys: &access_keys,
         secrets: &secrets,
     };
-    let start = actions.len();
-    response::stop(conduct, principal, actions);
-    let Some(arn) = ArnParts::parse(principal).filter(|_| actions.len() > start) else {
-        return;
-    };
-    let is_ours = secrets.is_empty()
-        || secrets
-            .iter()
-            .any(|secret| ArnParts::parse(secret).is_some_and(|s| s.account == arn.account));
-    if !is_ours {
-        return;
-    }
-    if let Some(role) = arn.resource.strip_prefix("role/") {
-        let role_name = response::role_name(conduct, role);
-        if let Some(revoke) = actions
-            .get_mut(start)
-            .filter(|action| action.link.is_some())
-        {
-            revoke.command = Some(policy(
-                "role",
-                role_name,
-                "AWSRevokeOlderSessions",
-                SESSIONS,
-            ));
-            actions.push(deny("role", role_name));
+    let mut own = Vec::new();
+    response::stop(conduct, principal, &mut own);
+    let arn = ArnParts::parse(principal).filter(|arn| !own.is_empty() && is_ours(&secrets, arn));
+    let subject = arn.and_then(|arn| {
+        let role = arn.resource.strip_prefix("role/");
+        let role = role.map(|role| ("role", response::role_name(conduct, role)));
+        let user = arn.resource.strip_prefix("user/");
+        role.or_else(|| Some(("user", last_segment(user?))))
+    });
+    // Only what has a page in the console has policies of its own.
+    if let Some((kind, name)) = subject.filter(|(_, name)| is_plain(name))
+        && own.iter().any(|action| action.link.is_some())
+    {
+        for end in own.iter_mut().filter(|action| action.link.is_some()) {
+            end.command = Some(policy(kind, name, "AWSRevokeOlderSessions", SESSIONS));
         }
-    } else if let Some(user) = arn.resource.strip_prefix("user/") {
-        let user = last_segment(user);
-        if is_plain(user) {
-            actions.push(deny("user", user));
-        }
+        own.push(deny(kind, name));
     }
+    actions.append(&mut own);
+}
+
+/// Whether a principal is of the account of any of the secrets.
+fn is_ours(secrets: &[SharedStr], principal: &ArnParts<'_>) -> bool {
+    let mut accounts = secrets
+        .iter()
+        .filter_map(|secret| Some(ArnParts::parse(secret)?.account));
+    secrets.is_empty() || accounts.any(|account| account == principal.account)
 }
 
 fn deny(kind: &str, name: &str) -> StoryAction {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     ExposureLedger,
     rows::{SecretFindings, apart, versions},
-    timeline::VersionKey,
+    timeline::{Timeline, VersionKey},
 };
 use crate::{
     ids::{SecretRef, SharedStr},
@@ -49,9 +49,9 @@ pub struct HygieneFinding {
 }
 
 impl ExposureLedger {
-    /// The problems of all secrets that the logs name and that were not deleted, sorted. `unread` is
-    /// after how many seconds without a read a secret counts as not read; of an account and region
-    /// whose logs are shorter, nothing is said about it.
+    /// The problems of all secrets that the logs name and that were not deleted, sorted. `unread`
+    /// is after how many seconds without a read a secret counts as not read; of an account and
+    /// region whose logs are shorter, nothing is said about it.
     #[must_use]
     pub fn hygiene(&mut self, unread: i64) -> Vec<HygieneFinding> {
         self.tidy();
@@ -79,32 +79,15 @@ impl ExposureLedger {
         if timeline.deleted.is_some() {
             return;
         }
-        let mut retired: BTreeMap<usize, RetiredReads> = BTreeMap::new();
-        let mut last: Option<EventTime> = None;
-        for (kind, times) in secret.reads_in(region) {
-            last = last.max(times.last().copied());
-            for time in times {
-                for version in versions(&timeline, kind, *time) {
-                    let VersionKey::Epoch(index) = version else {
-                        continue;
-                    };
-                    let next = timeline.epochs.get(index + 1);
-                    let since = next.and_then(|next| next.since.as_ref()?.time);
-                    if let Some(since) = since.filter(|since| since.plus(FALLBACK_SECS) < *time) {
-                        let reads = retired
-                            .entry(index)
-                            .or_insert_with(|| RetiredReads::new(since));
-                        reads.add(*time, kind.principal.id.as_ref());
-                    }
-                }
-            }
-        }
-        found.extend(retired.into_iter().map(|(index, reads)| HygieneFinding {
+        let retired = retired(secret, region, &timeline).into_iter();
+        found.extend(retired.map(|(index, reads)| HygieneFinding {
             secret: secret.secret(region, &VersionKey::Epoch(index), &timeline),
             problem: reads.problem(),
         }));
         let unnamed = secret.secret(region, &VersionKey::Loose(None), &timeline);
         let place = (unnamed.account.clone(), unnamed.region.clone());
+        let times = secret.reads_in(region).flat_map(|(_, times)| times);
+        let last = times.max().copied();
         let span = self.oldest.get(&place).zip(self.newest.get(&place));
         if let Some((oldest, newest)) = span
             && newest.0.saturating_sub(last.unwrap_or(*oldest).0) >= unread
@@ -116,6 +99,33 @@ impl ExposureLedger {
             });
         }
     }
+}
+
+/// The reads of versions after their retirement, by epoch.
+fn retired(
+    secret: &SecretFindings<'_, '_>,
+    region: &str,
+    timeline: &Timeline,
+) -> BTreeMap<usize, RetiredReads> {
+    let mut retired = BTreeMap::new();
+    for (kind, times) in secret.reads_in(region) {
+        for time in times {
+            for version in versions(timeline, kind, *time) {
+                let VersionKey::Epoch(index) = version else {
+                    continue;
+                };
+                let next = timeline.epochs.get(index + 1);
+                let since = next.and_then(|next| next.since.as_ref()?.time);
+                if let Some(since) = since.filter(|since| since.plus(FALLBACK_SECS) < *time) {
+                    let reads = retired.entry(index);
+                    let reads: &mut RetiredReads =
+                        reads.or_insert_with(|| RetiredReads::new(since));
+                    reads.add(*time, kind.principal.id.as_ref());
+                }
+            }
+        }
+    }
+    retired
 }
 
 /// Reads of one retired version.

@@ -11,7 +11,7 @@ use super::{
     timeline::{SeenVersions, Timeline, TimelinePlace, VersionKey},
 };
 use crate::{
-    ids::{SecretRef, SecretStore, SharedStr},
+    ids::{ArnParts, SecretRef, SecretStore, SharedStr},
     observation::VersionStep,
     time::EventTime,
 };
@@ -110,11 +110,14 @@ fn identity(
         .filter(|(_, (_, regions))| regions.contains(&**region));
     let begun = here.clone().filter(|(_, (first, _))| *first <= time);
     let latest = begun.max_by_key(|(suffix, (first, _))| (*first, **suffix));
-    let earliest = || here.min_by_key(|(suffix, (first, _))| (*first, **suffix));
-    latest.or_else(earliest).map_or_else(
-        || SecretIdentity::Region(region.clone()),
-        |(suffix, _)| SecretIdentity::Suffix((*suffix).into()),
-    )
+    let known = match latest {
+        Some(latest) => Some(latest),
+        None => here.min_by_key(|(suffix, (first, _))| (*first, **suffix)),
+    };
+    match known {
+        Some((suffix, _)) => SecretIdentity::Suffix((*suffix).into()),
+        None => SecretIdentity::Region(region.clone()),
+    }
 }
 
 /// The reads of one secret: those that are exposures, and those of its readers.
@@ -208,6 +211,8 @@ pub(super) struct SecretFindings<'r, 'f> {
     newest: &'r HashMap<(SharedStr, SharedStr), EventTime>,
     seen: BTreeMap<&'f str, SeenVersions>,
     any: BTreeSet<SharedStr>,
+    /// Regions of primaries, and of their replicas, as the logs show.
+    replicated: BTreeSet<(&'f str, &'f str)>,
     /// When replicas became secrets of their own, by region.
     detached: BTreeMap<&'f str, EventTime>,
 }
@@ -230,9 +235,11 @@ impl<'r, 'f> SecretFindings<'r, 'f> {
             newest,
             seen: BTreeMap::new(),
             any: any.collect(),
+            replicated: BTreeSet::new(),
             detached: detached.rev().map(|c| (&*c.region, c.time)).collect(),
         };
         rows.look();
+        rows.replicate();
         rows
     }
 
@@ -256,16 +263,39 @@ impl<'r, 'f> SecretFindings<'r, 'f> {
         }
     }
 
-    /// Whether a change holds in a region: replicas follow their primary.
+    /// Collects which regions follow which.
+    fn replicate(&mut self) {
+        for change in self.one.changes.iter().copied() {
+            let VersionStep::Replicated { places } = &change.step else {
+                continue;
+            };
+            for named in places {
+                let replica = match ArnParts::parse(named) {
+                    None => &**named,
+                    Some(arn) if *arn.account == *self.name.account => arn.region,
+                    // In another account it is another secret.
+                    Some(_) => continue,
+                };
+                self.replicated.insert((&change.region, replica));
+            }
+        }
+    }
+
+    /// Whether a replica is a secret of its own when a change is made.
+    fn is_own(&self, region: &str, change: &ChangeFact) -> bool {
+        let since = self.detached.get(region);
+        since.is_some_and(|since| *since <= change.time)
+    }
+
+    /// Whether a change holds in a region: replicas follow their primary, as far as the logs show
+    /// that they are its replicas.
     fn holds(&self, change: &ChangeFact, region: &str) -> bool {
         if &*change.region == region {
             return true;
         }
-        let is_own = |region: &str| {
-            let since = self.detached.get(region);
-            since.is_some_and(|since| *since <= change.time)
-        };
-        let follows = !is_own(region) && !is_own(&change.region);
+        // A replica that was detached before the logs begin has the same ARN, and follows nobody.
+        let is_replica = self.replicated.contains(&(&*change.region, region));
+        let follows = is_replica && !self.is_own(region, change);
         // To delete a primary, its replicas must be removed first.
         let spreads = !matches!(
             change.step,

@@ -52,6 +52,23 @@ pub(super) struct VersionEpoch {
     generation: u32,
 }
 
+impl VersionEpoch {
+    fn has(&self, version_id: &SharedStr) -> bool {
+        self.version_id.as_ref() == Some(version_id)
+    }
+
+    /// Whether both are times of one version.
+    fn is_version_of(&self, other: &Self) -> bool {
+        self.version_id.is_some()
+            && (&self.version_id, self.generation) == (&other.version_id, other.generation)
+    }
+
+    fn has_begun(&self, now: EventTime) -> bool {
+        let since = self.since.as_ref().and_then(|since| since.time);
+        since.is_none_or(|since| since <= now)
+    }
+}
+
 /// The versions of one secret in one region.
 #[derive(Debug)]
 pub(super) struct Timeline {
@@ -112,33 +129,25 @@ impl Timeline {
 
     /// Index of the epoch at a time.
     fn at(&self, time: EventTime) -> usize {
-        let begun = |epoch: &VersionEpoch| {
-            let since = epoch.since.as_ref().and_then(|since| since.time);
-            since.is_none_or(|since| since <= time)
-        };
-        self.epochs.iter().rposition(begun).unwrap_or(0)
+        let begun = self.epochs.iter().rposition(|epoch| epoch.has_begun(time));
+        begun.unwrap_or(0)
     }
 
     /// The last epoch of the version of an epoch.
     fn canonical(&self, index: usize) -> VersionKey {
-        let same = |other: &VersionEpoch| {
-            let epoch = self.epochs.get(index);
-            epoch.is_some_and(|epoch| {
-                epoch.version_id.is_some()
-                    && (&epoch.version_id, epoch.generation)
-                        == (&other.version_id, other.generation)
-            })
-        };
-        VersionKey::Epoch(self.epochs.iter().rposition(same).unwrap_or(index))
+        let last = self.epochs.get(index).and_then(|epoch| {
+            let mut epochs = self.epochs.iter();
+            epochs.rposition(|other| epoch.is_version_of(other))
+        });
+        VersionKey::Epoch(last.unwrap_or(index))
     }
 
     /// The version of an id, as of a time.
     pub(super) fn named(&self, version_id: &SharedStr, time: EventTime) -> VersionKey {
-        let is_it = |epoch: &VersionEpoch| epoch.version_id.as_ref() == Some(version_id);
         let until = self.at(time);
         let epochs = self.epochs.get(..=until).unwrap_or_default();
-        let before = epochs.iter().rposition(is_it);
-        let found = before.or_else(|| self.epochs.iter().position(is_it));
+        let before = epochs.iter().rposition(|epoch| epoch.has(version_id));
+        let found = before.or_else(|| self.epochs.iter().position(|epoch| epoch.has(version_id)));
         found.map_or_else(
             || VersionKey::Loose(Some(version_id.clone())),
             |index| self.canonical(index),
@@ -177,16 +186,14 @@ impl Timeline {
         let Some((last, before)) = self.epochs.split_last() else {
             return false;
         };
-        let other = |epoch: &VersionEpoch| {
-            epoch.version_id.is_none() || epoch.version_id != last.version_id
-        };
-        let previous = before.iter().rposition(other);
+        let previous = before
+            .iter()
+            .rposition(|epoch| epoch.version_id.is_none() || epoch.version_id != last.version_id);
         previous.is_some_and(|previous| self.canonical(previous) == self.canonical(index))
     }
 
     fn saw_previous(&mut self, time: EventTime, version_id: &SharedStr) {
-        let is_known = |epoch: &VersionEpoch| epoch.version_id.as_ref() == Some(version_id);
-        if self.epochs.iter().any(is_known) {
+        if self.epochs.iter().any(|epoch| epoch.has(version_id)) {
             return;
         }
         let now = self.at(time);
@@ -278,25 +285,12 @@ impl<'a> TimelineWalk<'a> {
                 self.replaces(change.time, instead_of.as_ref());
                 self.become_current(change, version_id.clone());
             }
-            VersionStep::MayBeCurrent { version_id } => match version_id {
-                // A version that somebody read exists.
-                Some(version_id) if self.any.contains(version_id) => {
-                    self.begin(Some(version_id.clone()), cause);
-                }
-                _ => self.timeline.doubt = Some(cause.of(version_id.clone())),
-            },
+            VersionStep::MayBeCurrent { version_id } => self.doubt(version_id.as_ref(), cause),
             VersionStep::Labelled { version_id, labels } => {
-                for label in labels {
-                    let given = self.timeline.labels.entry(label.clone()).or_default();
-                    given.push((change.time, version_id.clone()));
-                }
+                self.label(change.time, version_id.as_ref(), labels);
             }
             VersionStep::RotationStarted { version_id } => {
-                let before = self.rotation.take();
-                // The event of the service follows the call, which alone names the version.
-                let known = before.filter(|(time, _)| time.plus(ROTATION_SECS) >= change.time);
-                let (time, known) = known.unwrap_or((change.time, None));
-                self.rotation = Some((time, version_id.clone().or(known)));
+                self.start_rotation(change.time, version_id.clone());
             }
             VersionStep::Rotated => self.rotated(change.time, cause),
             VersionStep::RotationFailed => {
@@ -315,6 +309,32 @@ impl<'a> TimelineWalk<'a> {
             | VersionStep::Replicated { .. }
             | VersionStep::Detached => {}
         }
+    }
+
+    /// A change that may have made this version current.
+    fn doubt(&mut self, version_id: Option<&SharedStr>, cause: Supersession) {
+        match version_id {
+            // A version that somebody read exists.
+            Some(version_id) if self.any.contains(version_id) => {
+                self.begin(Some(version_id.clone()), cause);
+            }
+            _ => self.timeline.doubt = Some(cause.of(version_id.cloned())),
+        }
+    }
+
+    fn label(&mut self, time: EventTime, version_id: Option<&SharedStr>, labels: &[SharedStr]) {
+        for label in labels {
+            let given = self.timeline.labels.entry(label.clone()).or_default();
+            given.push((time, version_id.cloned()));
+        }
+    }
+
+    fn start_rotation(&mut self, time: EventTime, version_id: Option<SharedStr>) {
+        // The event of the service follows the call, which alone names the version.
+        let before = self.rotation.take();
+        let known = before.filter(|(start, _)| start.plus(ROTATION_SECS) >= time);
+        let (start, known) = known.unwrap_or((time, None));
+        self.rotation = Some((start, version_id.or(known)));
     }
 
     fn is_among(&self, places: &[SharedStr]) -> bool {
@@ -410,8 +430,8 @@ impl<'a> TimelineWalk<'a> {
                 let known = doubt.filter(|doubt| {
                     doubt.version_id.is_none() || doubt.version_id.as_ref() == Some(version_id)
                 });
-                let unseen = || Supersession::unseen(Some(time), None);
-                self.begin(Some(version_id.clone()), known.unwrap_or_else(unseen));
+                let cause = known.unwrap_or_else(|| Supersession::unseen(Some(time), None));
+                self.begin(Some(version_id.clone()), cause);
             }
         }
     }

@@ -90,6 +90,12 @@ impl<'n, 'a> CallFields<'n, 'a> {
         text(self.request?.get(key)?)
     }
 
+    /// Whether the request has a parameter, be it empty.
+    fn asks_for(self, key: &str) -> bool {
+        self.request
+            .is_some_and(|request| request.get(key).is_some())
+    }
+
     fn response(self, key: &str) -> Option<SharedStr> {
         text(self.response?.get(key)?)
     }
@@ -129,9 +135,9 @@ impl<'n, 'a> CallFields<'n, 'a> {
 
     fn update(self) -> Vec<VersionStep> {
         let made = self.response("versionId");
-        let request = |key: &&str| self.request.is_some_and(|r| r.get(key).is_some());
+        let mut beside = BESIDE_THE_VALUE.iter();
         // A call that changes nothing else has changed the value, which is not in the record.
-        if made.is_some() || !BESIDE_THE_VALUE.iter().any(request) {
+        if made.is_some() || !beside.any(|key| self.asks_for(key)) {
             return vec![current(self.made())];
         }
         vec![VersionStep::MayBeCurrent {
