@@ -7,6 +7,7 @@
 pub mod checklist;
 mod facts;
 pub mod hygiene;
+mod identity;
 pub mod json_v1;
 mod rows;
 pub mod scope;

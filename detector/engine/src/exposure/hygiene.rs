@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     ExposureLedger,
-    rows::{SecretFindings, apart, versions},
+    identity::apart,
+    rows::{SecretFindings, versions},
     timeline::{Timeline, VersionKey},
 };
 use crate::{
