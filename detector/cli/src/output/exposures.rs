@@ -18,7 +18,7 @@ use secretrail_engine::{
 use serde_json::Value;
 
 pub(crate) use self::page::page;
-pub(super) use self::page::{page_of, text};
+pub(super) use self::page::{page_of, text, tiles};
 use super::{
     incidents::{push_action, push_more, push_wrapped, span},
     listing::RowListing,
@@ -195,6 +195,14 @@ fn status(row: &Exposure) -> &'static str {
     }
 }
 
+/// The name of a secret, and its region: replicas have the same name.
+pub(super) fn placed(row: &Exposure) -> String {
+    match (row.secret.label(), &*row.secret.region) {
+        (name, "") => name,
+        (name, region) => format!("{name} in {region}"),
+    }
+}
+
 /// `version 3c2f1d0e`, as far as it is known.
 pub(super) fn version(row: &Exposure) -> String {
     match row.secret.version_id.as_deref() {
@@ -273,7 +281,7 @@ fn push_row(row: &Exposure, settings: &RunSettings, out: &mut String) {
         true => Style::new().bold().fg_color(Some(color.into())),
         false => Style::new(),
     };
-    let name = row.secret.label();
+    let name = placed(row);
     let title = format!(
         "{}, {}, {}",
         sanitize::line(&name),

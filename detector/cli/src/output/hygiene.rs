@@ -15,7 +15,7 @@ use secretrail_engine::{
 use serde_json::{Value, json};
 
 use super::{
-    exposures::{named, page_of, revealed, short_principal, text, version},
+    exposures::{named, page_of, placed, revealed, short_principal, text, tiles, version},
     incidents::push_wrapped,
     listing::RowListing,
 };
@@ -102,7 +102,8 @@ impl<'s> HygieneListing<'s> {
 
     /// The findings as a page for a browser.
     pub(crate) fn page(&self, now: EventTime) -> String {
-        let mut body = String::new();
+        let counts = KINDS.map(|kind| (self.of_kind(kind).count(), kind.1));
+        let mut body = tiles(&counts);
         for kind in KINDS {
             let count = self.of_kind(kind).count();
             write!(
@@ -126,7 +127,7 @@ fn open_row(row: &Exposure) -> HygieneRow {
     HygieneRow {
         kind: OPEN.0,
         secret: Some(row.secret.clone()),
-        title: format!("{}, {}", row.secret.label(), version(row)),
+        title: format!("{}, {}", placed(row), version(row)),
         text: revealed(row),
         since: Some(row.first),
         last: Some(row.last),

@@ -61,20 +61,11 @@ pub(crate) fn text(untrusted: &str) -> String {
     out
 }
 
-fn push_tiles(exposures: &[Exposure], out: &mut String) {
-    let secrets: BTreeSet<_> = exposures.iter().map(|row| row.secret.key()).collect();
-    let people: BTreeSet<_> = exposures.iter().flat_map(|row| &row.principals).collect();
-    let incidents: BTreeSet<_> = exposures.iter().flat_map(|row| &row.incidents).collect();
-    let open = exposures.iter().filter(|row| row.is_open()).count();
-    out.push_str("<section aria-label=\"Headline numbers\"><div class=\"tiles\">");
-    for (count, what) in [
-        (open, "open versions"),
-        (exposures.len() - open, "superseded versions"),
-        (secrets.len(), "secrets"),
-        (people.len(), "principals that got them"),
-        (incidents.len(), "incidents"),
-    ] {
-        let count = number(count as u64);
+/// The numbers at the top of a page.
+pub(crate) fn tiles(counts: &[(usize, &str)]) -> String {
+    let mut out = String::from("<section aria-label=\"Headline numbers\"><div class=\"tiles\">");
+    for (count, what) in counts {
+        let count = number(*count as u64);
         write!(
             out,
             "<div class=\"tile\"><b>{count}</b><span>{what}</span></div>"
@@ -82,6 +73,21 @@ fn push_tiles(exposures: &[Exposure], out: &mut String) {
         .ok();
     }
     out.push_str("</div></section>\n");
+    out
+}
+
+fn push_tiles(exposures: &[Exposure], out: &mut String) {
+    let secrets: BTreeSet<_> = exposures.iter().map(|row| row.secret.key()).collect();
+    let people: BTreeSet<_> = exposures.iter().flat_map(|row| &row.principals).collect();
+    let incidents: BTreeSet<_> = exposures.iter().flat_map(|row| &row.incidents).collect();
+    let open = exposures.iter().filter(|row| row.is_open()).count();
+    out.push_str(&tiles(&[
+        (open, "open versions"),
+        (exposures.len() - open, "superseded versions"),
+        (secrets.len(), "secrets"),
+        (people.len(), "principals that got them"),
+        (incidents.len(), "incidents"),
+    ]));
 }
 
 fn push_checklist(actions: &[StoryAction], out: &mut String) {
