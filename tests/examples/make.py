@@ -84,11 +84,18 @@ def decrypt(identity, at, context, via, region=HOME, ip=None, agent=None):
                   via or ip, via or agent, region, resources=key)
 
 
-def read(identity, at, name, ip, agent="boto", region=HOME, form="name"):
+def version(name, number=1):
+    """Id of a version of a secret; replicas have the versions of their primary."""
+    uuid()  # keeps the ids of the records as they have always been
+    digits = "%032x" % random.Random(f"{name} version {number}").getrandbits(128)
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+
+def read(identity, at, name, ip, agent="boto", region=HOME, form="name", number=1, **more):
     """A read of a secret and the Decrypt behind it."""
     asked = name if form == "name" else secret_arn(name, region)
-    context = {"SecretARN": secret_arn(name, region), "SecretVersionId": str(uuid())}
-    return [record(identity, at, "secretsmanager", "GetSecretValue", {"secretId": asked}, ip, agent, region),
+    context = {"SecretARN": secret_arn(name, region), "SecretVersionId": version(name, number)}
+    return [record(identity, at, "secretsmanager", "GetSecretValue", {"secretId": asked, **more}, ip, agent, region),
             decrypt(identity, at, context, "secretsmanager.amazonaws.com", region)]
 
 
@@ -130,7 +137,7 @@ def ordinary():
     rotation = role("rotate-payments", "rotate-fn")
     rows.append(read(rotation, clock("10:15:00"), "prod/payments/db", "10.20.6.6", form="arn")
                 + [record(rotation, clock("10:15:02"), "secretsmanager", "PutSecretValue", {"secretId": secret_arn("prod/payments/db"), "versionStages": ["AWSPENDING"]}, "10.20.6.6", "boto"),
-                   decrypt(rotation, clock("10:15:02"), {"SecretARN": secret_arn("prod/payments/db"), "SecretVersionId": str(uuid())}, "secretsmanager.amazonaws.com")])
+                   decrypt(rotation, clock("10:15:02"), {"SecretARN": secret_arn("prod/payments/db"), "SecretVersionId": version("prod/payments/db", 2)}, "secretsmanager.amazonaws.com")])
     for index, name in enumerate(ALL):  # infrastructure as code reads everything, and is granted everything
         rows.append(read(role("ci-terraform", "run-4711"), clock("09:30:00", index // 3), name, "10.20.9.9", "terraform", form="arn"))
     for minute in range(0, 240, 2):
@@ -166,6 +173,28 @@ def stories():
     # 5. An account outside the organisation reads by a resource policy that is too wide.
     vendor = role("vendor-sync", "nightly", account=PARTNER)
     rows.append(read(vendor, clock("11:40:12"), "prod/billing/api-key", "192.0.2.140", form="arn"))
+    return rows
+
+
+def afternoon():
+    """What came of the second story: rotations, one of which failed, and a read of an old version."""
+    rows = []
+    pipeline = role("ci-terraform", "run-4712")
+    for index, name in enumerate(PAYMENTS + ALL[3:6]):
+        arn, new = secret_arn(name), version(name, 2)
+        call = lambda plus, api, **params: record(pipeline, clock("13:00:00", index * 60 + plus), "secretsmanager", api, {"secretId": arn, **params}, "10.20.9.9", "terraform")
+        rows.append(read(pipeline, clock("13:00:00", index * 60), name, "10.20.9.9", "terraform", form="arn", versionStage="AWSCURRENT"))
+        rows.append([call(2, "PutSecretValue", clientRequestToken=new, versionStages=["AWSPENDING"])])
+        if name == "prod/orders/smtp":
+            failed = record({"accountId": ACCOUNT, "invokedBy": "secretsmanager.amazonaws.com"}, clock("13:00:00", index * 60 + 9), "secretsmanager", "RotationFailed",
+                            None, "secretsmanager.amazonaws.com", "secretsmanager.amazonaws.com", errorMessage="Pending secret version did not pass the test.")
+            rows.append([{**failed, "eventType": "AwsServiceEvent", "additionalEventData": {"SecretId": arn}}])
+            continue
+        rows.append([call(6, "UpdateSecretVersionStage", versionStage="AWSCURRENT", moveToVersionId=new, removeFromVersionId=version(name))])
+    rows.append(read(role("payments-app", "i-0a1b2c3d4e5f60000"), clock("13:20:00"), "prod/payments/stripe-key", "10.20.1.15", form="arn", number=2))
+    # 6. The key of the second story is still alive, and asks for the version before the rotation.
+    rows.append(read(user("jo.backup"), clock("14:41:40"), "prod/payments/stripe-key", "198.51.100.23", "Boto3/1.34.7 os/linux#6.6.9-kali1-amd64",
+                     form="arn", versionStage="AWSPREVIOUS"))
     return rows
 
 
@@ -304,6 +333,13 @@ def main():
             out.write(json.dumps({"Records": rows}, separators=(",", ":")).encode())
         path.write_bytes(buffer.getvalue())
     chain(files)
+    # One file, beside the logs of the morning.
+    rows = [row for group in afternoon() for row in group]
+    shutil.rmtree(HERE / "afternoon", ignore_errors=True)
+    day = HERE / "afternoon" / "AWSLogs" / ACCOUNT / "CloudTrail" / HOME / "2026" / "03" / "02"
+    day.mkdir(parents=True)
+    text = json.dumps({"Records": rows}, separators=(",", ":")).encode()
+    (day / f"{ACCOUNT}_CloudTrail_{HOME}_20260302T1445Z_Afternoon0000000.json.gz").write_bytes(gzip.compress(text, 9, mtime=0))
 
 
 main()

@@ -2,6 +2,7 @@
 
 pub mod backfill;
 pub mod defaults;
+pub mod exposure;
 pub mod input;
 pub mod output;
 pub mod path;
@@ -17,6 +18,7 @@ use secretrail_engine::rule_meta::RuleLevel;
 
 use self::value::{age, bytes, ratio};
 pub use self::{
+    exposure::ExposureArgs,
     input::{AwsArgs, InputArgs},
     output::{ColorChoice, ListFormat, OutputArgs, OutputDestination, OutputFormat},
     rules::{
@@ -35,6 +37,10 @@ pub struct CommandLine {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 findings at or above --fail-on, \
+    2 rule or policy error, 3 input error or nothing read (what could be read is still reported), \
+    64 usage error, 74 output error.";
+
+const EXIT_CODES_OF_EXPOSURE: &str = "Exit codes: 0 done, 1 open exposures with --fail-on-open, \
     2 rule or policy error, 3 input error or nothing read (what could be read is still reported), \
     64 usage error, 74 output error.";
 
@@ -67,6 +73,13 @@ pub enum CommandArgs {
     /// it are not needed, and logs are only searched for its records.
     #[command(after_help = EXIT_CODES)]
     Explain(ExplainArgs),
+    /// List which versions of which secrets were revealed, to whom, whether they still work, and
+    /// what closes it.
+    ///
+    /// Without a selector, of all incidents. --from, --to and --since bound when values were
+    /// revealed; versions and readers come from all logs.
+    #[command(after_help = EXIT_CODES_OF_EXPOSURE)]
+    Exposure(Box<ExposureArgs>),
     /// Write the records that concern secrets to extract files, far smaller than the logs, that
     /// every command reads in place of the logs.
     #[command(after_help = EXIT_CODES)]

@@ -6,6 +6,7 @@ pub mod backfill;
 pub mod baseline;
 pub mod completions;
 pub mod explain;
+pub mod exposure;
 pub mod extract;
 pub mod gaps;
 pub mod man;
@@ -38,6 +39,7 @@ pub fn execute(command: CommandArgs, host: &mut ProcessHost) -> Result<u8, RunFa
         CommandArgs::Extract(args) => extract::run(&args, host),
         CommandArgs::Backfill(command) => backfill::run(&command, host),
         CommandArgs::Explain(args) => explain::run(&args, host),
+        CommandArgs::Exposure(args) => exposure::run(&args, host),
         CommandArgs::Baseline(args) => baseline::run(&args, host),
         CommandArgs::Policy(command) => policy::run(&command, host),
         CommandArgs::Rules(command) => rules::run(&command, host),

@@ -19,5 +19,6 @@ pub mod runs;
 pub mod s3;
 pub mod session;
 pub mod store;
+pub mod subject;
 mod unmatched;
 pub mod walk;

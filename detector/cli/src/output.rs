@@ -3,7 +3,9 @@
 pub mod columns;
 pub mod csv;
 pub mod ending;
+pub(crate) mod exposures;
 pub mod gaps;
+pub(crate) mod hygiene;
 pub mod incident_tally;
 pub mod incidents;
 pub mod listing;

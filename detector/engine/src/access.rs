@@ -147,6 +147,9 @@ pub struct Access {
     pub secret: SecretRef,
     /// The secret as the request named it, which is known before the KMS Decrypt.
     pub asked: SecretKey,
+    /// Whether the request named the version; otherwise the version is the one that the KMS
+    /// Decrypt revealed. `false` in an access that was read from JSON.
+    pub asked_version: bool,
     /// The KMS Decrypt.
     pub decrypt: AccessDecrypt,
 }

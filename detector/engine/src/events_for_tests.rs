@@ -123,7 +123,9 @@ pub(crate) fn put_secret(event_id: &str, secs: i64, name: &str) -> SecretChange 
     SecretChange {
         head: Arc::new(head(event_id, "PutSecretValue", secs)),
         secret: Some(SecretRef::secret(name, HOME)),
+        others: Vec::new(),
         decrypts: true,
+        steps: Vec::new(),
     }
 }
 

@@ -7,6 +7,7 @@ mod denial;
 mod head;
 mod raw_fields;
 mod role;
+mod version_steps;
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -14,6 +15,7 @@ use self::{
     denial::{KMS_KEY, denied_key, denied_target, is_key},
     head::home,
     role::store,
+    version_steps::{deleted, service_target, version_steps},
 };
 pub use self::{
     head::head,
@@ -74,7 +76,7 @@ pub fn extract(
         CallRole::Read(store) => Observation::Read(Arc::new(facts.read(head, store))),
         CallRole::KmsDecrypt => Observation::KmsDecrypt(Arc::new(facts.kms_decrypt(head))),
         CallRole::Change { decrypts } => {
-            Observation::Change(Arc::new(facts.change(head, decrypts)))
+            Observation::Change(Arc::new(facts.change(head, decrypts, document)))
         }
     })
 }
@@ -283,12 +285,39 @@ impl RelevantRecord<'_, '_> {
         Some(self.interner.secret(store, arn, self.home))
     }
 
-    fn change(&mut self, head: EventHeader, decrypts: bool) -> SecretChange {
+    fn change(
+        &mut self,
+        head: EventHeader,
+        decrypts: bool,
+        document: &LazyDocument<'_>,
+    ) -> SecretChange {
         // Changes to keys and trails are not about a secret.
-        let store = self.record.event_source.get().and_then(store);
+        let Some(store) = self.record.event_source.get().and_then(store) else {
+            return SecretChange {
+                head: Arc::new(head),
+                secret: None,
+                others: Vec::new(),
+                decrypts,
+                steps: Vec::new(),
+            };
+        };
+        let record = document.node();
+        let mut secrets = Vec::new();
+        if &*head.api == "DeleteParameters" && head.outcome == CallOutcome::Success {
+            let names = deleted(record).into_iter();
+            secrets.extend(names.map(|name| self.interner.secret(store, name, self.home)));
+        }
+        let mut secrets = secrets.into_iter();
         SecretChange {
-            secret: store.and_then(|store| self.changed(store)),
+            secret: secrets.next().or_else(|| self.changed(store)).or_else(|| {
+                Some(
+                    self.interner
+                        .secret(store, service_target(record)?, self.home),
+                )
+            }),
+            others: secrets.collect(),
             decrypts,
+            steps: version_steps(&head, record),
             head: Arc::new(head),
         }
     }

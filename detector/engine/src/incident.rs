@@ -15,7 +15,7 @@ pub mod finding;
 pub mod grouping;
 pub mod json_v1;
 pub mod message;
-mod response;
+pub(crate) mod response;
 pub mod story;
 
 use std::{collections::HashSet, sync::Arc};

@@ -71,6 +71,9 @@ pub mod resource_policy;
 pub mod seen;
 pub mod selection;
 
+// Which revealed versions still work.
+pub mod exposure;
+
 pub mod state;
 
 // Incidents of alerts that are stored.

@@ -1,5 +1,7 @@
 //! Observations: the secret reads, KMS Decrypts and secret changes in the records.
 
+pub mod change;
+
 use std::{str::FromStr, sync::Arc};
 
 use ahash::RandomState;
@@ -14,6 +16,8 @@ use crate::{
     time::EventTime,
     wire::CloudTrailRecord,
 };
+
+pub use self::change::{SecretChange, VersionStep};
 
 /// Outcome of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -270,17 +274,6 @@ pub struct KmsDecrypt {
     pub key_arn: Option<SharedStr>,
     /// Whether the caller called KMS directly, without a service in between.
     pub direct: bool,
-}
-
-/// A call that changes who can read a secret, which value is current, or whether we can see it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SecretChange {
-    /// Common fields.
-    pub head: Arc<EventHeader>,
-    /// The secret concerned; `None` for trails, keys and denied calls.
-    pub secret: Option<SecretRef>,
-    /// Whether the call itself decrypts the secret, so that KMS Decrypts near it are not reads.
-    pub decrypts: bool,
 }
 
 /// A record that is relevant to Secretrail.

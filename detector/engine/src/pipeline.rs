@@ -30,7 +30,7 @@ use crate::{
     evidence::Evidence,
     ids::SharedStr,
     limits::{ALLOWED_LATENESS_SECS, COVERAGE_BUCKET_SECS},
-    observation::{CallOutcome as Ending, Observation},
+    observation::{CallOutcome as Ending, Observation, SecretChange},
     parallel,
     pending_event::PendingEvent,
     policy::AccessPolicy,
@@ -69,6 +69,8 @@ pub struct BatchOutcome {
     pub withdrawn: Vec<Alert>,
     /// Accesses that this batch finalised, in the order of [`Access::ledger_order`].
     pub accesses: Vec<Arc<Access>>,
+    /// The secret changes of a slice of a history, with copies; empty online.
+    pub changes: Vec<Arc<SecretChange>>,
     /// Counts, in addition to those of the scan result.
     pub report: ReadReport,
 }
@@ -392,6 +394,7 @@ impl BatchOutcome {
         self.alerts.append(&mut other.alerts);
         self.withdrawn.append(&mut other.withdrawn);
         self.accesses.append(&mut other.accesses);
+        self.changes.append(&mut other.changes);
         self.report.add(&other.report);
     }
 

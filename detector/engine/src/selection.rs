@@ -215,9 +215,10 @@ impl AccessFilter {
     fn takes_event(&self, head: &EventHeader, secret: Option<&SecretRef>) -> bool {
         let principal = &head.principal;
         let names = || {
-            [&principal.id, &principal.actor, &principal.name]
-                .into_iter()
-                .flatten()
+            let names = [&principal.id, &principal.actor, &principal.name];
+            let names = names.into_iter().flatten().map(|name| &**name);
+            // The role of a person covers everybody on it, as in a grant.
+            names.chain(principal.role_of_person())
         };
         let named = |glob: &GlobPattern| secret.is_some_and(|secret| is_called(secret, glob));
         let key = head.access_key_id.as_deref();

@@ -1,7 +1,6 @@
 //! `explain`: one incident, or one alert with its evidence. It comes from a file of alerts, or from
 //! the logs, which are then read twice: once for the alerts, once for the raw records.
 
-mod subject;
 mod text;
 mod written;
 
@@ -16,7 +15,6 @@ use secretrail_engine::{
 };
 
 use self::{
-    subject::ExplainedSubject,
     text::{AROUND, explained},
     written::ExplainPaths,
 };
@@ -27,6 +25,7 @@ use crate::{
         records::records,
         rules_and_policy,
         session::{OpenedInput, find},
+        subject::{FoundSubject, incidents_of},
     },
     output::{
         ending::RunReading,
@@ -67,7 +66,7 @@ fn from_logs(
     let mut found = find(settings, rules, policy.as_ref(), host)?;
     let alerts = std::mem::take(&mut found.alerts);
     let grouped = IncidentGrouping::all(IncidentPeriods::default(), alerts);
-    let subject = match ExplainedSubject::find(&grouped.alerts, &grouped.incidents, &args.id) {
+    let subject = match FoundSubject::find(&grouped.alerts, &grouped.incidents, &args.id) {
         Ok(subject) => subject,
         Err(failure) => {
             // Input that could not be read may be the cause.
@@ -111,8 +110,8 @@ fn from_file(
     for alert in &mut alerts {
         alert.rule = Arc::new(with_file(&alert.rule, rules));
     }
-    let incidents = subject::incidents_of(&alerts);
-    let subject = ExplainedSubject::find(&alerts, &incidents, &args.id)?;
+    let incidents = incidents_of(&alerts);
+    let subject = FoundSubject::find(&alerts, &incidents, &args.id)?;
     // Before the walk: in an `AWSLogs` tree, folders of other days are not opened.
     narrow(&mut settings.selection, &subject);
     let mut out = OpenOutput::open(&settings)?;
@@ -149,7 +148,7 @@ fn with_file(rule: &RuleMeta, rules: &RuleSet) -> RuleMeta {
 
 /// Narrows the selection to the time of an alert or incident, unless the user gave one: its records
 /// span minutes, the logs perhaps years.
-fn narrow(selection: &mut Selection, subject: &ExplainedSubject<'_>) {
+fn narrow(selection: &mut Selection, subject: &FoundSubject<'_>) {
     let (first, last) = subject.span();
     selection.from.get_or_insert(first.plus(-AROUND));
     selection.to.get_or_insert(last.plus(AROUND));
@@ -171,20 +170,20 @@ mod tests {
         let rule = rule("r", "R");
         let alerts = [alert(&rule, "a"), alert(&rule, "b")];
         let id = alerts[1].id.0.to_string();
-        let found = ExplainedSubject::find(&alerts, &[], &id).unwrap();
+        let found = FoundSubject::find(&alerts, &[], &id).unwrap();
         assert_eq!(found.alerts[0].id, alerts[1].id);
         let twins = [alerts[1].clone(), alerts[1].clone()];
         let beginning = id.get(..5).unwrap();
-        let several = ExplainedSubject::find(&twins, &[], beginning).unwrap_err();
+        let several = FoundSubject::find(&twins, &[], beginning).unwrap_err();
         let text = several.to_string();
         let start = format!("{beginning}: 2 ids of alerts and incidents start with this");
         assert!(text.starts_with(&start), "{text}");
         assert!(text.contains(&format!("\n  {id} alert: R")), "{text}");
         assert_eq!(several.exit_code(), exit::USAGE);
-        let empty = ExplainedSubject::find(&alerts, &[], "").unwrap_err();
+        let empty = FoundSubject::find(&alerts, &[], "").unwrap_err();
         assert_eq!(empty.exit_code(), exit::USAGE);
         // Other rules may not raise the alert: that is not a usage error.
-        let none = ExplainedSubject::find(&alerts, &[], "xyz").unwrap_err();
+        let none = FoundSubject::find(&alerts, &[], "xyz").unwrap_err();
         assert!(
             none.to_string()
                 .starts_with("xyz: not among the 2 alerts and 0 incidents")
@@ -197,7 +196,7 @@ mod tests {
         let mut alert = alert(&rule("r", "R"), "a");
         alert.time = EventTime(100_000);
         alert.accesses = vec![access(&[("/time", json!(EventTime(90_000).to_string()))])];
-        let subject = ExplainedSubject {
+        let subject = FoundSubject {
             incident: None,
             alerts: vec![&alert],
         };

@@ -181,11 +181,12 @@ fn every_command_that_read_nothing_says_so_last_also_in_quiet_runs() {
         folder.path().to_str().unwrap(),
         out.path().to_str().unwrap(),
     );
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 9] = [
         &["replay", path],
         &["replay", path, "-f", "html"],
         &["accesses", path],
         &["summary", path],
+        &["exposure", path],
         &["gaps", path],
         &["baseline", path],
         &["verify", path],

@@ -19,7 +19,7 @@ use secretrail_engine::{
     report::ReadReport,
     rule::RuleSet,
     sanitize,
-    selection::SelectionTally,
+    selection::{Selection, SelectionTally},
     state::StateError,
 };
 
@@ -171,6 +171,8 @@ pub(crate) struct EvaluationTask<'t> {
     rules: &'t RuleSet,
     policy: Option<&'t AccessPolicy>,
     keeps_deliveries: bool,
+    /// The selection whose patterns should match something.
+    asked: &'t Selection,
 }
 
 impl<'t> EvaluationTask<'t> {
@@ -185,7 +187,13 @@ impl<'t> EvaluationTask<'t> {
             rules,
             policy,
             keeps_deliveries: false,
+            asked: &settings.selection,
         }
+    }
+
+    /// For a run that reads more than was asked for, and selects from it by itself.
+    pub(crate) fn asked(self, asked: &'t Selection) -> Self {
+        Self { asked, ..self }
     }
 }
 
@@ -223,7 +231,7 @@ pub(crate) fn run(
     problems.extend(reading.problems);
     let mut selected = objects.selected;
     selected.add(&reading.scan_result.selected);
-    let mut patterns = UnmatchedPatterns::new(&settings.selection);
+    let mut patterns = UnmatchedPatterns::new(task.asked);
     let pipeline = pipeline(settings, rules, policy);
     let mut history = HistoryPipeline::new(&pipeline, host.now);
     let newest = [(HashSet::default(), runs.newest())];

@@ -133,7 +133,9 @@ impl<'s> UnmatchedPatterns<'s> {
         let head = observation.head();
         let principal = &head.principal;
         for name in [&principal.id, &principal.actor, &principal.name] {
-            self.principals.see(name.as_ref(), GlobPattern::matches);
+            self.principals.see(name.as_ref(), |glob, name| {
+                glob.matches(name) || principal.role_of_person().is_some_and(|r| glob.matches(r))
+            });
         }
         // Compared as the filter does: a key has no wildcards.
         self.keys.see(head.access_key_id.as_ref(), |key, seen| {

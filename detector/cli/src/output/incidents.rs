@@ -97,7 +97,7 @@ fn about(incident: &Incident, story: &IncidentStory) -> String {
 }
 
 /// A span of time in UTC; the date once where it is one day.
-fn span(first: EventTime, last: EventTime) -> String {
+pub(super) fn span(first: EventTime, last: EventTime) -> String {
     let (from, to) = (first.to_string(), last.to_string());
     if first == last {
         return from;
@@ -165,7 +165,14 @@ fn push_titles(
 }
 
 /// The number of entries that are not shown, if there are any, and where to find them.
-fn push_more(indent: &str, all: usize, shown: usize, noun: &str, hint: &str, out: &mut String) {
+pub(super) fn push_more(
+    indent: &str,
+    all: usize,
+    shown: usize,
+    noun: &str,
+    hint: &str,
+    out: &mut String,
+) {
     let more = all.saturating_sub(shown);
     if more > 0 {
         let more = plural(more as u64, &format!("more {noun}"));
@@ -174,7 +181,7 @@ fn push_more(indent: &str, all: usize, shown: usize, noun: &str, hint: &str, out
 }
 
 /// An action, and below it its command or link, unbroken: it is for the clipboard.
-fn push_action(action: &StoryAction, settings: &RunSettings, out: &mut String) {
+pub(super) fn push_action(action: &StoryAction, settings: &RunSettings, out: &mut String) {
     push_wrapped("  - ", "    ", &action.text, settings, out);
     for text in action.command.iter().chain(&action.link) {
         writeln!(out, "    {}", sanitize::line(text)).ok();
@@ -182,7 +189,13 @@ fn push_action(action: &StoryAction, settings: &RunSettings, out: &mut String) {
 }
 
 /// A text under its label, with further lines indented.
-fn push_wrapped(first: &str, rest: &str, text: &str, settings: &RunSettings, out: &mut String) {
+pub(super) fn push_wrapped(
+    first: &str,
+    rest: &str,
+    text: &str,
+    settings: &RunSettings,
+    out: &mut String,
+) {
     for line in wrapped(first, rest, text, settings.width) {
         out.push_str(line.trim_end());
         out.push('\n');

@@ -106,7 +106,7 @@ fn fill<'m>(template: &str, parts: [(&'m str, &String); 4]) -> Result<String, &'
 }
 
 /// The CSP source expression that allows exactly this text.
-fn allowed(text: &str) -> String {
+pub(super) fn allowed(text: &str) -> String {
     format!(
         "'sha256-{}'",
         STANDARD.encode(Sha256::digest(text.as_bytes()))

@@ -54,8 +54,9 @@ pub struct AccessV1<'a> {
     object: Cow<'a, str>,
 }
 
+/// A secret as JSON.
 #[derive(Debug, Serialize, Deserialize)]
-struct SecretV1<'a> {
+pub(crate) struct SecretV1<'a> {
     store: Cow<'a, str>,
     arn: Option<Cow<'a, str>>,
     name: Option<Cow<'a, str>>,
@@ -226,6 +227,7 @@ impl AccessV1<'_> {
             method: known(&AccessMethod::ALL, AccessMethod::as_str, &self.method)?,
             // The form lacks the requested name of the secret; the best known name is used.
             asked: secret.key(),
+            asked_version: false,
             secret,
             decrypt: self.decrypt.read()?,
         })

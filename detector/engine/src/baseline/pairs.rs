@@ -253,6 +253,7 @@ pub(super) fn read_by(principal: &str, secret: &str, secs: i64) -> Access {
         head: head.into(),
         method: AccessMethod::Api,
         asked: secret.key(),
+        asked_version: false,
         secret,
         decrypt: AccessDecrypt::only(DecryptStatus::Unknown),
     }

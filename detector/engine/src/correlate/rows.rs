@@ -116,7 +116,11 @@ impl JoinState<'_> {
             // The version that was revealed, where the request does not say which it wants.
             let revealed = kms_decrypt.and_then(|kms_decrypt| kms_decrypt.version_id.as_ref());
             known.version_id = known.version_id.or_else(|| revealed.cloned());
-            rows.push(row(read, method, known, secret.key(), kms_decrypt));
+            let mut row = row(read, method, known, secret.key(), kms_decrypt);
+            if secret.version_id.is_some() {
+                Arc::make_mut(&mut row.access).asked_version = true;
+            }
+            rows.push(row);
         }
     }
 
@@ -201,6 +205,7 @@ pub fn alone(kms_decrypt: &KmsDecrypt, secret: &SecretRef, method: AccessMethod)
         head: kms_decrypt.head.clone(),
         method,
         asked: secret.key(),
+        asked_version: false,
         secret,
         decrypt,
     });
@@ -233,6 +238,7 @@ pub fn row(
             method,
             secret,
             asked,
+            asked_version: false,
             decrypt: decrypt_of(read, kms_decrypt),
         }),
         read: Some(read.head.clone()),

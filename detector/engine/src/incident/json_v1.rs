@@ -112,8 +112,9 @@ struct RuleV1<'a> {
     summary: Cow<'a, str>,
 }
 
+/// Something to do, as JSON.
 #[derive(Debug, Serialize)]
-struct ActionV1 {
+pub(crate) struct ActionV1 {
     text: String,
     /// A command of the AWS CLI; `null` where there is none.
     command: Option<String>,

@@ -19,16 +19,38 @@ const EACH: usize = 5;
 /// Seconds before the first alert at which the search for other calls of a key begins.
 const BEFORE_SECS: i64 = 24 * 3_600;
 
+/// With what somebody acted, and on what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Conduct<'a> {
+    /// `userIdentity.arn`: full sessions.
+    pub(crate) sessions: &'a [SharedStr],
+    /// `userIdentity.accessKeyId`.
+    pub(crate) access_keys: &'a [SharedStr],
+    /// ARNs where known, otherwise names.
+    pub(crate) secrets: &'a [SharedStr],
+}
+
+impl<'a> From<&'a Incident> for Conduct<'a> {
+    fn from(incident: &'a Incident) -> Self {
+        Self {
+            sessions: &incident.sessions.first,
+            access_keys: &incident.access_keys.first,
+            secrets: &incident.secrets.first,
+        }
+    }
+}
+
 /// The actions for an incident, in the order in which they are done.
 pub(super) fn actions(incident: &Incident) -> Vec<StoryAction> {
     let mut actions = Vec::new();
+    let conduct = Conduct::from(incident);
     // To end the sessions of a job that was denied one secret is the outage.
     if incident.level >= LEAST {
         match incident.actor.kind {
-            ActorKind::Principal => stop(incident, &incident.actor.name, &mut actions),
+            ActorKind::Principal => stop(conduct, &incident.actor.name, &mut actions),
             ActorKind::Address => {
                 for role in roles(incident).iter().take(EACH) {
-                    stop(incident, role, &mut actions);
+                    stop(conduct, role, &mut actions);
                 }
             }
             ActorKind::Secret | ActorKind::Log => {}
@@ -50,20 +72,21 @@ fn roles(incident: &Incident) -> BTreeSet<String> {
         .collect()
 }
 
-fn stop(incident: &Incident, principal: &str, actions: &mut Vec<StoryAction>) {
+/// What stops a principal.
+pub(crate) fn stop(conduct: Conduct<'_>, principal: &str, actions: &mut Vec<StoryAction>) {
     let Some(arn) = ArnParts::parse(principal) else {
         return;
     };
-    if is_foreign(incident, arn.account) {
+    if is_foreign(conduct, arn.account) {
         actions.push(StoryAction::text(format!(
             "Take account {} out of the resource policies of these secrets and of their keys; only \
              its owner can stop the caller.",
             arn.account
         )));
     } else if let Some(role) = arn.resource.strip_prefix("role/") {
-        stop_role(incident, arn, role, actions);
+        stop_role(conduct, arn, role, actions);
     } else if let Some(user) = arn.resource.strip_prefix("user/") {
-        stop_user(incident, arn, last_segment(user), actions);
+        stop_user(conduct, arn, last_segment(user), actions);
     } else if arn.resource == "root" {
         actions.push(StoryAction::text(
             "Change the password of the root user, delete its access keys, and check who can read \
@@ -72,7 +95,7 @@ fn stop(incident: &Incident, principal: &str, actions: &mut Vec<StoryAction>) {
     }
 }
 
-fn stop_role(incident: &Incident, arn: ArnParts<'_>, role: &str, actions: &mut Vec<StoryAction>) {
+fn stop_role(conduct: Conduct<'_>, arn: ArnParts<'_>, role: &str, actions: &mut Vec<StoryAction>) {
     if role.starts_with("aws-service-role/") {
         actions.push(StoryAction::text(
             "This is a service-linked role, whose sessions cannot be revoked: find what made the \
@@ -89,7 +112,7 @@ fn stop_role(incident: &Incident, arn: ArnParts<'_>, role: &str, actions: &mut V
         )));
         return;
     }
-    let name = role_name(incident, role);
+    let name = role_name(conduct, role);
     if !is_plain(name) {
         return;
     }
@@ -106,9 +129,9 @@ fn stop_role(incident: &Incident, arn: ArnParts<'_>, role: &str, actions: &mut V
 
 /// The name of a role without its path, and without the person that may follow it: the person is
 /// the name of the session, too.
-fn role_name<'r>(incident: &Incident, role: &'r str) -> &'r str {
+pub(crate) fn role_name<'r>(conduct: Conduct<'_>, role: &'r str) -> &'r str {
     let (before, last) = role.rsplit_once('/').unwrap_or(("", role));
-    let mut sessions = incident.sessions.first.iter();
+    let mut sessions = conduct.sessions.iter();
     let is_person = sessions.any(|session| last_segment(session) == last);
     if is_person && !before.is_empty() {
         last_segment(before)
@@ -117,9 +140,9 @@ fn role_name<'r>(incident: &Incident, role: &'r str) -> &'r str {
     }
 }
 
-fn stop_user(incident: &Incident, arn: ArnParts<'_>, user: &str, actions: &mut Vec<StoryAction>) {
+fn stop_user(conduct: Conduct<'_>, arn: ArnParts<'_>, user: &str, actions: &mut Vec<StoryAction>) {
     // Keys of sessions (ASIA…) end by themselves, and cannot be set inactive.
-    let keys = incident.access_keys.first.iter();
+    let keys = conduct.access_keys.iter();
     let keys = keys.filter(|key| key.starts_with("AKIA") && is_plain(key));
     if !is_plain(user) {
         return;
@@ -146,8 +169,8 @@ fn stop_user(incident: &Incident, arn: ArnParts<'_>, user: &str, actions: &mut V
 }
 
 /// Whether an account is not that of any of the secrets; `false` where no ARN is known.
-fn is_foreign(incident: &Incident, account: &str) -> bool {
-    let secrets = incident.secrets.first.iter();
+fn is_foreign(conduct: Conduct<'_>, account: &str) -> bool {
+    let secrets = conduct.secrets.iter();
     let mut accounts = secrets.filter_map(|secret| Some(ArnParts::parse(secret)?.account));
     match accounts.next() {
         Some(first) => first != account && accounts.all(|other| other != account),
@@ -211,7 +234,8 @@ fn rotate(incident: &Incident, actions: &mut Vec<StoryAction>) {
     }
 }
 
-fn rotation(arn: ArnParts<'_>, secret: &str, regions: &[&str]) -> Option<StoryAction> {
+/// How the value of a secret is replaced; `None` for ARNs of other services.
+pub(crate) fn rotation(arn: ArnParts<'_>, secret: &str, regions: &[&str]) -> Option<StoryAction> {
     let region = arn.region;
     if let Some(name) = arn.resource.strip_prefix("secret:") {
         if regions.len() > 1 {
@@ -273,7 +297,7 @@ fn console(partition: &str) -> Option<&'static str> {
 }
 
 /// Whether a shell and a console take a name for nothing but a name.
-fn is_plain(name: &str) -> bool {
+pub(crate) fn is_plain(name: &str) -> bool {
     let mut bytes = name.bytes();
     !name.is_empty()
         && !name.starts_with('-')

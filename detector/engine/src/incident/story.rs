@@ -59,7 +59,7 @@ pub struct StoryAction {
 }
 
 impl StoryAction {
-    pub(super) fn text(text: impl Into<String>) -> Self {
+    pub(crate) fn text(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
             command: None,
@@ -67,7 +67,7 @@ impl StoryAction {
         }
     }
 
-    pub(super) fn command(text: String, command: String) -> Self {
+    pub(crate) fn command(text: String, command: String) -> Self {
         Self {
             text,
             command: Some(command),
@@ -111,7 +111,7 @@ fn distinct<'t>(texts: impl Iterator<Item = &'t String>) -> Vec<String> {
 }
 
 /// An actor without what everybody knows: `role/app in 111122223333`.
-pub(super) fn short_name(name: &str) -> String {
+pub fn short_name(name: &str) -> String {
     match ArnParts::parse(name) {
         Some(arn) if !arn.account.is_empty() => {
             let resource = arn.resource.strip_prefix("secret:").unwrap_or(arn.resource);
@@ -130,7 +130,7 @@ fn headline(incident: &Incident) -> String {
     }
 }
 
-pub(super) fn counted(count: usize, noun: &str) -> String {
+pub(crate) fn counted(count: usize, noun: &str) -> String {
     let ending = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{ending}")
 }
@@ -176,7 +176,7 @@ fn named(listed: &Listed, short: fn(&str) -> &str) -> Option<String> {
 
 /// `a, b and 3 more`: at most so many values, and the number of the others and of those that are
 /// not listed; `None` without values.
-pub(super) fn first_and_rest(values: &[&str], most: usize, hidden: usize) -> Option<String> {
+pub(crate) fn first_and_rest(values: &[&str], most: usize, hidden: usize) -> Option<String> {
     let shown: Vec<&str> = values.iter().take(most).copied().collect();
     let text = shown.join(", ");
     match (values.is_empty(), values.len() - shown.len() + hidden) {

@@ -26,6 +26,7 @@ use crate::{
     correlate::{AccessRow, CrossingPairs},
     coverage::CoverageMark,
     ids::SharedStr,
+    observation::{Observation, SecretChange},
     parallel,
     pending_event::{CorrelationKey, PendingEvent},
     report::ReadReport,
@@ -108,7 +109,10 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
         slice: ScanResult,
         upto: EventTime,
     ) -> Result<BatchOutcome, StateError> {
-        let mut outcome = BatchOutcome::default();
+        let mut outcome = BatchOutcome {
+            changes: changes(&slice),
+            ..BatchOutcome::default()
+        };
         let (ends, _) = self
             .pipeline
             .look_at(
@@ -409,6 +413,16 @@ fn over(before: EventTime, bucket_secs: i64) -> EventTime {
         return before;
     }
     before.start_of(bucket_secs)
+}
+
+/// The secret changes of a slice.
+fn changes(slice: &ScanResult) -> Vec<Arc<SecretChange>> {
+    let events = slice.observations.iter();
+    let changes = events.filter_map(|event| match &event.observation {
+        Observation::Change(change) => Some(change.clone()),
+        Observation::Read(_) | Observation::KmsDecrypt(_) => None,
+    });
+    changes.collect()
 }
 
 #[cfg(test)]

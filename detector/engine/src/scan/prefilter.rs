@@ -28,7 +28,8 @@ pub(super) struct Prefilter {
     calls: Option<Vec<NeededCalls>>,
     /// Whether there are rules about records.
     matches_records: bool,
-    /// Whether there are rules about changes; changes of trails and keys are read only for them.
+    /// Whether changes are read that explain no KMS Decrypt: for rules about them, or for the
+    /// versions of secrets.
     matches_changes: bool,
     marks: DecryptMarks,
     repeated: RepeatedKeys,
@@ -39,7 +40,7 @@ impl Prefilter {
         Self {
             calls: rules.record_calls(),
             matches_records: rules.sees(RuleTarget::Record),
-            matches_changes: rules.sees(RuleTarget::Change),
+            matches_changes: rules.keeps_changes(),
             marks: DecryptMarks::new(),
             repeated: RepeatedKeys::new(),
         }

@@ -9,9 +9,11 @@ use secretrail_engine::{
 };
 use serde_json::Value;
 
-use super::subject::ExplainedSubject;
 use crate::{
-    args::settings::RunSettings, input::records::RawRecord, output::incidents, text::plural,
+    args::settings::RunSettings,
+    input::{records::RawRecord, subject::FoundSubject},
+    output::incidents,
+    text::plural,
 };
 
 /// Seconds before and after an alert in which to search for records and to look next.
@@ -60,7 +62,7 @@ const SCREEN: usize = 40;
 
 /// An alert with its evidence from these logs, or an incident; with `raw`, whole records.
 pub(super) fn explained(
-    subject: &ExplainedSubject<'_>,
+    subject: &FoundSubject<'_>,
     settings: &RunSettings,
     records: &[RawRecord],
     raw: bool,
@@ -93,7 +95,7 @@ pub(super) fn explained(
 
 /// What is explained, and with what.
 struct Explanation<'e, 'a> {
-    subject: &'e ExplainedSubject<'a>,
+    subject: &'e FoundSubject<'a>,
     settings: &'e RunSettings,
     records: &'e [RawRecord],
     raw: bool,
@@ -214,7 +216,7 @@ fn push_record(record: &RawRecord, text: &mut String) {
 }
 
 /// The objects that hold the records, if no logs are given.
-fn push_places(subject: &ExplainedSubject<'_>, most: usize, text: &mut String) {
+fn push_places(subject: &FoundSubject<'_>, most: usize, text: &mut String) {
     let events = subject.alerts.iter().flat_map(|alert| &alert.events);
     for event in events.take(most) {
         let id = sanitize::line(&event.id);
@@ -225,7 +227,7 @@ fn push_places(subject: &ExplainedSubject<'_>, most: usize, text: &mut String) {
 }
 
 /// Suggestions for an alert; of an incident, for its actor.
-fn hints<'a>(subject: &ExplainedSubject<'a>) -> Vec<AnalystHint<'a>> {
+fn hints<'a>(subject: &FoundSubject<'a>) -> Vec<AnalystHint<'a>> {
     let Some(incident) = subject.incident else {
         let alerts = subject.alerts.iter();
         return alerts.flat_map(|alert| clues(alert)).collect();
@@ -319,7 +321,7 @@ mod tests {
         let host = in_memory("2026-03-02T12:00:00Z");
         let mut settings = RunSettings::plain(&args.input, &args.destination, &host).unwrap();
         settings.paths = paths.iter().map(Into::into).collect();
-        let subject = ExplainedSubject {
+        let subject = FoundSubject {
             incident: None,
             alerts: vec![alert],
         };

@@ -6,6 +6,7 @@
 mod read;
 mod write;
 
+use secretrail_engine::observation::VersionStep;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::{read::decode, write::encode};
@@ -152,7 +153,9 @@ enum StoredObservation<'b> {
         #[serde(borrow)]
         head: StoredHeader<'b>,
         secret: Option<StoredSecret>,
+        others: Vec<StoredSecret>,
         decrypts: bool,
+        steps: Vec<VersionStep>,
     },
 }
 

@@ -9,7 +9,7 @@ use secretrail_engine::{
     ids::{SecretRef, SharedStr},
     observation::{
         CallSource, EventHeader, KeptFields, KmsDecrypt, Observation, ReadRequest, SecretChange,
-        SecretRead,
+        SecretRead, VersionStep,
     },
     pending_event::PendingEvent,
     principal::Principal,
@@ -105,8 +105,9 @@ fn observation(event: &PendingEvent) -> usize {
             size_of::<KmsDecrypt>() + head(&kms_decrypt.head) + named + version
         }
         Observation::Change(change) => {
-            let named = change.secret.as_ref().map_or(0, secret);
-            size_of::<SecretChange>() + head(&change.head) + named
+            let named = change.secret.iter().chain(&change.others).map(secret);
+            let steps = change.steps.len() * size_of::<VersionStep>();
+            size_of::<SecretChange>() + head(&change.head) + named.sum::<usize>() + steps
         }
     }
 }

@@ -70,6 +70,7 @@ impl ItemReader {
             method: known(&AccessMethod::ALL, AccessMethod::as_str, &access.method)?,
             secret: self.secret(access.secret)?,
             asked: self.secret(access.asked)?.key(),
+            asked_version: false,
             decrypt: AccessDecrypt {
                 status: known(&DecryptStatus::ALL, DecryptStatus::as_str, &access.status)?,
                 event_id: access.decrypt,
@@ -114,7 +115,10 @@ impl ItemReader {
             } => Observation::Change(Arc::new(SecretChange {
                 head: self.head(head)?,
                 secret: self.some_secret(secret)?,
+                others: Vec::new(),
                 decrypts,
+                // Only the pairing of KMS Decrypts needs stored changes.
+                steps: Vec::new(),
             })),
         })
     }

@@ -338,6 +338,7 @@ mod tests {
             head: read.head.clone(),
             method: AccessMethod::Api,
             asked: secret.key(),
+            asked_version: false,
             secret,
             decrypt: AccessDecrypt::only(DecryptStatus::Pending),
         })

@@ -248,11 +248,15 @@ impl BlockTables {
             StoredObservation::Change {
                 head,
                 secret,
+                others,
                 decrypts,
+                steps,
             } => Observation::Change(Arc::new(SecretChange {
                 head: self.head(head)?,
                 secret: self.some_secret(secret.as_ref())?,
+                others: self.secrets(&others)?,
                 decrypts,
+                steps,
             })),
         })
     }

@@ -205,7 +205,9 @@ impl<'b> BlockWriter<'b> {
             Observation::Change(change) => StoredObservation::Change {
                 head: self.head(&change.head)?,
                 secret: self.some_secret(change.secret.as_ref()),
+                others: self.secrets(&change.others),
                 decrypts: change.decrypts,
+                steps: change.steps.clone(),
             },
         })
     }

@@ -1,4 +1,4 @@
-//! What is explained: one alert, or one incident with its alerts, found by the beginning of its id.
+//! What an id stands for: one alert, or one incident with its alerts, found by its beginning.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,15 +19,15 @@ const LISTED: usize = 10;
 
 /// One alert, or one incident with its alerts.
 #[derive(Debug)]
-pub(super) struct ExplainedSubject<'a> {
+pub(crate) struct FoundSubject<'a> {
     /// The incident; `None` for one alert.
-    pub(super) incident: Option<&'a Incident>,
+    pub(crate) incident: Option<&'a Incident>,
     /// The alert, or the alerts of the incident.
-    pub(super) alerts: Vec<&'a Alert>,
+    pub(crate) alerts: Vec<&'a Alert>,
 }
 
 /// The incidents that alerts of a file name.
-pub(super) fn incidents_of(alerts: &[Alert]) -> Vec<Incident> {
+pub(crate) fn incidents_of(alerts: &[Alert]) -> Vec<Incident> {
     let mut members: BTreeMap<&IncidentId, Vec<&Alert>> = BTreeMap::new();
     for alert in alerts {
         if let Some(id) = &alert.incident {
@@ -40,13 +40,13 @@ pub(super) fn incidents_of(alerts: &[Alert]) -> Vec<Incident> {
         .collect()
 }
 
-impl<'a> ExplainedSubject<'a> {
+impl<'a> FoundSubject<'a> {
     /// The one alert or incident whose id begins with a text.
     ///
     /// # Errors
     ///
     /// [`RunFailure::Usage`]: several do; they are listed. [`RunFailure::Input`]: none does.
-    pub(super) fn find(
+    pub(crate) fn find(
         alerts: &'a [Alert],
         incidents: &'a [Incident],
         id: &str,
@@ -70,8 +70,8 @@ impl<'a> ExplainedSubject<'a> {
             .collect();
         match found.len() {
             0 => Err(RunFailure::Input(format!(
-                "{id}: not among the {} and {} found; to explain one from logs, use the rules and \
-                 the policy that raised it",
+                "{id}: not among the {} and {} found; from logs, use the rules and the policy that \
+                 raised it",
                 plural(alerts.len() as u64, "alert"),
                 plural(incidents.len() as u64, "incident")
             ))),
@@ -80,8 +80,26 @@ impl<'a> ExplainedSubject<'a> {
         }
     }
 
+    /// The one incident whose id begins with a text.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::find`].
+    pub(crate) fn find_incident(
+        alerts: &'a [Alert],
+        incidents: &'a [Incident],
+        id: &str,
+    ) -> Result<Self, RunFailure> {
+        let found = Self::find(&[], incidents, id)?;
+        let own = found.incident.map(|incident| members(alerts, &incident.id));
+        Ok(Self {
+            alerts: own.unwrap_or_default(),
+            ..found
+        })
+    }
+
     /// First and last time of its events.
-    pub(super) fn span(&self) -> (EventTime, EventTime) {
+    pub(crate) fn span(&self) -> (EventTime, EventTime) {
         let times = self.alerts.iter().flat_map(|alert| {
             // The time of an alert of a window rule is the end of the window.
             let first = alert.accesses.first().map(|access| access.head.time);
@@ -101,7 +119,7 @@ impl<'a> ExplainedSubject<'a> {
     }
 
     /// Whether raw records are searched for: those of an incident are many.
-    pub(super) fn shows_records(&self, raw: bool) -> bool {
+    pub(crate) fn shows_records(&self, raw: bool) -> bool {
         raw || self.incident.is_none()
     }
 }
@@ -135,7 +153,7 @@ fn members<'a>(alerts: &'a [Alert], id: &IncidentId) -> Vec<&'a Alert> {
         .collect()
 }
 
-fn ambiguous(id: &str, found: &[ExplainedSubject<'_>]) -> RunFailure {
+fn ambiguous(id: &str, found: &[FoundSubject<'_>]) -> RunFailure {
     let mut text = format!(
         "{id}: {} ids of alerts and incidents start with this; give more of one:",
         found.len()
