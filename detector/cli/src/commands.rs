@@ -17,7 +17,7 @@ pub mod summary;
 pub mod verify;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::{
     args::CommandArgs,

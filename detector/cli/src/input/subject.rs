@@ -111,7 +111,7 @@ impl<'a> FoundSubject<'a> {
     }
 
     /// Ids of the events of its alerts.
-    pub(super) fn event_ids(&self) -> BTreeSet<String> {
+    pub(crate) fn event_ids(&self) -> BTreeSet<String> {
         self.alerts
             .iter()
             .flat_map(|alert| event_ids(alert))
