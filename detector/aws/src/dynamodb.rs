@@ -15,6 +15,7 @@
 //! | alert of an actor | `alerts-of#` digest of the actor | time `#` id |
 //! | principals from a place | `principals-from#` digest of the place | hour `#` digest |
 //! | incident that was announced | `incident#` id | `-` |
+//! | what a person decided about an incident (written by the command) | `incident#` id | `decision` |
 //! | incident of an actor: reference | `incidents-of#` digest of the actor | beginning `#` id |
 //! | incident: reference | `incidents` | beginning `#` id |
 //! | outbox note: alert for a destination | `outbox#` destination | due time `#` id |

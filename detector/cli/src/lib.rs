@@ -11,6 +11,8 @@ mod temp_file;
 mod text;
 
 pub mod args;
+#[cfg(feature = "s3")]
+pub mod aws_api;
 pub mod input;
 pub mod output;
 

@@ -22,8 +22,8 @@ use super::{
     outbox::{CREATED, StoredOutbox, unpacked_incident, write_all},
     table::{AT_ONCE, DynamoTable, PutResult},
 };
+use crate::names::VERSION;
 
-const VERSION: &str = "version";
 /// Who wrote it: a writer whose response was lost knows its own write.
 const WRITER: &str = "writer";
 /// Of a principal: its key and its name.
