@@ -2,6 +2,7 @@
 
 pub mod backfill;
 pub mod defaults;
+pub mod deployment;
 pub mod input;
 pub mod output;
 pub mod path;
@@ -84,6 +85,16 @@ pub enum CommandArgs {
     /// Test, lint, list and explain rules.
     #[command(subcommand)]
     Rules(RulesCommand),
+    /// Check a deployment in AWS from outside, with your own permissions: each line is ok, warn or
+    /// fail, with the remedy.
+    #[command(
+        after_help = "Exit codes: 0 nothing fails, 1 something fails, 2 it could not be checked, \
+            64 usage error, 74 output error."
+    )]
+    Doctor(deployment::DoctorArgs),
+    /// List the incidents of a deployment, close them, and open them again.
+    #[command(subcommand)]
+    Incident(deployment::IncidentCommand),
     /// Print shell completions: `secretrail completions bash >
     /// /etc/bash_completion.d/secretrail`.
     Completions {

@@ -5,9 +5,13 @@ pub mod accesses;
 pub mod backfill;
 pub mod baseline;
 pub mod completions;
+#[cfg(feature = "s3")]
+pub mod doctor;
 pub mod explain;
 pub mod extract;
 pub mod gaps;
+#[cfg(feature = "s3")]
+pub mod incident;
 pub mod man;
 pub mod policy;
 pub mod replay;
@@ -18,6 +22,8 @@ pub mod verify;
 #[cfg(test)]
 mod tests;
 
+#[cfg(not(feature = "s3"))]
+use crate::input::store::StoreError;
 use crate::{
     args::CommandArgs,
     host::{ProcessHost, RunFailure},
@@ -41,6 +47,14 @@ pub fn execute(command: CommandArgs, host: &mut ProcessHost) -> Result<u8, RunFa
         CommandArgs::Baseline(args) => baseline::run(&args, host),
         CommandArgs::Policy(command) => policy::run(&command, host),
         CommandArgs::Rules(command) => rules::run(&command, host),
+        #[cfg(feature = "s3")]
+        CommandArgs::Doctor(args) => doctor::run(&args, host),
+        #[cfg(feature = "s3")]
+        CommandArgs::Incident(command) => incident::run(&command, host),
+        #[cfg(not(feature = "s3"))]
+        CommandArgs::Doctor(_) | CommandArgs::Incident(_) => {
+            Err(RunFailure::Input(StoreError::NotBuilt.to_string()))
+        }
         CommandArgs::Completions { shell } => completions::run(shell, host),
         CommandArgs::Man => man::run(host),
     }

@@ -13,6 +13,8 @@ mod text;
 pub mod args;
 #[cfg(feature = "s3")]
 pub mod aws_api;
+#[cfg(feature = "s3")]
+pub mod deployment;
 pub mod input;
 pub mod output;
 

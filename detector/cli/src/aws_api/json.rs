@@ -55,11 +55,16 @@ pub(super) fn value(answer: &ApiAnswer) -> Result<Value, FailedCall> {
 /// The error in an answer.
 pub(super) fn failed(answer: &ApiAnswer) -> FailedCall {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let text = |names: [&str; 2]| names.into_iter().find_map(|name| body.get(name)?.as_str());
     let code = answer.header("x-amzn-errortype");
-    let code = code.or_else(|| text(["__type", "code"])).map(bare);
+    let code = code.or_else(|| text(&body, ["__type", "code"])).map(bare);
     // Services differ in the case of the first letter.
-    FailedCall::answered(answer.status, code, text(["message", "Message"]))
+    let message = text(&body, ["message", "Message"]);
+    FailedCall::answered(answer.status, code, message)
+}
+
+/// The first of these texts that is there.
+fn text<'v>(body: &'v Value, names: [&str; 2]) -> Option<&'v str> {
+    names.into_iter().find_map(|name| body.get(name)?.as_str())
 }
 
 /// A code without its namespace, as in `com.amazonaws.dynamodb#ResourceNotFoundException`, and

@@ -88,9 +88,10 @@ impl AwsApi {
 }
 
 fn result(answer: &ApiAnswer, operation: &str) -> Result<XmlElement, FailedCall> {
-    let unreadable = |why: &str| FailedCall::interrupted(format!("the answer is not XML: {why}"));
     let text = String::from_utf8_lossy(&answer.body);
-    let root = XmlElement::parse(&text).map_err(|error| unreadable(&error))?;
+    let root = XmlElement::parse(&text);
+    let root =
+        root.map_err(|error| FailedCall::interrupted(format!("the answer is not XML: {error}")))?;
     let name = format!("{operation}Result");
     Ok(root.into_child(&name))
 }

@@ -93,6 +93,12 @@ impl XmlElement {
         Some(text).filter(|text| !text.is_empty())
     }
 
+    /// The text of a child; empty if there is none.
+    #[must_use]
+    pub fn text_or_empty(&self, name: &str) -> String {
+        self.text(name).unwrap_or_default().to_owned()
+    }
+
     /// The elements of a list: the children of a child, which the query protocol names `member`.
     #[must_use]
     pub fn members(&self, list: &str) -> &[Self] {
