@@ -82,7 +82,7 @@ pub enum DeploymentError {
         /// Name of the stack.
         stack: String,
         /// The error of the call.
-        error: ApiError,
+        error: Box<ApiError>,
     },
     /// There is no such stack.
     #[error("there is no stack `{stack}` in {region}; use --stack and --aws-region{known}")]
@@ -106,7 +106,7 @@ impl DeploymentError {
     fn call(stack: &str, error: ApiError) -> Self {
         Self::Call {
             stack: stack.to_owned(),
-            error,
+            error: Box::new(error),
         }
     }
 }

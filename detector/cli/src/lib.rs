@@ -2,7 +2,8 @@
 //! without its process, so that tests can call it.
 //!
 //! A module imports only from modules declared above it: exit codes and process, arguments, input,
-//! output, commands. Commands do not import each other.
+//! output, the services of AWS
+//! and deployments in it, commands. Commands do not import each other.
 
 pub mod exit;
 pub mod host;
@@ -11,12 +12,13 @@ mod temp_file;
 mod text;
 
 pub mod args;
+pub mod input;
+pub mod output;
+
 #[cfg(feature = "s3")]
 pub mod aws_api;
 #[cfg(feature = "s3")]
 pub mod deployment;
-pub mod input;
-pub mod output;
 
 pub mod commands;
 

@@ -15,7 +15,7 @@ use secretrail_engine::{
 
 use crate::{
     dynamodb::item::{ItemKey, SortKeyRange},
-    names::{self, ALONE, DESTINATIONS, INCIDENTS, LAST_OBJECT, second},
+    names::{self, ALONE, DECISION, DESTINATIONS, INCIDENTS, LAST_OBJECT, second},
 };
 
 /// Length in seconds of the segments of event time in sort keys: windows are read in whole
@@ -312,6 +312,11 @@ pub(super) fn principals_from(range: &ActorRange) -> SortKeyRange {
 /// What is known of an incident.
 pub(super) fn incident(id: &IncidentId) -> ItemKey {
     ItemKey::new(names::incident(&id.0), ALONE)
+}
+
+/// What a person has decided about an incident.
+pub(super) fn decision(id: &IncidentId) -> ItemKey {
+    ItemKey::new(names::incident(&id.0), DECISION)
 }
 
 /// The reference to an incident of an actor, by its beginning.

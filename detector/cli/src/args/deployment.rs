@@ -75,8 +75,8 @@ pub enum IncidentCommand {
     Reopen(IncidentDecisionArgs),
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 3 the table or the incident could not be read, 64 usage error, \
-     74 output error.";
+const EXIT_CODES: &str = "Exit codes: 0 done, 3 the table or the incident could not be read, \
+    64 usage error, 74 output error.";
 
 /// Arguments of `incident list`.
 #[derive(Debug, Args)]

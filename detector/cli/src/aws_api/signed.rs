@@ -162,26 +162,7 @@ impl SignedClient {
     ) -> Result<HttpRequest, FailedCall> {
         let base = endpoint::url(self.connection.config(), request.service, request.region);
         let url = format!("{base}{}", request.path);
-        let identity = credentials.into();
-        let parameters = v4::SigningParams::builder()
-            .identity(&identity)
-            .region(request.region)
-            .name(request.service.signing)
-            .time(SystemTime::now())
-            .settings(SigningSettings::default())
-            .build()
-            .map_err(|error| unsigned(&error))?
-            .into();
-        let headers = request.headers.iter();
-        let signable = SignableRequest::new(
-            request.method,
-            &url,
-            headers.map(|(name, value)| (*name, value.as_str())),
-            SignableBody::Bytes(request.body.as_bytes()),
-        );
-        let signable = signable.map_err(|error| unsigned(&error))?;
-        let output = sign(signable, &parameters).map_err(|error| unsigned(&error))?;
-        let (added, _) = output.into_parts().0.into_parts();
+        let added = signature(request, &url, credentials)?;
         let mut signed = HttpRequest::new(SdkBody::from(request.body.clone()));
         let target = signed.set_method(request.method);
         target.map_err(|error| unsigned(&error))?;
@@ -189,12 +170,43 @@ impl SignedClient {
         for (name, value) in &request.headers {
             signed.headers_mut().insert(*name, value.clone());
         }
-        for header in added {
-            let value = header.value().to_owned();
-            signed.headers_mut().insert(header.name(), value);
+        for (name, value) in added {
+            signed.headers_mut().insert(name, value);
         }
         Ok(signed)
     }
+}
+
+/// The headers that sign a request: its time, the session token and the signature.
+fn signature(
+    request: &ApiRequest<'_>,
+    url: &str,
+    credentials: Credentials,
+) -> Result<Vec<(&'static str, String)>, FailedCall> {
+    let identity = credentials.into();
+    let parameters = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(request.region)
+        .name(request.service.signing)
+        .time(SystemTime::now())
+        .settings(SigningSettings::default())
+        .build()
+        .map_err(|error| unsigned(&error))?
+        .into();
+    let headers = request.headers.iter();
+    let signable = SignableRequest::new(
+        request.method,
+        url,
+        headers.map(|(name, value)| (*name, value.as_str())),
+        SignableBody::Bytes(request.body.as_bytes()),
+    );
+    let signable = signable.map_err(|error| unsigned(&error))?;
+    let output = sign(signable, &parameters).map_err(|error| unsigned(&error))?;
+    let (added, _) = output.into_parts().0.into_parts();
+    let added = added.iter();
+    Ok(added
+        .map(|header| (header.name(), header.value().to_owned()))
+        .collect())
 }
 
 async fn read(response: HttpResponse) -> Result<ApiAnswer, FailedCall> {

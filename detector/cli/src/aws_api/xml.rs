@@ -1,6 +1,12 @@
 //! XML answers as trees. Names are local: the namespaces of AWS carry only versions.
 
-use quick_xml::{Reader, escape::resolve_predefined_entity, events::Event};
+use std::borrow::Cow;
+
+use quick_xml::{
+    Reader,
+    escape::resolve_predefined_entity,
+    events::{BytesRef, Event},
+};
 
 /// Deepest nesting that is read; answers of AWS have less than ten levels.
 const DEEPEST: usize = 64;
@@ -26,34 +32,21 @@ impl XmlElement {
         loop {
             let event = reader.read_event().map_err(|error| error.to_string())?;
             match event {
-                Event::Start(tag) if open.len() < DEEPEST => {
-                    open.push(Self::named(tag.local_name().as_ref()));
+                Event::Start(_) if open.len() >= DEEPEST => {
+                    return Err("it is nested too deeply".to_owned());
                 }
-                Event::Start(_) => return Err("it is nested too deeply".to_owned()),
-                Event::Empty(tag) => {
-                    let element = Self::named(tag.local_name().as_ref());
-                    close(&mut open, element);
-                }
-                Event::Text(text) => {
-                    let text = text.decode().map_err(|error| error.to_string())?;
-                    push(&mut open, &text);
-                }
-                Event::CData(text) => push(&mut open, &String::from_utf8_lossy(&text)),
-                Event::GeneralRef(reference) => {
-                    let number = reference.resolve_char_ref();
-                    let name = reference.decode().map_err(|error| error.to_string())?;
-                    match number.map_err(|error| error.to_string())? {
-                        Some(character) => push(&mut open, character.encode_utf8(&mut [0; 4])),
-                        None => push(&mut open, resolve_predefined_entity(&name).unwrap_or("")),
-                    }
-                }
+                Event::Start(tag) => open.push(Self::named(tag.local_name().as_ref())),
+                Event::Empty(tag) => close(&mut open, Self::named(tag.local_name().as_ref())),
                 Event::End(_) => {
                     if let Some(element) = open.pop() {
                         close(&mut open, element);
                     }
                 }
                 Event::Eof => break,
-                Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
+                event => {
+                    let text = text_of(&event)?;
+                    push(&mut open, &text);
+                }
             }
         }
         let mut document = open.pop().unwrap_or_default();
@@ -110,6 +103,30 @@ impl XmlElement {
     pub fn own_text(&self) -> &str {
         self.text.trim()
     }
+}
+
+/// The text of an event; empty for comments and declarations.
+fn text_of(event: &Event<'_>) -> Result<String, String> {
+    let text = match event {
+        Event::Text(text) => text.decode().map_err(|error| error.to_string())?,
+        Event::CData(text) => String::from_utf8_lossy(text),
+        Event::GeneralRef(reference) => return resolved(reference),
+        _ => Cow::default(),
+    };
+    Ok(text.into_owned())
+}
+
+/// The text of a reference, as in `&amp;` and `&#233;`. AWS declares no others.
+fn resolved(reference: &BytesRef<'_>) -> Result<String, String> {
+    let number = reference.resolve_char_ref();
+    if let Some(character) = number.map_err(|error| error.to_string())? {
+        return Ok(character.to_string());
+    }
+    let name = reference.decode().map_err(|error| error.to_string())?;
+    let known = resolve_predefined_entity(&name);
+    known
+        .map(str::to_owned)
+        .ok_or_else(|| format!("&{name}; is not known"))
 }
 
 fn push(open: &mut [XmlElement], text: &str) {

@@ -288,7 +288,15 @@ pub(crate) fn healthy() -> Cloud {
             "sns ListSubscriptionsByTopic",
             "",
             subscriptions(&[&format!("{ALERTS}:1")]),
-        )
+        );
+    state(&cloud, last);
+    trail(&cloud);
+    cloud
+}
+
+/// The state table, with a last file at a time.
+fn state(cloud: &Cloud, last: i64) {
+    cloud
         .answer("dynamodb DescribeTable", "", table("PAY_PER_REQUEST"))
         .answer("dynamodb DescribeTimeToLive", "", expiry("ENABLED"))
         .answer(
@@ -311,8 +319,6 @@ pub(crate) fn healthy() -> Cloud {
             "pk": {"S": "last-object"}, "sk": {"S": "-"}, "at": {"N": last.to_string()}}})),
         )
         .answer("dynamodb BatchGetItem", "object#", ledger("processed"));
-    trail(&cloud);
-    cloud
 }
 
 /// The bucket of the trail: one account and region with a file of today.

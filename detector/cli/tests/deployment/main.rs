@@ -8,5 +8,6 @@ mod client;
 mod doctor;
 mod healthy;
 mod incident;
+mod settings;
 mod signature;
 mod stand_in;

@@ -15,8 +15,11 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn hmac(key: &[u8], text: &str) -> Vec<u8> {
-    let mut padded = [0; BLOCK];
-    padded[..key.len()].copy_from_slice(key);
+    let mut padded = [0_u8; BLOCK];
+    padded
+        .iter_mut()
+        .zip(key)
+        .for_each(|(byte, own)| *byte = *own);
     let inner = padded.map(|byte| byte ^ 0x36);
     let outer = padded.map(|byte| byte ^ 0x5c);
     let inner = Sha256::new()

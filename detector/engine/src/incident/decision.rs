@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::announced::AnnouncedIncident;
+use super::announced::{AnnouncedIncident, NewsKind};
 use crate::{ids::SharedStr, rule_meta::RuleLevel, time::EventTime};
 
 /// Most earlier decisions that are kept with the last one.
@@ -85,6 +85,16 @@ impl IncidentDecision {
         }
     }
 
+    /// Whether the next message about an incident is not sent, because it is closed and the message
+    /// reports no more than more of the same. What was never published is published, and so is what
+    /// became of it.
+    #[must_use]
+    pub fn silences(&self, incident: &AnnouncedIncident) -> bool {
+        let news = &incident.news;
+        let is_update = news.kind == NewsKind::Updated && news.merged.is_empty();
+        is_update && self.is_closed(incident)
+    }
+
     /// Whether an incident is still closed: it was, and since then nothing has come but more of the
     /// same. A higher level, another rule or another secret opens it again.
     #[must_use]
@@ -104,7 +114,7 @@ impl IncidentDecision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::contract::announced;
+    use crate::{alert::IncidentId, incident::announced::IncidentNews, state::contract::announced};
 
     fn decided(status: DecidedStatus, at: i64) -> Decided {
         Decided {
@@ -138,6 +148,28 @@ mod tests {
             add(&mut later);
             assert!(!decision.is_closed(&later));
         }
+    }
+
+    #[test]
+    fn only_more_of_the_same_is_not_sent() {
+        let mut incident = announced("ann", 100);
+        let closed = decided(DecidedStatus::Closed, 200);
+        let decision = IncidentDecision::new(closed, &incident, None);
+        for (kind, is_silent) in [
+            (NewsKind::Updated, true),
+            (NewsKind::Opened, false),
+            (NewsKind::Merged, false),
+            (NewsKind::Withdrawn, false),
+        ] {
+            incident.news = IncidentNews::of(kind);
+            assert_eq!(decision.silences(&incident), is_silent, "{kind:?}");
+        }
+        incident.news = IncidentNews::of(NewsKind::Updated);
+        incident.news.merged.push(IncidentId("another".into()));
+        assert!(!decision.silences(&incident), "it is known by another id");
+        incident.news.merged.clear();
+        incident.values.secrets.insert("another".into());
+        assert!(!decision.silences(&incident));
     }
 
     #[test]

@@ -90,7 +90,7 @@ fn state(checkup: &mut Checkup<'_>, name: &str, found: &Value) {
         ("Failed", _) | (_, "Failed") => {
             findings.fail(PART, what, "mend what the reason names, and deploy again");
         }
-        // Lambda sleeps functions that were not invoked for weeks; the sweep invokes it each minute.
+        // So are functions that were not invoked for weeks; the sweep invokes it each minute.
         ("Inactive", _) => findings.fail(PART, what, "see whether the sweep is enabled"),
         _ => findings.warn(PART, what, "wait a minute, and run this again"),
     }

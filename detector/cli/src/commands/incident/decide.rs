@@ -158,10 +158,6 @@ fn writes(
     one: &StoredIncident,
     decided: &Decided,
 ) -> Result<[Value; 2], RunFailure> {
-    let before = one.decision.as_ref();
-    let decision = IncidentDecision::new(decided.clone(), &one.incident, before);
-    let text = serde_json::to_string(&decision);
-    let text = text.map_err(|error| RunFailure::Internal(error.to_string()))?;
     let key = incident(&one.incident.id.0);
     let unchanged = json!({"ConditionCheck": {
         "TableName": table.name,
@@ -170,19 +166,7 @@ fn writes(
         "ExpressionAttributeNames": {"#version": VERSION},
         "ExpressionAttributeValues": {":version": {"N": one.version.to_string()}},
     }});
-    let mut item = place(&key, DECISION);
-    if let Some(item) = item.as_object_mut() {
-        let numbers = [
-            (VERSION, one.decisions + 1),
-            (TTL, one.expiry.saturating_add(KEPT_LONGER)),
-        ];
-        let numbers = numbers.map(|(name, number)| (name, json!({"N": number.to_string()})));
-        let decided = (DECIDED, json!({"S": text}));
-        let all = numbers.into_iter().chain([decided]);
-        item.extend(all.map(|(name, value)| (name.to_owned(), value)));
-    }
-    let mut put = json!({"TableName": table.name, "Item": item});
-    let condition = match one.decisions {
+    let mut put = match one.decisions {
         0 => json!({
             "ConditionExpression": "attribute_not_exists(#pk)",
             "ExpressionAttributeNames": {"#pk": PK},
@@ -193,8 +177,29 @@ fn writes(
             "ExpressionAttributeValues": {":known": {"N": known.to_string()}},
         }),
     };
-    if let (Some(put), Some(condition)) = (put.as_object_mut(), condition.as_object()) {
-        put.extend(condition.clone());
-    }
+    extend(&mut put, "TableName", json!(table.name));
+    extend(&mut put, "Item", item(one, decided)?);
     Ok([unchanged, json!({"Put": put})])
+}
+
+/// The item of a decision.
+fn item(one: &StoredIncident, decided: &Decided) -> Result<Value, RunFailure> {
+    let before = one.decision.as_ref();
+    let decision = IncidentDecision::new(decided.clone(), &one.incident, before);
+    let text = serde_json::to_string(&decision);
+    let text = text.map_err(|error| RunFailure::Internal(error.to_string()))?;
+    let expiry = one.expiry.saturating_add(KEPT_LONGER);
+    let mut item = place(&incident(&one.incident.id.0), DECISION);
+    extend(&mut item, DECIDED, json!({"S": text}));
+    extend(&mut item, TTL, json!({"N": expiry.to_string()}));
+    let decisions = one.decisions + 1;
+    extend(&mut item, VERSION, json!({"N": decisions.to_string()}));
+    Ok(item)
+}
+
+/// Adds a field to a JSON object.
+fn extend(object: &mut Value, name: &str, value: Value) {
+    if let Some(object) = object.as_object_mut() {
+        object.insert(name.to_owned(), value);
+    }
 }

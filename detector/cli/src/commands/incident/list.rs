@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     failure, reached,
-    stored::{self, IncidentStatus, MOST, StoredIncident},
+    stored::{self, IncidentStatus, MOST, StoredIncident, StoredIncidents},
 };
 use crate::{
     args::{deployment::IncidentListArgs, settings::RunSettings},
@@ -50,32 +50,34 @@ pub(super) fn run(args: &IncidentListArgs, host: &mut ProcessHost) -> Result<u8,
     };
     listing::write(&list, settings.format, &mut out)?;
     out.finish(host)?;
-    for why in &found.unreadable {
-        let remedy = "use the command of the version of the function";
-        say(
-            host,
-            &format!("secretrail: {}; {remedy}\n", sanitize::line(why)),
-        );
-    }
-    if ids.len() == MOST {
-        say(
-            host,
-            &format!("secretrail: only the latest {MOST}; use a shorter --since\n"),
-        );
-    }
-    if !settings.quiet {
-        let hidden = all - found.incidents.len();
-        let hidden = match hidden {
-            0 => String::new(),
-            hidden => format!(", {hidden} more with --all"),
-        };
-        let listed = plural(found.incidents.len() as u64, "incident");
-        say(host, &format!("{listed} of table {name}{hidden}\n"));
+    let hidden = all - found.incidents.len();
+    let text = closing(&found, &name, ids.len() == MOST, hidden);
+    if !settings.quiet || !found.unreadable.is_empty() {
+        say(host, &text);
     }
     Ok(match found.unreadable.is_empty() {
         true => exit::DONE,
         false => exit::INPUT,
     })
+}
+
+/// What is said after the list.
+fn closing(found: &StoredIncidents, table: &str, is_cut: bool, hidden: usize) -> String {
+    let mut text = String::new();
+    for why in &found.unreadable {
+        let why = sanitize::line(why);
+        let remedy = "use the command of the version of the function";
+        writeln!(text, "secretrail: {why}; {remedy}").ok();
+    }
+    if is_cut {
+        writeln!(text, "only the latest {MOST}; use a shorter --since").ok();
+    }
+    let listed = plural(found.incidents.len() as u64, "incident");
+    match hidden {
+        0 => writeln!(text, "{listed} of table {table}").ok(),
+        hidden => writeln!(text, "{listed} of table {table}, {hidden} more with --all").ok(),
+    };
+    text
 }
 
 /// Incidents in every format.
