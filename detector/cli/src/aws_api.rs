@@ -79,7 +79,7 @@ impl AwsApi {
     pub fn new(connection: Arc<Connection>) -> Result<Self, ApiError> {
         let region = connection.config().region().map(ToString::to_string);
         let region = region.ok_or_else(|| {
-            let missing = std::io::Error::other("Missing Region");
+            let missing = std::io::Error::other("neither the environment nor the profile has one");
             let cause = FailureCause::NoRegion;
             ApiError(FailedCall::unanswered(cause, &missing))
         })?;

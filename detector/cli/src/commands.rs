@@ -16,6 +16,8 @@ pub mod man;
 pub mod policy;
 pub mod replay;
 pub mod rules;
+#[cfg(feature = "s3")]
+pub mod send_test;
 pub mod summary;
 pub mod verify;
 
@@ -50,9 +52,11 @@ pub fn execute(command: CommandArgs, host: &mut ProcessHost) -> Result<u8, RunFa
         #[cfg(feature = "s3")]
         CommandArgs::Doctor(args) => doctor::run(&args, host),
         #[cfg(feature = "s3")]
+        CommandArgs::SendTest(args) => send_test::run(&args, host),
+        #[cfg(feature = "s3")]
         CommandArgs::Incident(command) => incident::run(&command, host),
         #[cfg(not(feature = "s3"))]
-        CommandArgs::Doctor(_) | CommandArgs::Incident(_) => {
+        CommandArgs::Doctor(_) | CommandArgs::SendTest(_) | CommandArgs::Incident(_) => {
             Err(RunFailure::Input(StoreError::NotBuilt.to_string()))
         }
         CommandArgs::Completions { shell } => completions::run(shell, host),

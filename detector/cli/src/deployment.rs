@@ -2,6 +2,7 @@
 //! of the trail.
 
 pub mod bucket;
+pub mod settings;
 pub mod table;
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Arguments of the commands about a deployment in AWS: `doctor` and `incident`.
+//! Arguments of the commands about a deployment in AWS: `doctor`, `send-test` and `incident`.
 
 use clap::{Args, Subcommand};
 
@@ -58,6 +58,17 @@ pub struct DoctorArgs {
     /// Format and destination of the output.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// Arguments of `send-test`.
+#[derive(Debug, Args)]
+pub struct SendTestArgs {
+    /// Which deployment.
+    #[command(flatten)]
+    pub stack: StackArgs,
+    /// How long to wait for the alert.
+    #[arg(long, value_name = "AGE", value_parser = age, default_value = "5m")]
+    pub wait: i64,
 }
 
 /// Incidents of a deployment.

@@ -8,6 +8,7 @@ use aws_sdk_s3::{
     config::Builder,
     error::{ProvideErrorMetadata, SdkError},
     operation::get_bucket_notification_configuration::GetBucketNotificationConfigurationOutput,
+    primitives::ByteStream,
     types::Event,
 };
 use secretrail_aws::{cause::FailureCause, retry::FailedCall};
@@ -140,14 +141,63 @@ impl TrailBucket {
         let found = self.call("s3:GetObject", async |client: &Client| {
             client.head_object().bucket(&name).key(key).send().await
         })?;
-        let etag = found.e_tag().unwrap_or_default();
-        let version = found.version_id().filter(|version| *version != "null");
-        Ok(TrailObject {
-            key: key.to_owned(),
-            modified: EventTime(found.last_modified().map_or(0, |time| time.secs())),
-            etag: etag.trim_matches('"').to_owned(),
-            version: version.map(str::to_owned),
-        })
+        let modified = EventTime(found.last_modified().map_or(0, |time| time.secs()));
+        Ok(described(key, modified, found.e_tag(), found.version_id()))
+    }
+
+    /// Writes an object.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError`]: it could not be written.
+    pub fn put(
+        &mut self,
+        key: &str,
+        bytes: &[u8],
+        now: EventTime,
+    ) -> Result<TrailObject, ApiError> {
+        let name = self.name.clone();
+        let put = self.call("s3:PutObject", async |client: &Client| {
+            let body = ByteStream::from(bytes.to_vec());
+            let asked = client.put_object().bucket(&name).key(key);
+            asked.body(body).send().await
+        })?;
+        Ok(described(key, now, put.e_tag(), put.version_id()))
+    }
+
+    /// Deletes an object; with a version, that version and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError`]: it could not be deleted.
+    pub fn delete(&mut self, key: &str, version: Option<&str>) -> Result<(), ApiError> {
+        let name = self.name.clone();
+        let action = match version {
+            Some(_) => "s3:DeleteObjectVersion",
+            None => "s3:DeleteObject",
+        };
+        self.call(action, async |client: &Client| {
+            let version = version.map(str::to_owned);
+            let asked = client.delete_object().bucket(&name).key(key);
+            asked.set_version_id(version).send().await
+        })?;
+        Ok(())
+    }
+}
+
+fn described(
+    key: &str,
+    modified: EventTime,
+    etag: Option<&str>,
+    version: Option<&str>,
+) -> TrailObject {
+    // `null` is the version id of objects written without versioning.
+    let version = version.filter(|version| *version != "null");
+    TrailObject {
+        key: key.to_owned(),
+        modified,
+        etag: etag.unwrap_or_default().trim_matches('"').to_owned(),
+        version: version.map(str::to_owned),
     }
 }
 

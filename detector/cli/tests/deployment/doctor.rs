@@ -300,6 +300,33 @@ fn a_table_that_forgets_nothing_and_is_slow() {
 }
 
 #[test]
+fn alarms_without_data_are_one_line() {
+    let cloud = healthy();
+    cloud.answer("monitoring DescribeAlarms", "", alarms("INSUFFICIENT_DATA"));
+    let what = "1 alarm with too little data: AlarmRules";
+    has(&cloud, &[("warn", "alarm", what, "first minutes")]);
+    let none = Answer::xml("DescribeAlarms", "<MetricAlarms/>");
+    cloud.answer("monitoring DescribeAlarms", "", none);
+    has(
+        &cloud,
+        &[
+            (
+                "fail",
+                "alarm",
+                "AlarmNoData does not exist",
+                "deploy the stack again",
+            ),
+            (
+                "fail",
+                "alarm",
+                "AlarmRules does not exist",
+                "deploy the stack again",
+            ),
+        ],
+    );
+}
+
+#[test]
 fn files_that_never_arrive() {
     let cloud = healthy();
     let nothing = json!({"Responses": {"secretrail-Table-1": []}, "UnprocessedKeys": {}});

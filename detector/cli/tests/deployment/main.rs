@@ -8,6 +8,7 @@ mod client;
 mod doctor;
 mod healthy;
 mod incident;
+mod send_test;
 mod settings;
 mod signature;
 mod stand_in;

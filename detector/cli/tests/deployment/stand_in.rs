@@ -12,6 +12,12 @@ use serde_json::Value;
 
 use crate::signature;
 
+/// Stands for the id of the last `send-test` in answers.
+pub(crate) const ID: &str = "ID-OF-THE-TEST";
+
+/// What stands before that id in requests.
+const TEST: &str = "secretrail-send-test-";
+
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
@@ -231,7 +237,10 @@ fn answer(request: &Request, state: &mut State) -> Answer {
         return Answer(400, String::new());
     };
     found.left = found.left.map(|left| left - 1);
-    found.answer.clone()
+    let Answer(status, body) = found.answer.clone();
+    let mut tests = state.requests.iter().rev();
+    let id = tests.find_map(|request| request.body.split_once(TEST)?.1.get(..12));
+    Answer(status, body.replace(ID, id.unwrap_or_default()))
 }
 
 fn received(reader: &mut BufReader<TcpStream>) -> Option<Request> {

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::Checkup;
+use super::{Checkup, findings::first_of};
 use crate::{
     aws_api::{CLOUDWATCH, xml::XmlElement},
     text::plural,
 };
 
 const PART: &str = "alarm";
+
+/// Most names in a line.
+const NAMED: usize = 5;
 
 /// Most names of one call.
 const BATCH: usize = 100;
@@ -20,6 +23,39 @@ pub(super) fn check(checkup: &mut Checkup<'_>) {
     let alarms: BTreeMap<String, String> = alarms
         .map(|(id, resource)| (resource.physical.clone(), id.clone()))
         .collect();
+    let Some(found) = described(checkup, &alarms) else {
+        return;
+    };
+    let (mut quiet, mut without_data) = (0, Vec::new());
+    for (name, id) in &alarms {
+        match one(checkup, id, found.get(name)) {
+            AlarmState::Quiet => quiet += 1,
+            AlarmState::WithoutData => without_data.push(id.clone()),
+            AlarmState::Reported => {}
+        }
+    }
+    let findings = &mut checkup.findings;
+    if !without_data.is_empty() {
+        let count = plural(without_data.len() as u64, "alarm");
+        findings.warn(
+            PART,
+            format!(
+                "{count} with too little data: {}",
+                first_of(&without_data, NAMED)
+            ),
+            "right in the first minutes of a deployment; otherwise see whether the function runs",
+        );
+    }
+    if quiet > 0 {
+        findings.ok(PART, format!("{} OK", plural(quiet, "alarm")));
+    }
+}
+
+/// The alarms of these names that are there, by their names; `None` if they cannot be looked at.
+fn described(
+    checkup: &mut Checkup<'_>,
+    alarms: &BTreeMap<String, String>,
+) -> Option<BTreeMap<String, XmlElement>> {
     let names: Vec<&String> = alarms.keys().collect();
     let mut found = BTreeMap::new();
     for names in names.chunks(BATCH) {
@@ -35,25 +71,25 @@ pub(super) fn check(checkup: &mut Checkup<'_>) {
             .api
             .query_pages(&CLOUDWATCH, "DescribeAlarms", &input);
         let Some(pages) = checkup.findings.known(PART, "alarms", answer) else {
-            return;
+            return None;
         };
         let pages = pages.into_iter();
         let pages = pages.flat_map(|page| page.members("MetricAlarms").to_vec());
         found.extend(pages.map(|alarm| (alarm.text_or_empty("AlarmName"), alarm)));
     }
-    let mut quiet = 0;
-    for (name, id) in &alarms {
-        quiet += u64::from(one(checkup, id, found.get(name)));
-    }
-    if quiet > 0 {
-        checkup
-            .findings
-            .ok(PART, format!("{} OK", plural(quiet, "alarm")));
-    }
+    Some(found)
 }
 
-/// Reports an alarm that needs a look; returns whether it is quiet.
-fn one(checkup: &mut Checkup<'_>, id: &str, alarm: Option<&XmlElement>) -> bool {
+/// How an alarm is.
+enum AlarmState {
+    Quiet,
+    WithoutData,
+    /// It is missing, or in the state ALARM.
+    Reported,
+}
+
+/// Looks at an alarm, and reports one that needs somebody.
+fn one(checkup: &mut Checkup<'_>, id: &str, alarm: Option<&XmlElement>) -> AlarmState {
     let findings = &mut checkup.findings;
     let Some(alarm) = alarm else {
         findings.fail(
@@ -61,7 +97,7 @@ fn one(checkup: &mut Checkup<'_>, id: &str, alarm: Option<&XmlElement>) -> bool 
             format!("{id} does not exist"),
             "deploy the stack again",
         );
-        return false;
+        return AlarmState::Reported;
     };
     let description = alarm.text("AlarmDescription").unwrap_or("no description");
     let reason = alarm.text("StateReason").unwrap_or("no reason is given");
@@ -83,12 +119,8 @@ fn one(checkup: &mut Checkup<'_>, id: &str, alarm: Option<&XmlElement>) -> bool 
             format!("{id} since {since}: {description} ({reason})"),
             format!("see {id} under Alarms in infra/README.md"),
         ),
-        Some("INSUFFICIENT_DATA") => findings.warn(
-            PART,
-            format!("{id} has too little data since {since}: {reason}"),
-            "right in the first minutes of a deployment; otherwise see whether the function runs",
-        ),
-        _ => return true,
+        Some("INSUFFICIENT_DATA") => return AlarmState::WithoutData,
+        _ => return AlarmState::Quiet,
     }
-    false
+    AlarmState::Reported
 }

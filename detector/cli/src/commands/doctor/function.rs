@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::Checkup;
 use crate::{
     aws_api::{LAMBDA, rest::segment},
-    deployment::logical,
+    deployment::{logical, settings},
+    text::plural,
 };
 
 const PART: &str = "function";
@@ -38,12 +39,7 @@ impl KnownFunction {
 
     /// The ARNs of the topics, each once.
     pub(super) fn topics(&self) -> Vec<&str> {
-        let named = self.setting("SECRETRAIL_TOPICS").split_whitespace();
-        let arns = named.map(|topic| topic.split('?').next().unwrap_or(topic));
-        let mut arns: Vec<&str> = arns.collect();
-        arns.sort_unstable();
-        arns.dedup();
-        arns
+        settings::topics(self.setting("SECRETRAIL_TOPICS"))
     }
 }
 
@@ -51,8 +47,7 @@ pub(super) fn check(checkup: &mut Checkup<'_>) -> KnownFunction {
     let Some(name) = checkup.stack.physical(logical::DETECTOR) else {
         return KnownFunction::default();
     };
-    let path = format!("/2015-03-31/functions/{}/configuration", segment(name));
-    let answer = checkup.api.get(&LAMBDA, "GetFunctionConfiguration", &path);
+    let answer = settings::configuration(checkup.api, name);
     let what = format!("function {name}");
     let Some(found) = checkup.findings.known(PART, &what, answer) else {
         return KnownFunction::default();
@@ -65,7 +60,7 @@ pub(super) fn check(checkup: &mut Checkup<'_>) -> KnownFunction {
         variables: variables(checkup, &found),
     };
     if function.variables.is_some() {
-        settings(checkup, &function);
+        environment(checkup, &function);
     }
     function
 }
@@ -147,25 +142,21 @@ fn concurrency(checkup: &mut Checkup<'_>, name: &str) {
 
 /// The environment, unless it is encrypted with a key that the caller may not use.
 fn variables(checkup: &mut Checkup<'_>, found: &Value) -> Option<BTreeMap<String, String>> {
-    let environment = found.get("Environment");
-    if let Some(error) = environment.and_then(|all| all.get("Error")) {
-        let why = text(error, "Message").unwrap_or("no reason is given");
-        checkup.findings.warn(
-            SETTINGS,
-            format!("not checked, the environment cannot be read: {why}"),
-            "allow kms:Decrypt with the key KeyArn, or use another --profile",
-        );
-        return None;
+    match settings::variables(found) {
+        Ok(variables) => Some(variables),
+        Err(why) => {
+            checkup.findings.warn(
+                SETTINGS,
+                format!("not checked, the environment cannot be read: {why}"),
+                "allow kms:Decrypt with the key KeyArn, or use another --profile",
+            );
+            None
+        }
     }
-    let variables = environment.and_then(|all| all.get("Variables"));
-    let variables = variables.and_then(Value::as_object).into_iter().flatten();
-    let variables =
-        variables.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
-    Some(variables.collect())
 }
 
 /// Settings with which the function cannot start, or would do nothing.
-fn settings(checkup: &mut Checkup<'_>, function: &KnownFunction) {
+fn environment(checkup: &mut Checkup<'_>, function: &KnownFunction) {
     let mut wrong = Vec::new();
     let mode = function.setting("SECRETRAIL_MODE");
     if !["", "alerts"].contains(&mode) {
@@ -205,10 +196,12 @@ fn settings(checkup: &mut Checkup<'_>, function: &KnownFunction) {
         );
     }
     if wrong.is_empty() && !strict_alone {
-        let all = function.variables.as_ref().map_or(0, BTreeMap::len);
+        let variables = function.variables.as_ref().map_or(0, BTreeMap::len);
+        let (topics, variables) = (topics.len() as u64, variables as u64);
+        let (topics, variables) = (plural(topics, "topic"), plural(variables, "variable"));
         findings.ok(
             SETTINGS,
-            format!("table, {} topics, {all} variables", topics.len()),
+            format!("the table of the stack, {topics}, {variables}"),
         );
     }
     for what in wrong {
