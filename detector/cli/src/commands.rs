@@ -49,17 +49,29 @@ pub fn execute(command: CommandArgs, host: &mut ProcessHost) -> Result<u8, RunFa
         CommandArgs::Baseline(args) => baseline::run(&args, host),
         CommandArgs::Policy(command) => policy::run(&command, host),
         CommandArgs::Rules(command) => rules::run(&command, host),
-        #[cfg(feature = "s3")]
-        CommandArgs::Doctor(args) => doctor::run(&args, host),
-        #[cfg(feature = "s3")]
-        CommandArgs::SendTest(args) => send_test::run(&args, host),
-        #[cfg(feature = "s3")]
-        CommandArgs::Incident(command) => incident::run(&command, host),
-        #[cfg(not(feature = "s3"))]
         CommandArgs::Doctor(_) | CommandArgs::SendTest(_) | CommandArgs::Incident(_) => {
-            Err(RunFailure::Input(StoreError::NotBuilt.to_string()))
+            about_deployment(&command, host)
         }
         CommandArgs::Completions { shell } => completions::run(shell, host),
         CommandArgs::Man => man::run(host),
     }
+}
+
+/// Runs a command about a deployment in AWS.
+#[cfg(feature = "s3")]
+fn about_deployment(command: &CommandArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
+    match command {
+        CommandArgs::Doctor(args) => doctor::run(args, host),
+        CommandArgs::SendTest(args) => send_test::run(args, host),
+        CommandArgs::Incident(command) => incident::run(command, host),
+        _ => Err(RunFailure::Internal(
+            "the command is not about a deployment".to_owned(),
+        )),
+    }
+}
+
+/// Fails: this build makes no calls to AWS.
+#[cfg(not(feature = "s3"))]
+fn about_deployment(_: &CommandArgs, _: &mut ProcessHost) -> Result<u8, RunFailure> {
+    Err(RunFailure::Input(StoreError::NotBuilt.to_string()))
 }

@@ -29,6 +29,12 @@ use crate::{
     input::aws::{Connection, connect_to},
 };
 
+/// Pause between two looks.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How often it is looked, after the alert, whether the function has noted the object.
+const NOTE_TRIES: usize = 25;
+
 /// A test in progress.
 struct SentTest<'t> {
     api: &'t AwsApi,
@@ -188,12 +194,30 @@ impl SentTest<'_> {
                 }
             }
             if waiting.is_empty() {
+                self.await_note(is_read, written, host)?;
                 return Ok(exit::DONE);
             }
-            thread::sleep(Duration::from_millis(200));
+            thread::sleep(PAUSE);
         }
         say(host, &self.missing(is_read, &waiting));
         Ok(exit::FINDINGS)
+    }
+
+    /// The function publishes alerts before it notes that it has read their object.
+    fn await_note(
+        &self,
+        mut is_read: bool,
+        written: &TrailObject,
+        host: &mut ProcessHost,
+    ) -> Result<(), RunFailure> {
+        for _ in 0..NOTE_TRIES {
+            if is_read {
+                break;
+            }
+            thread::sleep(PAUSE);
+            is_read = self.is_read(written, host)?;
+        }
+        Ok(())
     }
 
     /// Whether the state table says that the function has read the object.
@@ -209,7 +233,11 @@ impl SentTest<'_> {
         };
         let state = item.text(STATE).unwrap_or_default().to_owned();
         let details = item.text(DETAILS).unwrap_or_default();
-        self.step("read", &format!("the function: {state}, {details}"), host)?;
+        self.step(
+            "noted",
+            &format!("by the function as {state}: {details}"),
+            host,
+        )?;
         Ok(true)
     }
 

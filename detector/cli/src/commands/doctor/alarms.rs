@@ -70,9 +70,7 @@ fn described(
         let answer = checkup
             .api
             .query_pages(&CLOUDWATCH, "DescribeAlarms", &input);
-        let Some(pages) = checkup.findings.known(PART, "alarms", answer) else {
-            return None;
-        };
+        let pages = checkup.findings.known(PART, "alarms", answer)?;
         let pages = pages.into_iter();
         let pages = pages.flat_map(|page| page.members("MetricAlarms").to_vec());
         found.extend(pages.map(|alarm| (alarm.text_or_empty("AlarmName"), alarm)));

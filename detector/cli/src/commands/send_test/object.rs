@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::deployment::Deployment;
 
-/// What stands in the name of the secret, for those who read the alert.
+/// What stands in the region and in the name of the secret, for those who read the alert.
 pub(super) const MARK: &str = "[TEST]";
 
 /// A log file with one event.
@@ -49,10 +49,11 @@ impl TestFile {
             "eventTime": time,
             "eventSource": "secretsmanager.amazonaws.com",
             "eventName": "GetSecretValue",
-            "awsRegion": region,
+            // Subjects name title, account and region.
+            "awsRegion": format!("{MARK}-{region}"),
             // Reserved for documentation (RFC 5737).
             "sourceIPAddress": "192.0.2.1",
-            "userAgent": format!("{MARK} secretrail send-test"),
+            "userAgent": "secretrail-send-test/1",
             "requestParameters": {"secretId": format!("{MARK}-secretrail-send-test-{id}")},
             "responseElements": null,
             "requestID": format!("{id}-request"),
@@ -115,6 +116,8 @@ mod tests {
         );
         let secret = format!("{MARK}-secretrail-send-test-{}", file.id);
         assert!(alerts[0].contains(&secret), "{}", alerts[0]);
+        let region = format!("\"region\":\"{MARK}-eu-west-1\"");
+        assert!(alerts[0].contains(&region), "{}", alerts[0]);
     }
 
     #[test]
