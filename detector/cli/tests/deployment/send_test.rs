@@ -75,7 +75,7 @@ fn each_step_is_timed_and_nothing_is_left() {
         .lines()
         .filter_map(|line| Some(line.split_once(" s  ")?.1))
         .collect();
-    let [object, read, first, second, removed] = steps.as_slice() else {
+    let [object, noted, first, second, removed] = steps.as_slice() else {
         panic!("{stdout}")
     };
     assert!(
@@ -83,8 +83,8 @@ fn each_step_is_timed_and_nothing_is_left() {
         "{object}"
     );
     assert!(
-        read.starts_with("read     the function: processed"),
-        "{read}"
+        noted.starts_with("noted    by the function as processed"),
+        "{noted}"
     );
     assert!(
         first.starts_with("alert    secretrail-Alerts-1: [critical] Root"),

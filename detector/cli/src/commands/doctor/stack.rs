@@ -83,3 +83,18 @@ fn version(checkup: &mut Checkup<'_>) {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEMPLATE: &str = include_str!("../../../../../infra/template.yaml");
+
+    #[test]
+    fn the_template_has_the_version_of_the_command() {
+        let (_, output) = TEMPLATE.split_once(&format!("  {VERSION}:\n")).unwrap();
+        let mut lines = output.lines();
+        let value = lines.find_map(|line| line.trim().strip_prefix("Value: "));
+        assert_eq!(value, Some(concat!("\"", env!("CARGO_PKG_VERSION"), "\"")));
+    }
+}
