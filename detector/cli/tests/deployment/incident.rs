@@ -225,6 +225,36 @@ fn a_decision_is_written_beside_the_incident_on_its_version() {
 }
 
 #[test]
+fn a_closed_incident_sends_no_more_of_the_same() {
+    let mut one = incident("a1b2c3", 90, 30);
+    let item = decision(&one, DecidedStatus::Closed);
+    let text = item["decided"]["S"].as_str().expect("text");
+    let decision: IncidentDecision = serde_json::from_str(text).expect("a decision");
+    assert!(!decision.silences(&one), "it was never published");
+    one.news = IncidentNews::of(NewsKind::Updated);
+    (one.alerts_total, one.last) = (90, EventTime(one.last.0 + 60));
+    one.values.sources.insert("192.0.2.9".into());
+    assert!(decision.silences(&one), "more of the same");
+    one.news.merged.push(IncidentId("another".into()));
+    assert!(!decision.silences(&one), "it took in another one");
+    one.news.merged.clear();
+    let changes: [fn(&mut AnnouncedIncident); 3] = [
+        |one| one.level = RuleLevel::Critical,
+        |one| one.values.rules.extend(["rule-2".into()]),
+        |one| one.values.secrets.extend(["prod/api".into()]),
+    ];
+    for change in changes {
+        let mut later = one.clone();
+        change(&mut later);
+        assert!(!decision.silences(&later) && !decision.is_closed(&later));
+    }
+    for kind in [NewsKind::Merged, NewsKind::Withdrawn] {
+        one.news = IncidentNews::of(kind);
+        assert!(!decision.silences(&one), "{kind:?}");
+    }
+}
+
+#[test]
 fn who_was_outrun_looks_again() {
     let one = incident("a1b2c3", 90, 30);
     let decided = decision(&one, DecidedStatus::Closed);

@@ -137,8 +137,8 @@ mod tests {
         assert!(decision.is_closed(&later), "more of the same");
         let news: [fn(&mut AnnouncedIncident); 3] = [
             |incident| incident.level = RuleLevel::Critical,
-            |incident| drop(incident.values.rules.insert("another".into())),
-            |incident| drop(incident.values.secrets.insert("another".into())),
+            |incident| incident.values.rules.extend(["another".into()]),
+            |incident| incident.values.secrets.extend(["another".into()]),
         ];
         for add in news {
             let mut later = incident.clone();
