@@ -75,7 +75,7 @@ impl FailureCause {
     fn of_code(code: &str, message: &str) -> Option<Self> {
         let cause = match code {
             "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" => Self::Expired,
-            "RequestTimeTooSkewed" | "RequestExpired" => Self::ClockSkew,
+            "RequestExpired" | "RequestTimeTooSkewed" => Self::ClockSkew,
             // Services other than S3 have one code for wrong keys and for wrong clocks.
             "InvalidSignatureException" | "SignatureDoesNotMatch" if is_about_time(message) => {
                 Self::ClockSkew
@@ -86,7 +86,11 @@ impl FailureCause {
             | "InvalidToken"
             | "SignatureDoesNotMatch"
             | "UnrecognizedClientException" => Self::InvalidKey,
-            "AccessDenied" | "AccessDeniedException" | "AllAccessDisabled" => Self::Denied,
+            "AccessDenied"
+            | "AccessDeniedException"
+            | "AllAccessDisabled"
+            | "AuthorizationError"
+            | "UnauthorizedOperation" => Self::Denied,
             "InvalidObjectState" => Self::Archived,
             "NoSuchBucket" => Self::NoBucket,
             "NoSuchKey" | "NoSuchVersion" => Self::NoObject,

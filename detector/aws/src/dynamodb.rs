@@ -15,6 +15,7 @@
 //! | alert of an actor | `alerts-of#` digest of the actor | time `#` id |
 //! | principals from a place | `principals-from#` digest of the place | hour `#` digest |
 //! | incident that was announced | `incident#` id | `-` |
+//! | decision about an incident (by the command) | `incident#` id | `decision` |
 //! | incident of an actor: reference | `incidents-of#` digest of the actor | beginning `#` id |
 //! | incident: reference | `incidents` | beginning `#` id |
 //! | outbox note: alert for a destination | `outbox#` destination | due time `#` id |
@@ -188,6 +189,19 @@ impl DynamoStore {
     /// The table could not be read.
     pub async fn last_object(&self) -> Result<Option<EventTime>, StateError> {
         self.ledger.last_object().await
+    }
+
+    /// For each incident, whether a person has closed it, so that its next message, which reports
+    /// more of the same, is not sent.
+    ///
+    /// # Errors
+    ///
+    /// The table could not be read.
+    pub async fn are_silenced(
+        &self,
+        incidents: &[&AnnouncedIncident],
+    ) -> Result<Vec<bool>, StateError> {
+        self.incidents.are_silenced(incidents).await
     }
 
     /// Why items were set aside since the last call: they cannot be read.

@@ -5,6 +5,7 @@
 //! policies are arguments.
 
 pub mod cause;
+pub mod names;
 pub mod plain;
 pub mod retry;
 

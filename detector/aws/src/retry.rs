@@ -130,10 +130,7 @@ impl FailedCall {
             SdkError::ConstructionFailure(_) => false,
             // DynamoDB throttles with status 400: only the code distinguishes that from a bad
             // request.
-            SdkError::ServiceError(_) => {
-                status.is_none_or(|status| status >= 500 || status == 429)
-                    || code.as_deref().is_some_and(passes)
-            }
+            SdkError::ServiceError(_) => is_temporary(status, code.as_deref()),
             // No response, or none that could be read: the service may have executed the call, or
             // not. All calls made here may be repeated.
             _ => true,
@@ -145,6 +142,43 @@ impl FailedCall {
             retry,
             cause,
             message,
+        }
+    }
+
+    /// An answer of a service that reports an error, for clients without the SDK.
+    #[must_use]
+    pub fn answered(status: u16, code: Option<&str>, text: Option<&str>) -> Self {
+        let message = described(code, text);
+        let message = match message.is_empty() {
+            true => format!("HTTP status {status}"),
+            false => message,
+        };
+        let cause = FailureCause::of_response(&ErrorResponse {
+            status: Some(status),
+            code: code.unwrap_or_default(),
+            message: &message,
+            region: None,
+        });
+        Self {
+            action: denied_action(&message).map(str::to_owned),
+            code: code.map(str::to_owned),
+            status: Some(status),
+            retry: is_temporary(Some(status), code),
+            cause,
+            message,
+        }
+    }
+
+    /// A call to which no service responded.
+    #[must_use]
+    pub fn unanswered(cause: FailureCause, error: &(dyn Error + 'static)) -> Self {
+        Self {
+            code: None,
+            status: None,
+            retry: cause == FailureCause::Unreachable,
+            cause,
+            action: None,
+            message: plain(error),
         }
     }
 
@@ -214,6 +248,11 @@ where
 fn denied_action(message: &str) -> Option<&str> {
     let (_, rest) = message.split_once("not authorized to perform: ")?;
     rest.split_whitespace().next()
+}
+
+/// Whether the error of a service may pass.
+fn is_temporary(status: Option<u16>, code: Option<&str>) -> bool {
+    status.is_none_or(|status| status >= 500 || status == 429) || code.is_some_and(passes)
 }
 
 /// Whether the code of a client error is that of a temporary one.

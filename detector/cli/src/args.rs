@@ -2,6 +2,7 @@
 
 pub mod backfill;
 pub mod defaults;
+pub mod deployment;
 pub mod exposure;
 pub mod input;
 pub mod output;
@@ -97,6 +98,23 @@ pub enum CommandArgs {
     /// Test, lint, list and explain rules.
     #[command(subcommand)]
     Rules(RulesCommand),
+    /// Check a deployment in AWS from outside, with your own permissions: each line is ok, warn or
+    /// fail, with the remedy.
+    #[command(
+        after_help = "Exit codes: 0 nothing fails, 1 something fails, 2 it could not be checked, \
+            64 usage error, 74 output error."
+    )]
+    Doctor(deployment::DoctorArgs),
+    /// Send a made-up read of a secret, marked [TEST], through a deployment in AWS, and wait for
+    /// the alert on each destination. Whoever is on call is called.
+    #[command(
+        after_help = "Exit codes: 0 every destination got the alert, 1 some did not in time, \
+            2 it could not be tested, 64 usage error, 74 output error."
+    )]
+    SendTest(deployment::SendTestArgs),
+    /// List the incidents of a deployment, close them, and open them again.
+    #[command(subcommand)]
+    Incident(deployment::IncidentCommand),
     /// Print shell completions: `secretrail completions bash >
     /// /etc/bash_completion.d/secretrail`.
     Completions {

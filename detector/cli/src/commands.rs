@@ -5,20 +5,28 @@ pub mod accesses;
 pub mod backfill;
 pub mod baseline;
 pub mod completions;
+#[cfg(feature = "s3")]
+pub mod doctor;
 pub mod explain;
 pub mod exposure;
 pub mod extract;
 pub mod gaps;
+#[cfg(feature = "s3")]
+pub mod incident;
 pub mod man;
 pub mod policy;
 pub mod replay;
 pub mod rules;
+#[cfg(feature = "s3")]
+pub mod send_test;
 pub mod summary;
 pub mod verify;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
+#[cfg(not(feature = "s3"))]
+use crate::input::store::StoreError;
 use crate::{
     args::CommandArgs,
     host::{ProcessHost, RunFailure},
@@ -43,7 +51,29 @@ pub fn execute(command: CommandArgs, host: &mut ProcessHost) -> Result<u8, RunFa
         CommandArgs::Baseline(args) => baseline::run(&args, host),
         CommandArgs::Policy(command) => policy::run(&command, host),
         CommandArgs::Rules(command) => rules::run(&command, host),
+        CommandArgs::Doctor(_) | CommandArgs::SendTest(_) | CommandArgs::Incident(_) => {
+            about_deployment(&command, host)
+        }
         CommandArgs::Completions { shell } => completions::run(shell, host),
         CommandArgs::Man => man::run(host),
     }
+}
+
+/// Runs a command about a deployment in AWS.
+#[cfg(feature = "s3")]
+fn about_deployment(command: &CommandArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
+    match command {
+        CommandArgs::Doctor(args) => doctor::run(args, host),
+        CommandArgs::SendTest(args) => send_test::run(args, host),
+        CommandArgs::Incident(command) => incident::run(command, host),
+        _ => Err(RunFailure::Internal(
+            "the command is not about a deployment".to_owned(),
+        )),
+    }
+}
+
+/// Fails: this build makes no calls to AWS.
+#[cfg(not(feature = "s3"))]
+fn about_deployment(_: &CommandArgs, _: &mut ProcessHost) -> Result<u8, RunFailure> {
+    Err(RunFailure::Input(StoreError::NotBuilt.to_string()))
 }

@@ -7,6 +7,8 @@ pub const DONE: u8 = 0;
 pub const FINDINGS: u8 = 1;
 /// A rule or the access policy is invalid; nothing was read.
 pub const RULES: u8 = 2;
+/// `doctor` could not look at the deployment, or `send-test` could not test it.
+pub const NOT_CHECKED: u8 = 2;
 /// Some input could not be read, or there was none; what could be read was reported.
 pub const INPUT: u8 = 3;
 /// The command line is invalid (`EX_USAGE` of sysexits.h).

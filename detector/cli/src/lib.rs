@@ -2,7 +2,8 @@
 //! without its process, so that tests can call it.
 //!
 //! A module imports only from modules declared above it: exit codes and process, arguments, input,
-//! output, commands. Commands do not import each other.
+//! output, the services of AWS
+//! and deployments in it, commands. Commands do not import each other.
 
 pub mod exit;
 pub mod host;
@@ -13,6 +14,11 @@ mod text;
 pub mod args;
 pub mod input;
 pub mod output;
+
+#[cfg(feature = "s3")]
+pub mod aws_api;
+#[cfg(feature = "s3")]
+pub mod deployment;
 
 pub mod commands;
 

@@ -11,6 +11,7 @@
 
 pub mod announced;
 pub mod chat;
+pub mod decision;
 pub mod finding;
 pub mod grouping;
 pub mod json_v1;

@@ -10,7 +10,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use secretrail_engine::{
     actor::{Actor, ActorKind},
     alert::{Alert, IncidentId},
-    incident::announced::AnnouncedIncident,
+    incident::{announced::AnnouncedIncident, decision::IncidentDecision},
     state::{ActorRange, StateError, item_v1},
     time::EventTime,
 };
@@ -22,8 +22,8 @@ use super::{
     outbox::{CREATED, StoredOutbox, unpacked_incident, write_all},
     table::{AT_ONCE, DynamoTable, PutResult},
 };
+use crate::names::{DECIDED, VERSION};
 
-const VERSION: &str = "version";
 /// Who wrote it: a writer whose response was lost knows its own write.
 const WRITER: &str = "writer";
 /// Of a principal: its key and its name.
@@ -137,6 +137,26 @@ impl StoredIncidents {
             own.cloned().collect()
         });
         Ok(found.collect())
+    }
+
+    /// For each incident, whether a person has closed it, so that its next message is not sent.
+    pub(super) async fn are_silenced(
+        &self,
+        incidents: &[&AnnouncedIncident],
+    ) -> Result<Vec<bool>, StateError> {
+        let asked = incidents.iter().map(|one| keys::decision(&one.id));
+        let items = self.table.get(asked.collect(), None).await?;
+        Ok(incidents
+            .iter()
+            .map(|one| {
+                let item = items.get(&keys::decision(&one.id));
+                let text = item.and_then(|item| text_of(item, DECIDED));
+                // One of another version silences nothing.
+                let decision: Option<IncidentDecision> =
+                    text.and_then(|text| serde_json::from_str(text).ok());
+                decision.is_some_and(|decision| decision.silences(one))
+            })
+            .collect())
     }
 
     pub(super) async fn announce(

@@ -4,14 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 
-/// Partition key of every item.
-pub(super) const PK: &str = "pk";
-/// Sort key of every item.
-pub(super) const SK: &str = "sk";
-/// The packed content of an item.
-pub(super) const CONTENT: &str = "content";
-/// When an item expires, in seconds since 1970.
-pub(super) const TTL: &str = "ttl";
+pub(super) use crate::names::{CONTENT, PK, SK, TTL};
 
 /// An item: values by the names of its attributes.
 pub(super) type Attributes = HashMap<String, AttributeValue>;

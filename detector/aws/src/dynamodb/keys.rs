@@ -13,7 +13,10 @@ use secretrail_engine::{
     time::EventTime,
 };
 
-use crate::dynamodb::item::{ItemKey, SortKeyRange};
+use crate::{
+    dynamodb::item::{ItemKey, SortKeyRange},
+    names::{self, ALONE, DECISION, DESTINATIONS, INCIDENTS, LAST_OBJECT, second},
+};
 
 /// Length in seconds of the segments of event time in sort keys: windows are read in whole
 /// segments.
@@ -21,16 +24,11 @@ const SEGMENT_SECS: i64 = 600;
 
 const DUE: &str = "due";
 const OUTBOX: &str = "outbox";
-const DESTINATIONS: &str = "destinations";
 const PROVISIONAL: &str = "provisional";
 const INCIDENT: &str = "incident";
-const INCIDENTS: &str = "incidents";
 const INCIDENTS_OF: &str = "incidents-of";
 const ALERTS_OF: &str = "alerts-of";
 const FROM: &str = "principals-from";
-
-/// Sort key of an item that is alone in its partition.
-const ALONE: &str = "-";
 
 /// The segment of an event time. Times before 1970, from broken clocks, share the first one.
 pub(super) fn segment(time: EventTime) -> String {
@@ -180,7 +178,7 @@ pub(super) fn all_due() -> SortKeyRange {
 
 pub(super) fn coverage(mark: &CoverageMark) -> ItemKey {
     ItemKey::new(
-        format!("coverage#{}#{}", mark.account, mark.region),
+        names::coverage(&mark.account, &mark.region),
         mark.bucket.to_string(),
     )
 }
@@ -204,11 +202,6 @@ pub(super) fn note(note: &OutboxNote) -> ItemKey {
             NoteTopic::Incident(id) => format!("{}#{INCIDENT}#{}", second(note.due), id.0),
         },
     )
-}
-
-/// A time in a sort key: padded, as text sorts. Times before 1970, from broken clocks, share one.
-fn second(time: EventTime) -> String {
-    format!("{:012}", time.0.clamp(0, 999_999_999_999))
 }
 
 fn outbox_partition(destination: &str) -> String {
@@ -318,7 +311,12 @@ pub(super) fn principals_from(range: &ActorRange) -> SortKeyRange {
 
 /// What is known of an incident.
 pub(super) fn incident(id: &IncidentId) -> ItemKey {
-    ItemKey::new(format!("{INCIDENT}#{}", id.0), ALONE)
+    ItemKey::new(names::incident(&id.0), ALONE)
+}
+
+/// What a person has decided about an incident.
+pub(super) fn decision(id: &IncidentId) -> ItemKey {
+    ItemKey::new(names::incident(&id.0), DECISION)
 }
 
 /// The reference to an incident of an actor, by its beginning.
@@ -345,15 +343,15 @@ pub(super) fn incident_of_reference(sort_key: &str) -> Option<IncidentId> {
 }
 
 pub(super) fn object(bucket: &str, key: &str, version: &str) -> ItemKey {
-    ItemKey::new(format!("object#{}", digest(&[bucket, key, version])), ALONE)
+    ItemKey::new(names::object(bucket, key, version), ALONE)
 }
 
 pub(super) fn last_object() -> ItemKey {
-    ItemKey::new("last-object", ALONE)
+    ItemKey::new(LAST_OBJECT, ALONE)
 }
 
 pub(super) fn kept(name: &str) -> ItemKey {
-    ItemKey::new(format!("kept#{name}"), ALONE)
+    ItemKey::new(names::kept(name), ALONE)
 }
 
 #[cfg(test)]

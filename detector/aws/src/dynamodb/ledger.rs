@@ -10,6 +10,7 @@ use super::{
     keys,
     table::DynamoTable,
 };
+use crate::names::{AT, DETAILS, STATE};
 
 /// An object version, as its notification names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,7 +91,7 @@ impl ObjectLedger {
     pub(super) async fn note(&self, entries: &[ObjectEntry]) -> Result<(), StateError> {
         // This one does not expire: it shows for how long nothing has arrived.
         let last = has_events(entries).then(|| {
-            let at = ("at".to_owned(), number(self.table.now().0));
+            let at = (AT.to_owned(), number(self.table.now().0));
             (keys::last_object(), HashMap::from([at]))
         });
         // Unconditional: an object that was processed, and that a slower invocation records as
@@ -103,8 +104,8 @@ impl ObjectLedger {
         let attributes = [
             ("bucket".to_owned(), text(&entry.object.bucket)),
             ("key".to_owned(), text(&entry.object.key)),
-            ("state".to_owned(), text(entry.state.as_str())),
-            ("details".to_owned(), text(&entry.details)),
+            (STATE.to_owned(), text(entry.state.as_str())),
+            (DETAILS.to_owned(), text(&entry.details)),
             self.table.expiry(self.keep_secs),
         ];
         (entry.object.table_key(), HashMap::from(attributes))
@@ -115,7 +116,7 @@ impl ObjectLedger {
         let items = self.table.get(vec![key.clone()], None).await?;
         Ok(items
             .get(&key)
-            .and_then(|item| number_of(item, "at"))
+            .and_then(|item| number_of(item, AT))
             .map(EventTime))
     }
 }
@@ -129,7 +130,7 @@ fn has_events(entries: &[ObjectEntry]) -> bool {
 
 /// Whether an object needs no more work. Failures may be temporary.
 fn is_done(item: &Attributes) -> bool {
-    text_of(item, "state").is_some_and(|state| state != ObjectState::Failed.as_str())
+    text_of(item, STATE).is_some_and(|state| state != ObjectState::Failed.as_str())
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ use super::{
     keys,
     table::{ConditionalPut, DynamoTable, PutResult},
 };
+use crate::names::{FAILURES, RETRY_AT, VERSION};
 
 /// When an alert or a note was created.
 pub(super) const CREATED: &str = "created";
@@ -34,9 +35,6 @@ pub(super) const CREATED: &str = "created";
 const REFUSALS: &str = "refusals";
 
 /// Attributes of a destination, as [`DestinationState`] describes them.
-const VERSION: &str = "version";
-const FAILURES: &str = "failures";
-const RETRY_AT: &str = "retry_at";
 const BUSY_UNTIL: &str = "busy_until";
 const SENT: &str = "sent";
 const REMOVED: &str = "removed";

@@ -10,7 +10,7 @@ use secretrail_engine::{
 use crate::args::value::{EndTime, account, age, bytes, end_time, time};
 
 /// What to read.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct InputArgs {
     /// Log files or folders (at any depth, packed or not), s3://bucket/prefix, or `-`
     /// for standard input.

@@ -90,6 +90,23 @@ impl RunSettings {
         })
     }
 
+    /// Resolves the arguments of commands that read no logs.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::new`].
+    pub fn without_input(
+        aws: &AwsArgs,
+        output: &OutputArgs,
+        host: &ProcessHost,
+    ) -> Result<Self, RunFailure> {
+        let input = InputArgs {
+            aws: aws.clone(),
+            ..InputArgs::default()
+        };
+        Self::new(&input, output, host)
+    }
+
     /// Resolves the arguments of commands with one output format, without colours.
     ///
     /// # Errors

@@ -87,7 +87,7 @@ fn host(stdin: &str, out: &Written, err: &Written) -> ProcessHost {
 }
 
 /// A rule of level high.
-pub(super) fn rule(id: &str, title: &str) -> Arc<RuleMeta> {
+pub(crate) fn rule(id: &str, title: &str) -> Arc<RuleMeta> {
     Arc::new(RuleMeta {
         id: id.to_owned(),
         title: title.to_owned(),
@@ -97,7 +97,7 @@ pub(super) fn rule(id: &str, title: &str) -> Arc<RuleMeta> {
 }
 
 /// A minimal alert of a rule about an event; tests set the fields that they need.
-pub(super) fn alert(rule: &Arc<RuleMeta>, event: &str) -> Alert {
+pub(crate) fn alert(rule: &Arc<RuleMeta>, event: &str) -> Alert {
     Alert {
         id: Alert::single_id(rule, event),
         rule: Arc::clone(rule),
@@ -123,7 +123,7 @@ pub(super) fn alert(rule: &Arc<RuleMeta>, event: &str) -> Alert {
 
 /// A read of `prod/db` by a role, in the JSON of the ledger, with the values at these JSON pointers
 /// replaced.
-pub(super) fn access(changes: &[(&str, Value)]) -> Arc<Access> {
+pub(crate) fn access(changes: &[(&str, Value)]) -> Arc<Access> {
     let mut access = json!({
         "schema": "secretrail.access/1",
         "time": "2026-03-02T10:00:00Z",

@@ -20,6 +20,8 @@ mod profiles;
 #[cfg(feature = "s3")]
 pub(crate) use self::failure::{explained, failed_call};
 #[cfg(feature = "s3")]
+pub(crate) use self::with_sdk::CREDENTIALS_TIMEOUT;
+#[cfg(feature = "s3")]
 pub use self::with_sdk::Connection;
 #[cfg(not(feature = "s3"))]
 pub use self::without_sdk::NoConnection as Connection;
@@ -69,7 +71,7 @@ mod with_sdk {
     use super::{AwsArgs, StoreError, credentials::RunCredentials};
 
     /// Longest wait for credentials: a `credential_process` may ask for a touch of a key.
-    const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(120);
+    pub(crate) const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(120);
 
     /// AWS configuration and the runtime of all calls.
     pub struct Connection {

@@ -219,7 +219,7 @@ pub(crate) fn fitted(text: &str, width: usize) -> String {
 }
 
 /// Lines of at most this width; a word is never broken, however long it is.
-fn wrapped(first: &str, rest: &str, text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrapped(first: &str, rest: &str, text: &str, width: usize) -> Vec<String> {
     let text = sanitize::line(text);
     let options = Options::new(width)
         .initial_indent(first)

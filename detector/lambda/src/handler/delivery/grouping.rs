@@ -199,24 +199,42 @@ impl Delivery<'_> {
     }
 
     /// What waits in the outbox, with the incidents of alerts and the content of incidents. Of
-    /// several notes about one incident, which has one content, the others are removed.
+    /// several notes about one incident, which has one content, the others are removed; so are
+    /// those about more of the same in an incident that a person has closed.
     pub(super) async fn resolved(
         &self,
         topic: &TopicDestination,
         waiting: Vec<WaitingMessage>,
     ) -> Result<Vec<Outgoing>, StateError> {
         let destination = topic.destination();
+        let silenced = self.silenced(&waiting).await?;
         let mut met: HashSet<NoteTopic> = HashSet::new();
         let (waiting, spare): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|waiting| {
             let was_published = waiting
                 .incident()
                 .is_some_and(|incident| destination.was_published(&waiting.note, incident));
-            !was_published && met.insert(waiting.note.topic.clone())
+            let is_silenced = silenced.contains(&waiting.note.topic);
+            !was_published && !is_silenced && met.insert(waiting.note.topic.clone())
         });
         let spare = spare.into_iter().map(|spare: WaitingMessage| spare.note);
         let spare: Vec<OutboxNote> = spare.collect();
         self.store.remove_notes(&spare).await?;
         self.contents(waiting).await
+    }
+
+    /// The incidents of which no message is sent, because a person has closed them.
+    async fn silenced(&self, waiting: &[WaitingMessage]) -> Result<HashSet<NoteTopic>, StateError> {
+        let incidents = waiting.iter().filter_map(WaitingMessage::incident);
+        let incidents: Vec<_> = incidents.collect();
+        if incidents.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let are_silenced = self.store.are_silenced(&incidents).await?;
+        let silenced = incidents.into_iter().zip(are_silenced);
+        let silenced = silenced.filter(|(_, is_silenced)| *is_silenced);
+        Ok(silenced
+            .map(|(incident, _)| NoteTopic::Incident(incident.id.clone()))
+            .collect())
     }
 
     async fn contents(&self, waiting: Vec<WaitingMessage>) -> Result<Vec<Outgoing>, StateError> {

@@ -1,0 +1,138 @@
+//! Arguments of the commands about a deployment in AWS: `doctor`, `send-test` and `incident`.
+
+use clap::{Args, Subcommand};
+
+use crate::args::{
+    input::AwsArgs,
+    output::OutputArgs,
+    value::{account, age},
+};
+
+/// Which deployment, and how to reach it.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Deployment")]
+pub struct StackArgs {
+    /// Name of the stack of infra/template.yaml.
+    #[arg(long, value_name = "NAME", default_value = "secretrail")]
+    pub stack: String,
+    /// Profile of the AWS configuration; counts before keys in the environment.
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Region of the stack; the region of the profile by default.
+    #[arg(long = "aws-region", visible_alias = "region", value_name = "REGION")]
+    pub aws_region: Option<String>,
+    /// Endpoint of all services, for emulators; AWS_ENDPOINT_URL_<SERVICE> for one of them.
+    #[arg(long, value_name = "URL")]
+    pub endpoint_url: Option<String>,
+}
+
+impl StackArgs {
+    /// How to reach AWS.
+    #[must_use]
+    pub fn aws(&self) -> AwsArgs {
+        AwsArgs {
+            profile: self.profile.clone(),
+            aws_region: self.aws_region.clone(),
+            endpoint_url: self.endpoint_url.clone(),
+            requester_pays: false,
+        }
+    }
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Which deployment.
+    #[command(flatten)]
+    pub stack: StackArgs,
+    /// Only the last files of these account ids; of all accounts by default, up to a hundred
+    /// accounts and regions.
+    #[arg(
+        long,
+        value_name = "ACCOUNT",
+        value_parser = account,
+        value_delimiter = ',',
+        help_heading = "Deployment"
+    )]
+    pub account: Vec<String>,
+    /// Format and destination of the output.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Arguments of `send-test`.
+#[derive(Debug, Args)]
+pub struct SendTestArgs {
+    /// Which deployment.
+    #[command(flatten)]
+    pub stack: StackArgs,
+    /// How long to wait for the alert.
+    #[arg(long, value_name = "AGE", value_parser = age, default_value = "5m")]
+    pub wait: i64,
+}
+
+/// Incidents of a deployment.
+#[derive(Debug, Subcommand)]
+pub enum IncidentCommand {
+    /// List the incidents that nobody has closed, the latest first.
+    #[command(after_help = EXIT_CODES)]
+    List(IncidentListArgs),
+    /// Close an incident: more of the same sends no message any more. A higher level, another rule
+    /// or another secret opens it again.
+    #[command(after_help = EXIT_CODES)]
+    Close(IncidentDecisionArgs),
+    /// Open an incident again.
+    #[command(after_help = EXIT_CODES)]
+    Reopen(IncidentDecisionArgs),
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 3 the table or the incident could not be read, \
+    64 usage error, 74 output error.";
+
+/// Arguments of `incident list`.
+#[derive(Debug, Args)]
+pub struct IncidentListArgs {
+    /// Which deployment.
+    #[command(flatten)]
+    pub table: StateTableArgs,
+    /// Incidents that began in the last 30d, 12h or 2w.
+    #[arg(long, value_name = "AGE", value_parser = age, default_value = "30d")]
+    pub since: i64,
+    /// Also those that are closed, withdrawn, or parts of others.
+    #[arg(long)]
+    pub all: bool,
+    /// Format and destination of the output.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Arguments of `incident close` and `incident reopen`.
+#[derive(Debug, Args)]
+pub struct IncidentDecisionArgs {
+    /// Id of the incident, or the beginning of it.
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Why, for those who read it later.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// Which deployment.
+    #[command(flatten)]
+    pub table: StateTableArgs,
+}
+
+/// Which state table.
+#[derive(Debug, Args)]
+pub struct StateTableArgs {
+    /// Which deployment.
+    #[command(flatten)]
+    pub stack: StackArgs,
+    /// Name of the state table, for a deployment without a stack (Terraform); the table of the
+    /// stack by default.
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with = "stack",
+        help_heading = "Deployment"
+    )]
+    pub table: Option<String>,
+}

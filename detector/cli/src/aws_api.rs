@@ -1,0 +1,110 @@
+//! Calls to AWS services for which no SDK client is in the tree: one signed client and four
+//! protocols, instead of a crate for each service.
+//!
+//! A call is named by its IAM action, so that an error says which permission is missing.
+
+mod endpoint;
+mod json;
+mod query;
+pub mod rest;
+mod service;
+mod signed;
+pub mod xml;
+
+use std::sync::Arc;
+
+use secretrail_aws::{cause::FailureCause, retry::FailedCall};
+
+pub use self::service::{
+    AwsService, CLOUDFORMATION, CLOUDWATCH, DYNAMODB, EVENTBRIDGE, KMS, LAMBDA, SNS, SQS, STS,
+};
+use self::signed::SignedClient;
+use crate::input::aws::{Connection, GLOBAL_REGION, explained};
+
+/// A failed call: service and operation as an IAM action, code, message, and whether a permission
+/// is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError(FailedCall);
+
+impl ApiError {
+    /// Of a call of an IAM action.
+    pub(crate) fn of(failed: FailedCall, action: &str) -> Self {
+        Self(failed.during(action))
+    }
+
+    /// Error code of the service, without its namespace; empty without a response.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        self.0.code.as_deref().unwrap_or_default()
+    }
+
+    /// Why it failed.
+    #[must_use]
+    pub fn cause(&self) -> &FailureCause {
+        &self.0.cause
+    }
+
+    /// The action that the caller may not take; `None` if the call failed for another reason.
+    #[must_use]
+    pub fn denied(&self) -> Option<&str> {
+        let is_denied = self.0.cause == FailureCause::Denied;
+        self.0.action.as_deref().filter(|_| is_denied)
+    }
+}
+
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.0.cause, &self.0.action) {
+            // Only a denial has its action in the text.
+            (FailureCause::Other, Some(action)) => {
+                write!(out, "{action}: {}", explained(&self.0))
+            }
+            _ => out.write_str(&explained(&self.0)),
+        }
+    }
+}
+
+/// The services of one region. Calls block until they complete.
+pub struct AwsApi {
+    client: SignedClient,
+    region: String,
+}
+
+impl AwsApi {
+    /// The services of the region of the connection.
+    ///
+    /// # Errors
+    ///
+    /// No region is configured.
+    pub fn new(connection: Arc<Connection>) -> Result<Self, ApiError> {
+        let region = connection.config().region().map(ToString::to_string);
+        let region = region.ok_or_else(|| {
+            let missing = std::io::Error::other("neither the environment nor the profile has one");
+            let cause = FailureCause::NoRegion;
+            ApiError(FailedCall::unanswered(cause, &missing))
+        })?;
+        Ok(Self {
+            client: SignedClient::new(connection),
+            region,
+        })
+    }
+
+    /// The same services in another region; an empty name means the global endpoints.
+    #[must_use]
+    pub fn in_region(&self, region: &str) -> Self {
+        let region = match region {
+            "" => GLOBAL_REGION,
+            region => region,
+        };
+        Self {
+            client: self.client.clone(),
+            region: region.to_owned(),
+        }
+    }
+
+    /// Name of the region.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+}

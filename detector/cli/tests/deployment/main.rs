@@ -1,0 +1,14 @@
+//! Commands about a deployment in AWS: the real executable against a stand-in that checks every
+//! signature and answers as the services document.
+
+#![cfg(feature = "s3")]
+#![allow(missing_docs, reason = "a test crate has no users")]
+
+mod client;
+mod doctor;
+mod healthy;
+mod incident;
+mod send_test;
+mod settings;
+mod signature;
+mod stand_in;
