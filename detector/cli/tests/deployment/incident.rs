@@ -47,6 +47,7 @@ fn incident(id: &str, first: i64, last: i64) -> AnnouncedIncident {
         alerts_total: 17,
         news: IncidentNews::of(NewsKind::Opened),
         due: EventTime(now - last * 60),
+        earlier: Vec::new(),
         due_before: None,
         replaces: None,
         messages: 3,
