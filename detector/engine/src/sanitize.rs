@@ -203,7 +203,6 @@ mod tests {
             ),
             ("aws-cli/2.15.30 ua/2.0", "aws-cli/2.15.30 ua/2.0"),
             ("role/app@ops read s. Then", "role/app@ops read s. Then"),
-            ("://", "[:]//"),
             ("", ""),
         ] {
             assert_eq!(unlinked(text), expected, "{text}");

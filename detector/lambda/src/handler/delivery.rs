@@ -108,11 +108,16 @@ impl Delivery<'_> {
             Ok(states) => states,
             Err(error) => return tell_left(&error),
         };
+        let changed = match self.unsilenced(changed).await {
+            Ok(changed) => changed,
+            Err(error) => return tell_left(&error),
+        };
         let topics = self.topics.iter().filter_map(|topic| {
             let state = states.iter().find(|state| state.id == topic.id)?;
             // One that has failed is tried by the sweep, and not by everybody.
             (state.failures == 0).then_some((topic, state))
         });
+        let changed = &changed;
         let published = topics.map(|(topic, state)| async move {
             let mut waiting = created_for(topic, alerts, created);
             let is_behind = !changed.is_empty() && self.age(&topic.id).await? > self.lease_secs;

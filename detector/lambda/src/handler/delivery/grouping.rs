@@ -186,6 +186,23 @@ impl Delivery<'_> {
         waiting.collect()
     }
 
+    /// The incidents whose next message is sent: a person has not closed them, or it reports more
+    /// than more of the same.
+    pub(super) async fn unsilenced(
+        &self,
+        changed: &[ChangedIncident],
+    ) -> Result<Vec<ChangedIncident>, StateError> {
+        // The first message about an incident is always sent.
+        let (new, known): (Vec<_>, Vec<_>) = changed
+            .iter()
+            .partition(|changed| changed.announced.messages == 1);
+        let asked: Vec<_> = known.iter().map(|changed| &changed.announced).collect();
+        let silenced = self.store.are_silenced(&asked).await?;
+        let known = known.into_iter().zip(silenced);
+        let sent = known.filter_map(|(changed, is_silenced)| (!is_silenced).then_some(changed));
+        Ok(new.into_iter().chain(sent).cloned().collect())
+    }
+
     /// What is published of an incident because of a note.
     fn about_incident(
         &self,
@@ -213,7 +230,8 @@ impl Delivery<'_> {
             let was_published = waiting
                 .incident()
                 .is_some_and(|incident| destination.was_published(&waiting.note, incident));
-            let is_silenced = silenced.contains(&waiting.note.topic);
+            let WaitingMessage { note, .. } = waiting;
+            let is_silenced = silenced.contains(&(note.topic.clone(), note.created.0));
             !was_published && !is_silenced && met.insert(waiting.note.topic.clone())
         });
         let spare = spare.into_iter().map(|spare: WaitingMessage| spare.note);
@@ -222,18 +240,31 @@ impl Delivery<'_> {
         self.contents(waiting).await
     }
 
-    /// The incidents of which no message is sent, because a person has closed them.
-    async fn silenced(&self, waiting: &[WaitingMessage]) -> Result<HashSet<NoteTopic>, StateError> {
-        let incidents = waiting.iter().filter_map(WaitingMessage::incident);
-        let incidents: Vec<_> = incidents.collect();
-        if incidents.is_empty() {
+    /// The notes whose messages are not sent, because a person has closed their incidents: what
+    /// they are about, and since when the destination lacks news.
+    async fn silenced(
+        &self,
+        waiting: &[WaitingMessage],
+    ) -> Result<HashSet<(NoteTopic, i64)>, StateError> {
+        let now = self.now();
+        let reported = waiting
+            .iter()
+            .filter_map(|WaitingMessage { note, content }| {
+                let WaitingContent::Incident(incident) = content else {
+                    return None;
+                };
+                let key = (note.topic.clone(), note.created.0);
+                Some((key, note.reported(incident, now)))
+            });
+        let (keys, reported): (Vec<_>, Vec<AnnouncedIncident>) = reported.unzip();
+        if reported.is_empty() {
             return Ok(HashSet::new());
         }
-        let are_silenced = self.store.are_silenced(&incidents).await?;
-        let silenced = incidents.into_iter().zip(are_silenced);
-        let silenced = silenced.filter(|(_, is_silenced)| *is_silenced);
+        let reported: Vec<&AnnouncedIncident> = reported.iter().collect();
+        let are_silenced = self.store.are_silenced(&reported).await?;
+        let silenced = keys.into_iter().zip(are_silenced);
         Ok(silenced
-            .map(|(incident, _)| NoteTopic::Incident(incident.id.clone()))
+            .filter_map(|(key, is_silenced)| is_silenced.then_some(key))
             .collect())
     }
 
