@@ -107,7 +107,10 @@ impl RuleSource {
                 }
                 (active, false)
             }
-            Err(why) => (self.last_good(store, known, why).await?, true),
+            Err(why) => {
+                let is_rejected = !why.is_transient();
+                (self.last_good(store, known, why).await?, is_rejected)
+            }
         };
         // After a rejection as well: an invalid rule set is not read again at every invocation.
         *self.state() = RulesState {
@@ -154,23 +157,21 @@ impl RuleSource {
         known: Option<Arc<ActiveRules>>,
         why: RulesError,
     ) -> Result<Arc<ActiveRules>, RulesError> {
+        let (severity, what) = match why.is_transient() {
+            true => (LogSeverity::Warn, "rules not read"),
+            false => (LogSeverity::Error, "rules rejected"),
+        };
+        let reported = json!({"why": why.to_string()});
         // In memory before the table: a warm instance needs no read to go on.
         if let Some(known) = known {
-            let reported = json!({"why": why.to_string()});
-            log(
-                LogSeverity::Error,
-                "rules rejected, the last valid ones stay in use",
-                reported,
-            );
+            let message = format!("{what}, the last valid ones stay in use");
+            log(severity, &message, reported);
             return Ok(known);
         }
         match kept(store, self.strict).await {
             Ok(kept) => {
-                log(
-                    LogSeverity::Error,
-                    "rules rejected, the last valid ones are loaded from the table",
-                    json!({"why": why.to_string()}),
-                );
+                let message = format!("{what}, the last valid ones are loaded from the table");
+                log(severity, &message, reported);
                 Ok(Arc::new(kept))
             }
             Err(kept) => Err(RulesError::Neither {
@@ -244,6 +245,11 @@ async fn keep(store: &DynamoStore, source: &FetchedRules) {
 
 async fn try_to_keep(store: &DynamoStore, source: &FetchedRules) -> Result<(), RulesError> {
     let bytes = packed(source)?;
+    // Every instance that starts comes here, and a read costs a fraction of a write.
+    let before = store.kept(KEPT).await.unwrap_or_default();
+    if before.is_some_and(|before| before == bytes) {
+        return Ok(());
+    }
     Ok(store.keep(KEPT, bytes).await?)
 }
 
@@ -271,6 +277,7 @@ async fn kept(store: &DynamoStore, strict: bool) -> Result<ActiveRules, RulesErr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use secretrail_aws::{cause::FailureCause, retry::FailedCall, s3::FetchError};
 
     fn source(rules: &[(&str, &str)]) -> FetchedRules {
         FetchedRules {
@@ -334,6 +341,26 @@ mod tests {
         assert!(with(None, Some("- 1")).starts_with("placeholders: "));
         let bad = load(&source(&[("own.yml", "title: 1")]), false);
         assert!(matches!(bad, Err(RulesError::Rules(_))));
+    }
+
+    #[test]
+    fn what_may_be_read_a_minute_later_is_not_rejected() {
+        let failed = |retry| FailedCall {
+            code: None,
+            status: Some(503),
+            retry,
+            cause: FailureCause::Other,
+            action: None,
+            message: "slow down".to_owned(),
+        };
+        let of = |error| RulesError::S3 {
+            place: "s3://b/rules/".to_owned(),
+            error,
+        };
+        assert!(of(FetchError::Failed(Box::new(failed(true)))).is_transient());
+        assert!(!of(FetchError::Failed(Box::new(failed(false)))).is_transient());
+        assert!(!of(FetchError::Missing(Box::new(failed(true)))).is_transient());
+        assert!(!RulesError::Rules("title".to_owned()).is_transient());
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl SnsMessage {
         Self::new(
             text::subject(alert),
             &body(alert, format),
-            &cut_email(text::body(alert)),
+            &cut_email(text::mail(alert)),
             attributes(alert),
         )
     }
@@ -244,7 +244,7 @@ mod tests {
         let mut long = alert("e1");
         let rule = Arc::make_mut(&mut long.rule);
         rule.false_positives = vec!["é".repeat(299); 100];
-        let text = cut_email(text::body(&long));
+        let text = cut_email(text::mail(&long));
         assert!(text.ends_with("\n(truncated)\n"));
         assert!(text.len() <= TEXT_BYTES + "\n(truncated)\n".len());
     }

@@ -80,12 +80,25 @@ pub(crate) fn of_rule(text: &str) -> String {
     cut(&sanitize::line(text), LONGEST)
 }
 
-/// The whole alert in plain text.
+/// How log text is shown in a line.
+type ShownLine = fn(&str) -> String;
+
+/// The whole alert in plain text, for a terminal.
 #[must_use]
 pub fn body(alert: &Alert) -> String {
+    written(alert, of_rule)
+}
+
+/// The whole alert in plain text, for mail: text from logs makes no links.
+#[must_use]
+pub fn mail(alert: &Alert) -> String {
+    written(alert, line)
+}
+
+fn written(alert: &Alert, line: ShownLine) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
-    write(alert, &mut out).ok();
+    write(alert, line, &mut out).ok();
     out
 }
 
@@ -116,7 +129,7 @@ fn write_digest(digest: &AlertDigest<'_>, out: &mut String) -> fmt::Result {
         .try_for_each(|id| writeln!(out, "  {id}"))
 }
 
-fn write(alert: &Alert, out: &mut String) -> fmt::Result {
+fn write(alert: &Alert, line: ShownLine, out: &mut String) -> fmt::Result {
     let rule = &*alert.rule;
     let (title, summary) = (line(&rule.title), line(&alert.summary));
     writeln!(out, "{title} ({})\n", rule.level)?;
@@ -124,20 +137,20 @@ fn write(alert: &Alert, out: &mut String) -> fmt::Result {
         writeln!(out, "{WITHDRAWN}\n")?;
     }
     writeln!(out, "{summary}.\n")?;
-    write_facts(alert, out)?;
+    write_facts(alert, line, out)?;
     if !rule.description.is_empty() {
         writeln!(out, "\nwhy it matters:\n  {}", of_rule(&rule.gist()))?;
     }
     write_list("check first", &rule.next_steps, out)?;
-    write_secrets(alert, out)?;
-    write_accesses(alert, out)?;
+    write_secrets(alert, line, out)?;
+    write_accesses(alert, line, out)?;
     write_list("harmless if", &rule.false_positives, out)?;
     write_list("references", &rule.references, out)?;
     writeln!(out, "\nalert {}, rule {}", alert.id.0, line(&rule.id))
 }
 
 /// Time, account, region, principal and group: one line each, with aligned values.
-fn write_facts(alert: &Alert, out: &mut String) -> fmt::Result {
+fn write_facts(alert: &Alert, line: ShownLine, out: &mut String) -> fmt::Result {
     match &alert.window_match {
         Some(window_match) if window_match.count > 1 => writeln!(
             out,
@@ -146,13 +159,13 @@ fn write_facts(alert: &Alert, out: &mut String) -> fmt::Result {
         )?,
         _ => writeln!(out, "time       {}", alert.time)?,
     }
-    let account = known(alert.account.as_ref());
+    let account = known(alert.account.as_ref(), line);
     writeln!(
         out,
         "where      account {account}, region {}",
-        known(alert.region.as_ref())
+        known(alert.region.as_ref(), line)
     )?;
-    writeln!(out, "principal  {}", known(alert.principal.as_ref()))?;
+    writeln!(out, "principal  {}", known(alert.principal.as_ref(), line))?;
     let group = alert
         .window_match
         .iter()
@@ -165,12 +178,12 @@ fn write_facts(alert: &Alert, out: &mut String) -> fmt::Result {
     Ok(())
 }
 
-fn known(value: Option<&SharedStr>) -> String {
+fn known(value: Option<&SharedStr>, line: ShownLine) -> String {
     let value = value.map(|value| line(value));
     value.unwrap_or_else(|| "several or unknown".to_owned())
 }
 
-fn write_secrets(alert: &Alert, out: &mut String) -> fmt::Result {
+fn write_secrets(alert: &Alert, line: ShownLine, out: &mut String) -> fmt::Result {
     if alert.secrets.is_empty() {
         return Ok(());
     }
@@ -182,13 +195,13 @@ fn write_secrets(alert: &Alert, out: &mut String) -> fmt::Result {
     rest(alert.secrets_total, shown, out)
 }
 
-fn write_accesses(alert: &Alert, out: &mut String) -> fmt::Result {
+fn write_accesses(alert: &Alert, line: ShownLine, out: &mut String) -> fmt::Result {
     if alert.accesses.is_empty() {
         return Ok(());
     }
     writeln!(out, "\naccesses ({}):", alert.accesses_total)?;
     for access in &alert.accesses {
-        write_access(access, out)?;
+        write_access(access, line, out)?;
     }
     rest(alert.accesses_total, alert.accesses.len(), out)
 }
@@ -211,7 +224,7 @@ fn rest(total: usize, shown: usize, out: &mut String) -> fmt::Result {
     }
 }
 
-fn write_access(access: &Access, out: &mut String) -> fmt::Result {
+fn write_access(access: &Access, line: ShownLine, out: &mut String) -> fmt::Result {
     let head = &access.head;
     let from = head.source.described().map(|from| line(&from));
     let from = from.unwrap_or_else(|| "an unknown source".to_owned());
@@ -226,14 +239,14 @@ fn write_access(access: &Access, out: &mut String) -> fmt::Result {
         line(&access.secret.label())
     )?;
     writeln!(out, "    from {from}, event {}", line(&head.event_id))?;
-    match decryption(head.outcome, &access.decrypt) {
+    match decryption(head.outcome, &access.decrypt, line) {
         Some(reported) => writeln!(out, "    {reported}"),
         None => Ok(()),
     }
 }
 
 /// The KMS Decrypt in words; `None` where none is expected.
-fn decryption(outcome: CallOutcome, decrypt: &AccessDecrypt) -> Option<String> {
+fn decryption(outcome: CallOutcome, decrypt: &AccessDecrypt, line: ShownLine) -> Option<String> {
     let key = decrypt.key_arn.as_deref();
     let key = key.map_or_else(String::new, |key| format!(" with {}", line(key)));
     let decrypted = match outcome {
@@ -272,6 +285,14 @@ mod tests {
         assert!(cut.len() == SUBJECT && cut.ends_with("... (111122223333 eu-west-1)"));
         alert.region = Some("r".repeat(200).into());
         assert_eq!(subject(&alert).len(), SUBJECT);
+    }
+
+    #[test]
+    fn a_mail_has_no_links_from_logs_and_a_terminal_has_the_names() {
+        let mut alert = contract::alert("e1");
+        alert.principal = Some("arn:aws:iam::111122223333:user/kim.dev".into());
+        assert!(body(&alert).contains("principal  arn:aws:iam::111122223333:user/kim.dev\n"));
+        assert!(mail(&alert).contains("principal  arn:aws:iam::111122223333:user/kim[.]dev\n"));
     }
 
     #[test]
@@ -322,7 +343,7 @@ mod tests {
                 key_arn,
                 ..AccessDecrypt::only(status)
             };
-            decryption(outcome, &decrypt)
+            decryption(outcome, &decrypt, line)
         };
         let reported = |status, key| of(CallOutcome::Success, status, key);
         let with_key = Some("decrypted with k".to_owned());

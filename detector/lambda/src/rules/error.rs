@@ -98,3 +98,10 @@ pub enum RulesError {
         kept: Box<RulesError>,
     },
 }
+
+impl RulesError {
+    /// Whether the same files may be read a minute later: nothing is wrong with them.
+    pub(super) fn is_transient(&self) -> bool {
+        matches!(self, Self::S3 { error: FetchError::Failed(failed), .. } if failed.retry)
+    }
+}

@@ -5,6 +5,10 @@ mod networks;
 
 use std::path::{Path, PathBuf};
 
+use futures_util::{
+    future::{try_join4, try_join5},
+    stream::{self, StreamExt, TryStreamExt},
+};
 use secretrail_aws::s3::{ListedObject, ObjectRef, S3Source};
 use secretrail_pack::{FileTexts, is_rule};
 use serde::{Deserialize, Serialize};
@@ -13,6 +17,9 @@ use crate::{
     config::{FileLocation, FunctionConfig, NetworkLocation},
     rules::error::RulesError,
 };
+
+/// Files that are read at the same time.
+const AT_ONCE: usize = 8;
 
 /// The texts as they were read, before parsing.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -84,22 +91,38 @@ impl RulePlaces {
 
     /// Lists the objects. A change shows in the listing alone, without reading any of them.
     pub(super) async fn list(&self) -> Result<PlaceListings, RulesError> {
+        let (rules, policy, vars, networks) = try_join4(
+            self.rule_objects(),
+            self.object(&self.policy),
+            self.object(&self.vars),
+            self.network_objects(),
+        )
+        .await?;
         Ok(PlaceListings {
-            rules: self.rule_objects().await?,
-            policy: self.object(&self.policy).await?,
-            vars: self.object(&self.vars).await?,
-            networks: self.network_objects().await?,
+            rules,
+            policy,
+            vars,
+            networks,
         })
     }
 
     pub(super) async fn read(&self, listings: PlaceListings) -> Result<FetchedRules, RulesError> {
+        let version = listings.version();
+        let (rules, policy, vars, networks, databases) = try_join5(
+            self.rule_files(&listings.rules),
+            self.text(&self.policy, listings.policy),
+            self.text(&self.vars, listings.vars),
+            self.network_texts(&listings.networks),
+            self.databases(&listings.networks),
+        )
+        .await?;
         Ok(FetchedRules {
-            version: listings.version(),
-            rules: self.rule_files(&listings.rules).await?,
-            policy: self.text(&self.policy, listings.policy).await?,
-            vars: self.text(&self.vars, listings.vars).await?,
-            networks: self.network_texts(&listings.networks).await?,
-            databases: self.databases(&listings.networks).await?,
+            version,
+            rules,
+            policy,
+            vars,
+            networks,
+            databases,
         })
     }
 
@@ -161,13 +184,13 @@ impl RulePlaces {
     }
 
     async fn texts(&self, bucket: &str, objects: &[ListedObject]) -> Result<FileTexts, RulesError> {
-        let mut files = FileTexts::new();
-        for object in objects {
-            let (name, bytes) = self.bytes(bucket, object).await?;
+        // Side by side, in the order of the listing.
+        let files = stream::iter(objects.to_vec()).map(async |object| {
+            let (name, bytes) = self.bytes(bucket, &object).await?;
             let text = String::from_utf8(bytes).map_err(|_| RulesError::NotText(name.clone()))?;
-            files.push((name, text));
-        }
-        Ok(files)
+            Ok((name, text))
+        });
+        files.buffered(AT_ONCE).try_collect().await
     }
 
     /// The place of an object, and its bytes.
