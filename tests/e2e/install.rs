@@ -71,7 +71,7 @@ fn every_package_has_a_version_and_a_hash_and_no_address() {
         }
     }
     let npm = locks("package-lock.json");
-    assert_eq!(npm.len(), 2, "{npm:?}");
+    assert_eq!(npm.len(), 3, "{npm:?}");
     for path in npm {
         let text = std::fs::read_to_string(&path).unwrap();
         let lock: Value = serde_json::from_str(&text).unwrap();
