@@ -362,7 +362,7 @@ mod tests {
         access.decrypt = AccessDecrypt::only(DecryptStatus::NotExpected);
         Arc::make_mut(&mut access.head).denied_by = Some("kms_key".into());
         let mut out = String::new();
-        write_access(&access, &mut out).unwrap();
+        write_access(&access, line, &mut out).unwrap();
         assert_eq!(
             out,
             "  2026-03-02T10:00:00Z GetParameter success by kms_key: /db\n    \
