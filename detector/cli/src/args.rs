@@ -105,7 +105,7 @@ pub enum CommandArgs {
             64 usage error, 74 output error."
     )]
     Doctor(deployment::DoctorArgs),
-    /// Send a made-up read of a secret, marked [TEST], through a deployment in AWS, and wait for
+    /// Send a made-up read of a secret, marked TEST, through a deployment in AWS, and wait for
     /// the alert on each destination. Whoever is on call is called.
     #[command(
         after_help = "Exit codes: 0 every destination got the alert, 1 some did not in time, \

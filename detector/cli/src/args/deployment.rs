@@ -21,7 +21,7 @@ pub struct StackArgs {
     /// Region of the stack; the region of the profile by default.
     #[arg(long = "aws-region", visible_alias = "region", value_name = "REGION")]
     pub aws_region: Option<String>,
-    /// Endpoint of all services, for emulators; AWS_ENDPOINT_URL_<SERVICE> for one of them.
+    /// Endpoint of all services, for emulators; AWS_ENDPOINT_URL_SQS and the like for one.
     #[arg(long, value_name = "URL")]
     pub endpoint_url: Option<String>,
 }
