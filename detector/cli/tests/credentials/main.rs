@@ -5,6 +5,8 @@
 #![allow(missing_docs, reason = "a test crate has no users")]
 
 mod refusals;
+#[path = "../support/request.rs"]
+mod request;
 mod roles;
 mod sessions;
 mod stand_in;

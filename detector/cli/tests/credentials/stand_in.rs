@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufReader, Write},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -14,25 +14,12 @@ use chrono::{Duration, SecondsFormat, Utc};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::request::{Request, received};
+
 const LOG: &str = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/03/02/\
     111122223333_CloudTrail_eu-west-1_20260302T0920Z_VrZomN3i5eSKEXvV.json.gz";
 
-/// A request as it came.
-#[derive(Clone)]
-pub(crate) struct Request {
-    pub(crate) method: String,
-    pub(crate) target: String,
-    /// Names in lower case.
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: String,
-}
-
 impl Request {
-    pub(crate) fn header(&self, name: &str) -> &str {
-        let found = self.headers.iter().find(|(known, _)| known == name);
-        found.map_or("", |(_, value)| value)
-    }
-
     /// The access key of the signature.
     fn key(&self) -> String {
         let signed = self.header("authorization");
@@ -200,33 +187,6 @@ fn serve(stream: TcpStream, state: &Mutex<State>) {
             return;
         }
     }
-}
-
-fn received(reader: &mut BufReader<TcpStream>) -> Option<Request> {
-    let mut line = String::new();
-    reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
-    let mut words = line.split_whitespace().map(str::to_owned);
-    let (method, target) = (words.next()?, words.next()?);
-    let mut headers = Vec::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        let Some((name, value)) = line.trim_end().split_once(':') else {
-            break;
-        };
-        headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
-    }
-    let mut request = Request {
-        method,
-        target,
-        headers,
-        body: String::new(),
-    };
-    let length = request.header("content-length").parse().unwrap_or(0);
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    request.body = String::from_utf8_lossy(&body).into_owned();
-    Some(request)
 }
 
 fn send(mut stream: &TcpStream, answer: Answer) -> std::io::Result<()> {

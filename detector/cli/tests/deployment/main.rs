@@ -8,6 +8,8 @@ mod client;
 mod doctor;
 mod healthy;
 mod incident;
+#[path = "../support/request.rs"]
+mod request;
 mod send_test;
 mod settings;
 mod signature;

@@ -3,7 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::stand_in::Request;
+use crate::request::Request;
 
 /// The secret key of the tests.
 pub(crate) const SECRET: &str = "test-secret-key";

@@ -1,7 +1,7 @@
 //! Stands in for AWS on 127.0.0.1.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufReader, Write},
     net::{TcpListener, TcpStream},
     process::{Command, Output},
     sync::{Arc, Mutex},
@@ -10,7 +10,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::signature;
+use crate::{
+    request::{Request, received},
+    signature,
+};
 
 /// Stands for the id of the last `send-test` in answers.
 pub(crate) const ID: &str = "ID-OF-THE-TEST";
@@ -18,22 +21,7 @@ pub(crate) const ID: &str = "ID-OF-THE-TEST";
 /// What stands before that id in requests.
 const TEST: &str = "secretrail-send-test-";
 
-/// A request as it came.
-#[derive(Clone, Debug)]
-pub(crate) struct Request {
-    pub(crate) method: String,
-    pub(crate) target: String,
-    /// Names in lower case.
-    headers: Vec<(String, String)>,
-    pub(crate) body: String,
-}
-
 impl Request {
-    pub(crate) fn header(&self, name: &str) -> &str {
-        let found = self.headers.iter().find(|(known, _)| known == name);
-        found.map_or("", |(_, value)| value)
-    }
-
     /// A part of the scope of the signature: 0 is the date, 1 the region, 2 the service.
     pub(crate) fn scope(&self, part: usize) -> &str {
         let credential = self.header("authorization").split_once("Credential=");
@@ -241,33 +229,6 @@ fn answer(request: &Request, state: &mut State) -> Answer {
     let mut tests = state.requests.iter().rev();
     let id = tests.find_map(|request| request.body.split_once(TEST)?.1.get(..12));
     Answer(status, body.replace(ID, id.unwrap_or_default()))
-}
-
-fn received(reader: &mut BufReader<TcpStream>) -> Option<Request> {
-    let mut line = String::new();
-    reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
-    let mut words = line.split_whitespace().map(str::to_owned);
-    let (method, target) = (words.next()?, words.next()?);
-    let mut headers = Vec::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        let Some((name, value)) = line.trim_end().split_once(':') else {
-            break;
-        };
-        headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
-    }
-    let mut request = Request {
-        method,
-        target,
-        headers,
-        body: String::new(),
-    };
-    let length = request.header("content-length").parse().unwrap_or(0);
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    request.body = String::from_utf8_lossy(&body).into_owned();
-    Some(request)
 }
 
 fn send(mut stream: &TcpStream, Answer(status, body): &Answer) -> std::io::Result<()> {
