@@ -15,7 +15,7 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use self::regions::BucketRegions;
+use self::regions::{BucketRegions, sent_to};
 use crate::{
     cause::FailureCause,
     retry::{FailedCall, RetryPolicy},
@@ -268,8 +268,7 @@ impl S3Source {
             .set_range(range)
             .set_request_payer(self.payer.clone());
         let sent = self.regions.follow(object.bucket, async |region| {
-            let request = request.clone().customize().config_override(region);
-            let sent = request.send().await;
+            let sent = sent_to(request.clone().customize(), region).send().await;
             sent.map_err(|error| FailedCall::of(&error).during("s3:GetObject"))
         });
         sent.await
@@ -285,7 +284,7 @@ impl S3Source {
         let sent = self.regions.follow(bucket, async |region| {
             let request = self.client.put_object().bucket(bucket).key(key);
             let request = request.body(bytes.clone().into()).customize();
-            let sent = request.config_override(region).send().await;
+            let sent = sent_to(request, region).send().await;
             sent.map_err(|error| FailedCall::of(&error).during("s3:PutObject"))
         });
         sent.await.map(drop).map_err(FetchError::of)
@@ -384,8 +383,7 @@ impl S3Source {
             .set_request_payer(self.payer.clone())
             .set_continuation_token(token);
         let sent = self.regions.follow(folder.bucket, async |region| {
-            let request = request.clone().customize().config_override(region);
-            let sent = request.send().await;
+            let sent = sent_to(request.clone().customize(), region).send().await;
             sent.map_err(|error| FailedCall::of(&error).during("s3:ListBucket"))
         });
         sent.await.map_err(FetchError::of)

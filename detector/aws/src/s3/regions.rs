@@ -6,7 +6,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use aws_sdk_s3::config::{Builder, Config, Region};
+use aws_sdk_s3::{
+    client::customize::CustomizableOperation,
+    config::{Config, Region},
+};
 
 use crate::{cause::FailureCause, retry::FailedCall};
 
@@ -18,22 +21,21 @@ pub(super) struct BucketRegions {
 
 impl BucketRegions {
     /// Sends a request to a bucket, and once more to its region when that turns out to be another
-    /// one. The request gets what is to be changed in the settings of the client.
+    /// one. The request gets the region of the bucket; `None` where only that of the client is known.
     pub(super) async fn follow<T>(
         &self,
         bucket: &str,
-        send: impl AsyncFn(Builder) -> Result<T, FailedCall>,
+        send: impl AsyncFn(Option<Region>) -> Result<T, FailedCall>,
     ) -> Result<T, FailedCall> {
         let before = self.region_of(bucket);
-        let failed = match send(settings(before.as_deref())).await {
+        let failed = match send(before.clone().map(Region::new)).await {
             Err(failed) => failed,
             sent => return sent,
         };
         match &failed.cause {
             FailureCause::OtherRegion(Some(region)) if before.as_ref() != Some(region) => {
-                let settings = settings(Some(region));
                 self.note(bucket, region);
-                send(settings).await
+                send(Some(Region::new(region.clone()))).await
             }
             _ => Err(failed),
         }
@@ -51,12 +53,15 @@ impl BucketRegions {
     }
 }
 
-/// What a region changes in the settings of a client; without one, nothing.
-fn settings(region: Option<&str>) -> Builder {
-    let settings = Config::builder();
+/// A request that is sent to another region than that of its client. Settings of its own cost a
+/// request time: it gets none without a region.
+pub(super) fn sent_to<T, E, B>(
+    request: CustomizableOperation<T, E, B>,
+    region: Option<Region>,
+) -> CustomizableOperation<T, E, B> {
     match region {
-        Some(region) => settings.region(Region::new(region.to_owned())),
-        None => settings,
+        Some(region) => request.config_override(Config::builder().region(region)),
+        None => request,
     }
 }
 
@@ -74,8 +79,8 @@ mod tests {
     /// Requests to a bucket in Ireland; returns the regions that they were sent to.
     async fn sent(regions: &BucketRegions, answers: &[&str]) -> (Vec<String>, bool) {
         let asked = Mutex::new(Vec::new());
-        let answered = regions.follow("bucket", async |settings| {
-            let region = settings.build().region().map(ToString::to_string);
+        let answered = regions.follow("bucket", async |region| {
+            let region = region.map(|region: Region| region.to_string());
             let mut asked = asked.lock().unwrap();
             asked.push(region.unwrap_or_default());
             match answers.get(asked.len() - 1) {
