@@ -48,9 +48,17 @@ fn rules_with(takes: impl Fn(&str) -> bool) -> RuleSet {
             .replace("gte: 20", "gte: 3")
             .replace("gte: 5", "gte: 3")
     };
+    // So that some single alerts are covered, and some are not.
+    let narrow = |text: String| match text.contains("part_of_log_missing") {
+        true => text
+            .replace("suppress: 1h", "suppress: 7s")
+            .replace("timespan: 10m", "timespan: 4s")
+            .replace("gte: 3", "gte: 2"),
+        false => text,
+    };
     let mut files: Vec<(String, String)> = secretrail_pack::files()
         .into_iter()
-        .map(|(name, text)| (name, small(&text)))
+        .map(|(name, text)| (name, narrow(small(&text))))
         .collect();
     files.extend(
         OWN.split("---\n")

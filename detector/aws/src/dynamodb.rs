@@ -351,6 +351,14 @@ impl StateStore for DynamoStore {
     ) -> Result<Vec<Alert>, StateError> {
         self.alerts.withdraw(ids, now).await
     }
+
+    async fn retract_alerts(
+        &self,
+        ids: &[AlertId],
+        now: EventTime,
+    ) -> Result<Vec<Alert>, StateError> {
+        self.alerts.retract(ids, now).await
+    }
 }
 
 impl OutboxStore for DynamoStore {

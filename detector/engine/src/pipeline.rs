@@ -10,6 +10,7 @@
 //! their ids are equal.
 
 mod alerts;
+mod covered;
 mod early;
 mod finalize;
 pub mod history;

@@ -3,6 +3,7 @@
 
 mod active;
 mod changed;
+pub(crate) mod cover;
 mod decoys;
 pub mod event;
 pub mod example;
@@ -17,8 +18,8 @@ mod unreadable;
 pub(crate) mod values;
 pub mod vars;
 
-use self::unreadable::UNREADABLE;
 pub(crate) use self::unreadable::UNREADABLE_RECORD;
+use self::{cover::CoverLinks, unreadable::UNREADABLE};
 pub use self::{judged::EvalScope, target::RuleTarget};
 
 use std::{cell::OnceCell, collections::BTreeSet, sync::Arc};
@@ -91,6 +92,8 @@ pub struct WindowRule {
     /// Names of the group's fields in alerts.
     group: Vec<SharedStr>,
     members: Vec<WindowMember>,
+    /// Whose alerts it covers, and what covers its own.
+    pub(crate) cover: CoverLinks,
 }
 
 /// The field that holds the usual rate.

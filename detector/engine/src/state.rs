@@ -207,6 +207,14 @@ pub trait StateStore: Sync {
         ids: &[AlertId],
         now: EventTime,
     ) -> impl Future<Output = Result<Vec<Alert>, StateError>> + Send;
+
+    /// Withdraws alerts that exist, provisional or not, which are then to be published again;
+    /// returns those that this call has withdrawn. Those that were withdrawn before are left alone.
+    fn retract_alerts(
+        &self,
+        ids: &[AlertId],
+        now: EventTime,
+    ) -> impl Future<Output = Result<Vec<Alert>, StateError>> + Send;
 }
 
 /// What a front end needs that publishes alerts and incidents. Such a store is made with its

@@ -4,6 +4,8 @@
 //! matches in a bucket the one with the highest count is reported; of equal counts, the earliest.
 //! The result is a function of the set of facts, and more facts never remove a bucket.
 
+pub(crate) mod cover;
+
 use std::collections::{BTreeSet, VecDeque};
 
 use ahash::{HashMap, HashSet};

@@ -133,7 +133,7 @@ fn faults_of_our_own_block_name_them_too() {
         (
             own("suppres: 1h"),
             "r.yml:11: \"t\": secretrail: unknown field `suppres`, expected one of `next_steps`, \
-             `suppress`, `group-by`, `rate_multiplier`, `judge`, `examples`",
+             `suppress`, `group-by`, `covered-by`, `rate_multiplier`, `judge`, `examples`",
         ),
         (
             own("suppress: soon"),

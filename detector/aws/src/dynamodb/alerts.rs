@@ -99,7 +99,7 @@ impl StoredAlerts {
         let attempt = attempt();
         // A sweep finds the alerts of the early evaluation again: most exist already, and a read is
         // cheaper than a failed write.
-        let mut known = self.standing(alerts.iter()).await?;
+        let mut known = self.standing_of(&alerts).await?;
         let mut created = vec![false; alerts.len()];
         for _ in 0..ROUNDS {
             self.confirm(&mut known).await?;
@@ -122,7 +122,7 @@ impl StoredAlerts {
             // withdrawn before it is confirmed.
             let met = asked.iter().filter(|at| created.get(**at) == Some(&false));
             let met = met.filter_map(|at| alerts.get(*at));
-            known.extend(self.standing(met).await?);
+            known.extend(self.standing(met.map(id_of)).await?);
         }
         for (alert, created) in alerts.iter().zip(&created) {
             if let Some(known) = known.get(&alert.id).filter(|_| !created) {
@@ -160,12 +160,19 @@ impl StoredAlerts {
         Ok(created)
     }
 
+    async fn standing_of(
+        &self,
+        alerts: &[Alert],
+    ) -> Result<HashMap<AlertId, AlertStanding>, StateError> {
+        self.standing(alerts.iter().map(id_of)).await
+    }
+
     /// What became of the alerts that are in the table.
     async fn standing(
         &self,
-        alerts: impl Iterator<Item = &Alert> + Send,
+        ids: impl Iterator<Item = &AlertId> + Send,
     ) -> Result<HashMap<AlertId, AlertStanding>, StateError> {
-        let asked = alerts.map(|alert| (keys::alert(&alert.id), alert.id.clone()));
+        let asked = ids.map(|id| (keys::alert(id), id.clone()));
         let asked: HashMap<_, _> = asked.collect();
         let only = "pk, sk, provisional, withdrawn, created, extent, event_time";
         let items = self.table.get(asked.keys().cloned().collect(), Some(only));
@@ -226,7 +233,7 @@ impl StoredAlerts {
                 return Err(self.table.contended(&keys::alert(&alert.id)));
             }
             tries.wait().await;
-            let mut again = self.standing(std::iter::once(alert)).await?;
+            let mut again = self.standing(std::iter::once(&alert.id)).await?;
             let Some(current) = again.remove(&alert.id) else {
                 break;
             };
@@ -325,6 +332,10 @@ impl StoredAlerts {
     fn put(&self, item: &Attributes) -> PutBuilder {
         self.table.put_builder(item.clone())
     }
+}
+
+fn id_of(alert: &Alert) -> &AlertId {
+    &alert.id
 }
 
 /// What became of an alert.

@@ -21,7 +21,8 @@ pub(super) struct BucketRegions {
 
 impl BucketRegions {
     /// Sends a request to a bucket, and once more to its region when that turns out to be another
-    /// one. The request gets the region of the bucket; `None` where only that of the client is known.
+    /// one. The request gets the region of the bucket; `None` where only that of the client is
+    /// known.
     pub(super) async fn follow<T>(
         &self,
         bucket: &str,

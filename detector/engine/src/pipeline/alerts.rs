@@ -27,14 +27,23 @@ impl Pipeline<'_> {
     pub(super) async fn create<S: StateStore>(
         &self,
         store: &S,
-        pending_alerts: PendingAlerts,
+        mut pending_alerts: PendingAlerts,
         now: EventTime,
         outcome: &mut BatchOutcome,
     ) -> Result<(), StateError> {
-        let alerts = self.alerts_of(store, pending_alerts).await?;
+        let covers = std::mem::take(&mut pending_alerts.covers);
+        let mut alerts = self.alerts_of(store, pending_alerts).await?;
+        let ranges = self.ranges_around(covers);
+        let verdict = self.uncovered(store, &ranges).await?;
+        alerts.extend(verdict.raised.values().cloned());
+        in_order(&mut alerts);
         let created = store.create_alerts(alerts.clone(), now).await?;
         outcome.list_created(alerts, &created);
-        Ok(())
+        if ranges.is_empty() {
+            return Ok(());
+        }
+        self.keep_uncovered(store, &ranges, verdict, now, outcome)
+            .await
     }
 
     /// Writes the remaining facts, reads the windows that facts have touched, and returns the
@@ -53,7 +62,7 @@ impl Pipeline<'_> {
         self.window_alerts(store, &pending_alerts.lone, touched, &mut alerts)
             .await?;
         let mut alerts: Vec<Alert> = alerts.into_values().collect();
-        alerts.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
+        in_order(&mut alerts);
         Ok(alerts)
     }
 
@@ -152,7 +161,16 @@ impl Pipeline<'_> {
     }
 }
 
-fn window_alert(window: &WindowRule, window_match: WindowMatch, facts: Vec<&Fact>) -> Alert {
+/// Sorts alerts by time and id.
+fn in_order(alerts: &mut [Alert]) {
+    alerts.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
+}
+
+pub(super) fn window_alert(
+    window: &WindowRule,
+    window_match: WindowMatch,
+    facts: Vec<&Fact>,
+) -> Alert {
     let id = Alert::window_id(&window.meta, &window_match.group, window_match.bucket);
     let began = began(&facts);
     let evidence = facts.into_iter().map(|fact| fact.evidence.clone());

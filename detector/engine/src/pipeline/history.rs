@@ -15,6 +15,7 @@ use self::open::{GroupPieces, OpenGroup};
 use super::{
     BatchOutcome, Pipeline,
     alerts::AlertsById,
+    covered::needed_for_covered,
     finalize::{JoinedEvents, all_rows, count},
     pending_alerts::{PendingAlerts, TouchedWindow},
     since,
@@ -30,7 +31,7 @@ use crate::{
     parallel,
     pending_event::{CorrelationKey, PendingEvent},
     report::ReadReport,
-    rule::WindowRule,
+    rule::{RuleSet, WindowRule},
     scan::ScanResult,
     state::{StateError, StateStore, memory::MemoryStore},
     time::EventTime,
@@ -314,6 +315,10 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
                 &mut alerts,
             )
             .await?;
+        let covers = &mut self.pending_alerts.covers;
+        let covers = pipeline.complete_covers(covers, before, over);
+        let verdict = pipeline.uncovered(&self.store, &covers).await?;
+        alerts.extend(verdict.raised);
         let alerts = alerts.into_values();
         self.alerts
             .extend(alerts.map(|alert| ((alert.time, alert.id.clone()), alert)));
@@ -335,12 +340,11 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
     /// Takes out the alerts that no later alert can precede.
     fn alerts_before(&mut self, before: EventTime) -> Vec<Alert> {
         // A window that is not complete may still produce an alert as early as its first fact.
-        let open = self
-            .pending_alerts
-            .touched
-            .values()
-            .map(|(first, _)| *first)
-            .min();
+        let PendingAlerts {
+            touched, covers, ..
+        } = &self.pending_alerts;
+        let open = touched.values().chain(covers.values());
+        let open = open.map(|(first, _)| *first).min();
         let before = open.map_or(before, |open| open.min(before));
         // No id is less than the empty one.
         let later = self.alerts.split_off(&(before, AlertId("".into())));
@@ -381,7 +385,10 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
     fn forget(&mut self, before: EventTime) {
         let windows = self.pipeline.rules.windows.iter();
         let oldest: HashMap<SharedStr, EventTime> = windows
-            .map(|window| (window.meta.id.as_str().into(), needed_from(window, before)))
+            .map(|window| {
+                let from = needed_from(self.pipeline.rules, window, before);
+                (window.meta.id.as_str().into(), from)
+            })
             .collect();
         self.store.forget_facts(&oldest);
         self.pending_alerts.lone.forget_facts(&oldest);
@@ -398,8 +405,10 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
 }
 
 /// The time of the earliest fact that an incomplete window may contain.
-fn needed_from(window: &WindowRule, before: EventTime) -> EventTime {
-    over(before, window.suppress_secs).plus(-window.span_secs)
+fn needed_from(rules: &RuleSet, window: &WindowRule, before: EventTime) -> EventTime {
+    let own = over(before, window.suppress_secs).plus(-window.span_secs);
+    let for_covered = needed_for_covered(rules, window, before, over);
+    for_covered.map_or(own, |needed| needed.min(own))
 }
 
 fn sort_by_ledger(accesses: &mut [Arc<Access>]) {

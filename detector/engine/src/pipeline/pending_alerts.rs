@@ -4,6 +4,7 @@ use std::{cmp::Ordering, collections::BTreeMap};
 
 use ahash::{HashMap, HashSet};
 
+use super::covered::TouchedCovers;
 use crate::{
     alert::{Alert, AlertId},
     evidence::Evidence,
@@ -27,18 +28,28 @@ pub(super) struct PendingAlerts {
     /// its facts need not be stored or read back.
     pub(super) lone: MemoryStore,
     pub(super) touched: HashMap<(usize, WindowKey), (EventTime, EventTime)>,
+    /// The same for the alerts of rules that a correlation covers.
+    pub(super) covers: TouchedCovers,
 }
 
 impl PendingAlerts {
     pub(super) fn add(&mut self, rules: &RuleSet, matches: Matches) {
+        let counted = counted_by_covering(rules, &matches);
         for (rule, evidence) in matches.singles {
             self.add_single(rules, rule, evidence);
         }
         for (window, key, fact) in matches.facts {
+            // What is raised about it depends on the facts of the correlation, where it is too.
+            if is_counted_elsewhere(rules, window, &fact, &counted) {
+                continue;
+            }
             // Windows that only feed others have facts that nobody reads.
             if let Some(rule) = rules.windows.get(window).filter(|rule| rule.alerts) {
+                for covered in &rule.cover.covers {
+                    touch(&mut self.covers, &(covered.window, key.clone()), fact.time);
+                }
                 let place = (window, key);
-                self.touch(&place, fact.time);
+                touch(&mut self.touched, &place, fact.time);
                 if rule.is_filled_by_one() {
                     self.lone.add_fact(place.1, fact);
                 } else {
@@ -54,14 +65,6 @@ impl PendingAlerts {
             let id = Alert::single_id(meta, &evidence.head.event_key());
             let pending_alert = self.singles.entry(id).or_insert_with(|| (rule, Vec::new()));
             pending_alert.1.push(evidence);
-        }
-    }
-
-    fn touch(&mut self, place: &(usize, WindowKey), time: EventTime) {
-        match self.touched.get_mut(place) {
-            Some(span) => *span = (span.0.min(time), span.1.max(time)),
-            // Most facts belong to a group that was touched before, and then its key is not copied.
-            None => drop(self.touched.insert(place.clone(), (time, time))),
         }
     }
 
@@ -86,6 +89,42 @@ impl PendingAlerts {
         }
         Ok(())
     }
+}
+
+/// Notes that a fact has touched a time of a group.
+fn touch(
+    touched: &mut HashMap<(usize, WindowKey), (EventTime, EventTime)>,
+    place: &(usize, WindowKey),
+    time: EventTime,
+) {
+    match touched.get_mut(place) {
+        Some(span) => *span = (span.0.min(time), span.1.max(time)),
+        // Most facts belong to a group that was touched before, and then its key is not copied.
+        None => drop(touched.insert(place.clone(), (time, time))),
+    }
+}
+
+/// The facts of correlations that cover rules: index of the window, and key of the fact.
+fn counted_by_covering(rules: &RuleSet, matches: &Matches) -> HashSet<(usize, SharedStr)> {
+    let facts = matches.facts.iter().filter(|(window, _, _)| {
+        let rule = rules.windows.get(*window);
+        rule.is_some_and(|rule| rule.alerts && !rule.cover.covers.is_empty())
+    });
+    facts
+        .map(|(window, _, fact)| (*window, fact.key.clone()))
+        .collect()
+}
+
+/// Whether a fact of a covered rule is a fact of the correlation too.
+fn is_counted_elsewhere(
+    rules: &RuleSet,
+    window: usize,
+    fact: &Fact,
+    counted: &HashSet<(usize, SharedStr)>,
+) -> bool {
+    let rule = rules.windows.get(window);
+    let by = rule.and_then(|rule| rule.cover.by);
+    by.is_some_and(|by| counted.contains(&(by, fact.key.clone())))
 }
 
 /// A group, and the times that facts have touched in it.
@@ -219,7 +258,7 @@ mod tests {
         };
         let place = (0, key.clone());
         for secs in [50, 70, 40, 60] {
-            pending_alerts.touch(&place, EventTime(secs));
+            touch(&mut pending_alerts.touched, &place, EventTime(secs));
         }
         assert_eq!(
             pending_alerts.touched.get(&place),

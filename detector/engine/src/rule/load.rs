@@ -5,6 +5,7 @@ mod block;
 mod build;
 mod copies;
 mod correlation;
+mod cover;
 mod filters;
 mod lists;
 mod meaning;
@@ -21,7 +22,8 @@ use self::{
     block::AddedRule,
     build::{RuleSetBuild, names},
     copies::drop_copies,
-    parsed::ParsedFiles,
+    cover::AskedCover,
+    parsed::{ParsedCorrelation, ParsedFiles},
 };
 pub use crate::rule::source::is_foreign;
 use crate::rule::{
@@ -75,27 +77,47 @@ pub fn load_with<'a>(
         let added = correlation::add(correlation, &parsed.correlations, &mut loading.build);
         loading.take(&correlation.source, added);
     }
+    // After every correlation.
+    loading.cover(&parsed.correlations);
     loading.finish(&parsed.sources)
 }
 
 /// Rules, examples and errors so far.
 #[derive(Default)]
-struct RuleLoading {
+struct RuleLoading<'a> {
     build: RuleSetBuild,
     examples: Vec<RuleExample>,
     errors: Vec<LoadError>,
+    /// Rules that name a correlation that covers their alerts.
+    covered: Vec<AskedCover<'a>>,
 }
 
-impl RuleLoading {
+impl<'a> RuleLoading<'a> {
     /// Takes the examples of a rule that was added, or notes why it was not.
-    fn take(&mut self, source: &RuleDocument<'_>, added: Result<AddedRule, LoadError>) {
+    fn take(&mut self, source: &RuleDocument<'a>, added: Result<AddedRule, LoadError>) {
         match added {
             Ok(AddedRule { id, block }) => {
+                self.covered
+                    .extend(block.covered_by.clone().map(|by| AskedCover {
+                        source: *source,
+                        rule: id.clone(),
+                        by,
+                    }));
                 let (examples, errors) = block.examples(source, &id);
                 self.examples.extend(examples);
                 self.errors.extend(errors);
             }
             Err(error) => self.errors.push(error),
+        }
+    }
+
+    /// Connects rules with the correlations that cover their alerts.
+    fn cover(&mut self, correlations: &[ParsedCorrelation<'_>]) {
+        for asked in &self.covered {
+            match asked.connect(correlations, &mut self.build) {
+                Ok(warning) => self.build.set.warnings.extend(warning),
+                Err(error) => self.errors.push(error),
+            }
         }
     }
 
@@ -108,6 +130,7 @@ impl RuleLoading {
             build,
             examples,
             mut errors,
+            covered: _,
         } = self;
         let set = build.finish();
         errors.extend(shared_ids(&set, sources));

@@ -57,6 +57,7 @@ pub async fn run<S: IncidentStore>(empty: impl Fn(Vec<Destination>) -> S) {
     outbox::of_two_changes_of_a_destination_one_counts(&empty()).await;
     provisional::alerts_wait_to_be_confirmed(&empty()).await;
     provisional::withdrawn_alerts_are_published_again(&empty()).await;
+    provisional::any_alert_can_be_withdrawn(&empty()).await;
     incidents::alerts_are_found_by_their_actors(&empty()).await;
     incidents::withdrawn_alerts_are_not_found(&empty()).await;
     incidents::alerts_that_have_grown_are_found_as_they_are(&empty()).await;
@@ -699,6 +700,14 @@ mod tests {
                 self.0.drop_notes(outbox::ALL, usize::MAX).await?;
             }
             Ok(withdrawn)
+        }
+
+        async fn retract_alerts(
+            &self,
+            ids: &[AlertId],
+            now: EventTime,
+        ) -> Result<Vec<Alert>, StateError> {
+            self.0.retract_alerts(ids, now).await
         }
     }
 

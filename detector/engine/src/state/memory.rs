@@ -63,6 +63,25 @@ impl MemoryTables {
         let created = CreatedAlert { alert, provisional };
         self.alerts.insert(created.alert.id.clone(), created);
     }
+
+    /// Withdraws those of some alerts that may be.
+    fn withdraw(
+        &mut self,
+        ids: &[AlertId],
+        now: EventTime,
+        may_be: impl Fn(&CreatedAlert) -> bool,
+    ) -> Vec<Alert> {
+        let mut withdrawn = Vec::new();
+        for id in ids {
+            if let Some(known) = self.alerts.get(id).filter(|known| may_be(known)) {
+                let mut alert = known.alert.clone();
+                alert.withdrawn = true;
+                withdrawn.push(alert.clone());
+                self.add_alert(alert, now, None);
+            }
+        }
+        withdrawn
+    }
 }
 
 impl MemoryStore {
@@ -323,17 +342,16 @@ impl StateStore for MemoryStore {
         now: EventTime,
     ) -> Result<Vec<Alert>, StateError> {
         let mut tables = self.tables();
-        let mut withdrawn = Vec::new();
-        for id in ids {
-            let known = tables.alerts.get(id);
-            if let Some(known) = known.filter(|known| known.provisional.is_some()) {
-                let mut alert = known.alert.clone();
-                alert.withdrawn = true;
-                withdrawn.push(alert.clone());
-                tables.add_alert(alert, now, None);
-            }
-        }
-        Ok(withdrawn)
+        Ok(tables.withdraw(ids, now, |known| known.provisional.is_some()))
+    }
+
+    async fn retract_alerts(
+        &self,
+        ids: &[AlertId],
+        now: EventTime,
+    ) -> Result<Vec<Alert>, StateError> {
+        let mut tables = self.tables();
+        Ok(tables.withdraw(ids, now, |known| !known.alert.withdrawn))
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use secretrail_engine::{
     alert::{Alert, AlertId},
     state::StateError,
@@ -14,14 +15,22 @@ use secretrail_engine::{
 };
 
 use super::{
-    AlertStanding, IS_NEW, NewAlert, PROVISIONAL, StoredAlerts, WITHDRAWN, attempt, first_of_each,
+    AlertStanding, IS_NEW, NewAlert, PROVISIONAL, StoredAlerts, StoredForm, WITHDRAWN, attempt,
+    first_of_each,
 };
 use crate::dynamodb::{
     incidents,
-    item::{Attributes, ItemKey, SK, number, number_of, text_of, truth},
+    item::{Attributes, ItemKey, SK, number, number_of, text, text_of, truth},
     keys,
-    outbox::{exchange, unpacked},
+    outbox::{exchange, unpacked, write_all},
+    table::{PutResult, as_write},
 };
+
+/// An alert that stands as it was read.
+const IS_UNCHANGED: &str =
+    "attribute_not_exists(withdrawn) AND extent = :extent AND created = :created";
+/// An alert that stands; for those that an earlier version has created.
+const STANDS: &str = "attribute_exists(pk) AND attribute_not_exists(withdrawn)";
 
 /// Since when the event of the alert waits to be finalised.
 const SINCE: &str = "since";
@@ -34,7 +43,7 @@ impl StoredAlerts {
     ) -> Result<Vec<bool>, StateError> {
         let attempt = attempt();
         let (alerts, since): (Vec<Alert>, Vec<EventTime>) = alerts.into_iter().unzip();
-        let known = self.standing(alerts.iter()).await?;
+        let known = self.standing_of(&alerts).await?;
         let new = first_of_each(&alerts)
             .filter(|(_, alert)| !known.contains_key(&alert.id))
             .map(|(index, alert)| {
@@ -116,26 +125,13 @@ impl StoredAlerts {
             self.outbox.register().await?;
         }
         for id in ids {
-            let Some(item) = self.item_of(id).await? else {
-                // The alert expired a moment before its note.
+            // An alert may expire a moment before its note.
+            let item = self.item_of(id).await?;
+            let Some(alert) = item.and_then(|item| self.as_withdrawn(&item)) else {
                 self.delete_provisional_note(id).await?;
                 continue;
             };
-            let alert = match unpacked(&self.table, &item) {
-                Ok(alert) => Alert {
-                    withdrawn: true,
-                    ..alert
-                },
-                // It stands: nobody can say what would be withdrawn.
-                Err(error) => {
-                    self.delete_provisional_note(id).await?;
-                    self.table.note_set_aside(error);
-                    continue;
-                }
-            };
-            let mut item = self.item(&alert, now);
-            item.insert(WITHDRAWN.to_owned(), truth());
-            let mut items = vec![item];
+            let mut items = vec![self.withdrawn_item(&alert, now)];
             items.extend(self.outbox.notes(&alert, now));
             let short = incidents::place_of(&alert);
             if self.decide(id, &[short], items).await? {
@@ -143,6 +139,84 @@ impl StoredAlerts {
             }
         }
         Ok(withdrawn)
+    }
+
+    /// Withdraws alerts that stand, confirmed or not.
+    pub(in crate::dynamodb) async fn retract(
+        &self,
+        ids: &[AlertId],
+        now: EventTime,
+    ) -> Result<Vec<Alert>, StateError> {
+        let mut withdrawn = Vec::new();
+        let known = self.standing(ids.iter()).await?;
+        let standing = |id: &&AlertId| known.get(id).is_some_and(|known| !known.withdrawn);
+        for id in ids.iter().filter(standing) {
+            self.outbox.register().await?;
+            let mut tries = self.table.tries();
+            // Until it is withdrawn, by this call or another one.
+            while let Some(item) = self.item_of(id).await? {
+                if item.contains_key(WITHDRAWN) {
+                    break;
+                }
+                let Some(alert) = self.as_withdrawn(&item) else {
+                    break;
+                };
+                let writes = self.retraction(&alert, &item, now);
+                if let PutResult::Written = write_all(&self.table, writes).await? {
+                    withdrawn.push(alert);
+                    break;
+                }
+                if !tries.again() {
+                    return Err(self.table.contended(&keys::alert(id)));
+                }
+                tries.wait().await;
+            }
+        }
+        Ok(withdrawn)
+    }
+
+    /// The writes that withdraw an alert, unless it has changed since it was read.
+    fn retraction(
+        &self,
+        alert: &Alert,
+        before: &Attributes,
+        now: EventTime,
+    ) -> Vec<TransactWriteItem> {
+        let item = self.withdrawn_item(alert, now);
+        let put = self.put(&item);
+        let put = match StoredForm::of(before) {
+            Some(form) => put
+                .condition_expression(IS_UNCHANGED)
+                .expression_attribute_values(":extent", text(&form.extent))
+                .expression_attribute_values(":created", number(form.created.0)),
+            None => put.condition_expression(STANDS),
+        };
+        let gone = [keys::provisional(&alert.id), incidents::place_of(alert)];
+        let gone = gone.iter().filter_map(|key| self.table.delete_any(key));
+        let notes = self.outbox.notes(alert, now).into_iter();
+        let notes = notes.filter_map(|note| self.table.put_any(note));
+        as_write(put).into_iter().chain(gone).chain(notes).collect()
+    }
+
+    /// A stored alert as a withdrawn one; `None` when it cannot be read. Then it stands: nobody can
+    /// say what would be withdrawn.
+    fn as_withdrawn(&self, item: &Attributes) -> Option<Alert> {
+        match unpacked(&self.table, item) {
+            Ok(alert) => Some(Alert {
+                withdrawn: true,
+                ..alert
+            }),
+            Err(error) => {
+                self.table.note_set_aside(error);
+                None
+            }
+        }
+    }
+
+    fn withdrawn_item(&self, alert: &Alert, now: EventTime) -> Attributes {
+        let mut item = self.item(alert, now);
+        item.insert(WITHDRAWN.to_owned(), truth());
+        item
     }
 
     /// Deletes the note of a provisional alert and other items, and writes some, or does nothing

@@ -28,6 +28,8 @@ pub(super) struct ExtensionBlock {
     pub(super) next_steps: Vec<String>,
     suppress: Option<String>,
     pub(super) group_by: Vec<String>,
+    /// Id or name of a correlation over the rule: its alert says what those of the rule would.
+    pub(super) covered_by: Option<String>,
     #[serde(rename = "rate_multiplier")]
     pub(super) rate_multiplier: Option<f64>,
     pub(super) judge: Option<AskedJudgement>,

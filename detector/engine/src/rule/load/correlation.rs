@@ -7,6 +7,7 @@ use rsigma_parser::{
 
 use crate::rule::{
     USUAL_SECRETS, WindowCondition, WindowMember, WindowRule,
+    cover::CoverLinks,
     fault::LoadError,
     fields,
     load::{
@@ -55,6 +56,7 @@ pub(super) fn add(
             || needs_policy(rule, build),
         group: rule.group_by.iter().map(|g| g.as_str().into()).collect(),
         members,
+        cover: CoverLinks::default(),
     });
     Ok(AddedRule { id, block })
 }
@@ -75,7 +77,12 @@ fn needs_policy(rule: &CorrelationRule, build: &RuleSetBuild) -> bool {
 /// Our block in a correlation.
 fn block(parsed: &ParsedCorrelation<'_>) -> Result<ExtensionBlock, LoadError> {
     let ParsedCorrelation { source, rule } = parsed;
-    ExtensionBlock::read(source, &rule.custom_attributes)
+    let block = ExtensionBlock::read(source, &rule.custom_attributes)?;
+    if block.covered_by.is_none() {
+        return Ok(block);
+    }
+    let message = "is for rules about single events; remove it";
+    Err(source.error("covered-by", "secretrail.covered-by", message))
 }
 
 /// What is wrong in a correlation.

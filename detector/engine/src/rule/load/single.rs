@@ -8,6 +8,7 @@ use crate::{
     network::SourceClass,
     rule::{
         DetectionRule, RuleSet, RuleTarget, WindowCondition, WindowMember, WindowRule,
+        cover::CoverLinks,
         fault::LoadError,
         fields,
         judged::{AskedJudgement, JudgedAt, regardless_of_seen},
@@ -158,7 +159,13 @@ impl Suppression {
         source: &RuleDocument<'_>,
     ) -> Result<Option<Self>, LoadError> {
         let Some(span_secs) = block.suppress_secs(source)? else {
-            return Ok(None);
+            return match block.covered_by {
+                None => Ok(None),
+                Some(_) => {
+                    let message = "needs `suppress`: what is covered are alerts of a group";
+                    Err(source.error("covered-by", "secretrail.covered-by", message))
+                }
+            };
         };
         let group: Vec<String> = match block.group_by.as_slice() {
             [] => DEFAULT_GROUP.map(str::to_owned).to_vec(),
@@ -199,6 +206,7 @@ impl Suppression {
             rate_multiplier: None,
             needs_policy,
             group: self.group.iter().map(|g| g.as_str().into()).collect(),
+            cover: CoverLinks::default(),
             members: vec![WindowMember {
                 group: self.group,
                 value: Vec::new(),

@@ -24,6 +24,14 @@ async fn unconfirmed<S: StateStore>(store: &S, since: i64) -> Vec<AlertId> {
     ids
 }
 
+async fn retract<S: StateStore>(store: &S, alerts: &[&Alert], now: i64) -> Vec<Alert> {
+    let ids: Vec<AlertId> = alerts.iter().map(|alert| alert.id.clone()).collect();
+    let withdrawn = store.retract_alerts(&ids, EventTime(now)).await;
+    let mut withdrawn = withdrawn.expect("retract alerts");
+    withdrawn.sort_by(|a, b| a.id.cmp(&b.id));
+    withdrawn
+}
+
 async fn withdraw<S: StateStore>(store: &S, alerts: &[&Alert], now: i64) -> Vec<Alert> {
     let ids: Vec<AlertId> = alerts.iter().map(|alert| alert.id.clone()).collect();
     let withdrawn = store.withdraw_alerts(&ids, EventTime(now)).await;
@@ -81,4 +89,20 @@ pub(super) async fn withdrawn_alerts_are_published_again<S: OutboxStore>(store: 
     assert_eq!(waiting(store, 81).await, from_ref(&two));
     assert_eq!(unconfirmed(store, 100).await, from_ref(&one.id));
     assert_eq!(withdraw(store, &[&two], 90).await, []);
+}
+
+pub(super) async fn any_alert_can_be_withdrawn<S: OutboxStore>(store: &S) {
+    let [one, two, unknown] = three_alerts();
+    create(store, &[&one], 10).await;
+    provisional(store, &[(&two, 10)], 10).await;
+    outbox::publish_all(store, outbox::ALL).await;
+    let all = [&one, &two, &unknown];
+    let both = [withdrawn(&one), withdrawn(&two)];
+    assert_eq!(retract(store, &all, 50).await, both);
+    assert_eq!(retract(store, &all, 60).await, [], "once");
+    assert_eq!(unconfirmed(store, 100).await, []);
+    assert_eq!(waiting(store, 51).await, both);
+    // What is found again is raised again, and may be withdrawn again.
+    assert_eq!(create(store, &[&one], 80).await, [true]);
+    assert_eq!(retract(store, &[&one], 90).await, [withdrawn(&one)]);
 }

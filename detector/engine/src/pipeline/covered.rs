@@ -1,0 +1,212 @@
+//! Alerts of rules that a correlation covers: raised about facts outside its matches, and withdrawn
+//! when later facts complete a match around them.
+
+use std::mem;
+
+use ahash::HashMap;
+
+use super::{
+    BatchOutcome, Pipeline,
+    alerts::{AlertsById, window_alert},
+};
+use crate::{
+    alert::{Alert, AlertId},
+    fact::{Fact, WindowKey, WindowRange},
+    rule::{RuleSet, WindowRule, cover::CoveredRule},
+    state::{StateError, StateStore},
+    time::EventTime,
+    window,
+};
+
+/// Number of groups of a correlation that are read at a time.
+const GROUPS: usize = 64;
+
+/// Times that facts of correlations have touched: by the window that raises the alerts of a covered
+/// rule, and the group of the correlation.
+pub(super) type TouchedCovers = HashMap<(usize, WindowKey), (EventTime, EventTime)>;
+
+/// Whole buckets of a covered rule in one group of its correlation.
+#[derive(Debug, Clone)]
+pub(super) struct CoverRange {
+    /// Index of the window that raises the alerts of the rule.
+    window: usize,
+    /// The group of the correlation.
+    key: WindowKey,
+    /// First and last time, both inclusive.
+    times: (EventTime, EventTime),
+}
+
+/// Which alerts of covered rules there are, in some ranges.
+#[derive(Default)]
+pub(super) struct CoverVerdict {
+    /// The alerts that are raised.
+    pub(super) raised: AlertsById,
+    /// Those that are not, although the rule has facts.
+    covered: Vec<AlertId>,
+}
+
+impl CoverVerdict {
+    /// Adds what the facts of a range say; see [`CoverRange::facts`].
+    fn add(&mut self, range: &CoverRange, facts: &[Fact], rules: &RuleSet) {
+        let Some((rule, correlation, of)) = covered(rules, range.window) else {
+            return;
+        };
+        // Those before it are in the windows of its alerts.
+        let times = (EventTime(i64::MIN), range.times.1);
+        let split = window::cover::split(correlation, (of, rule), (&range.key, facts), times);
+        let mut raised = AlertsById::new();
+        for (group, facts) in &split.alone {
+            let matches = window::evaluate(rule, group, facts, range.times).into_iter();
+            let alerts = matches.map(|(found, facts)| window_alert(rule, found, facts));
+            raised.extend(alerts.map(|alert| (alert.id.clone(), alert)));
+        }
+        let first = range.times.0.0.div_euclid(rule.suppress_secs);
+        let buckets = split.covered.iter().filter(|(_, at)| *at >= first);
+        let ids = buckets.map(|(group, at)| Alert::window_id(&rule.meta, group, *at));
+        self.covered
+            .extend(ids.filter(|id| !raised.contains_key(id)));
+        self.raised.append(&mut raised);
+    }
+
+    fn equals(&self, other: &Self) -> bool {
+        self.raised.keys().eq(other.raised.keys()) && self.covered == other.covered
+    }
+}
+
+impl Pipeline<'_> {
+    /// Creates and withdraws alerts of covered rules, after those of a verdict were created, until
+    /// they are those of the facts that the store has. Another writer may add facts at any time:
+    /// whoever acts last has read them all.
+    pub(super) async fn keep_uncovered<S: StateStore>(
+        &self,
+        store: &S,
+        ranges: &[CoverRange],
+        mut verdict: CoverVerdict,
+        now: EventTime,
+        outcome: &mut BatchOutcome,
+    ) -> Result<(), StateError> {
+        loop {
+            let withdrawn = store.retract_alerts(&verdict.covered, now).await?;
+            outcome.report.alerts_withdrawn += withdrawn.len() as u64;
+            outcome.withdrawn.extend(withdrawn);
+            let again = self.uncovered(store, ranges).await?;
+            if again.equals(&verdict) {
+                return Ok(());
+            }
+            verdict = again;
+            let alerts: Vec<Alert> = verdict.raised.values().cloned().collect();
+            let created = store.create_alerts(alerts.clone(), now).await?;
+            outcome.list_created(alerts, &created);
+        }
+    }
+
+    /// The buckets in which touched facts, or facts around them, may be.
+    pub(super) fn ranges_around(&self, touched: TouchedCovers) -> Vec<CoverRange> {
+        let ranges = touched
+            .into_iter()
+            .filter_map(|((window, key), (first, last))| {
+                let (rule, correlation, _) = covered(self.rules, window)?;
+                let bucket = rule.suppress_secs;
+                let from = first.plus(-correlation.span_secs).start_of(bucket);
+                let to = last
+                    .plus(correlation.span_secs)
+                    .start_of(bucket)
+                    .plus(bucket - 1);
+                let times = (from, to);
+                Some(CoverRange { window, key, times })
+            });
+        ranges.collect()
+    }
+
+    /// The verdict on some ranges by the facts that a store has.
+    pub(super) async fn uncovered<S: StateStore>(
+        &self,
+        store: &S,
+        ranges: &[CoverRange],
+    ) -> Result<CoverVerdict, StateError> {
+        let mut verdict = CoverVerdict::default();
+        for ranges in ranges.chunks(GROUPS) {
+            let asked: Vec<WindowRange> =
+                ranges.iter().map(|range| range.facts(self.rules)).collect();
+            for (range, facts) in ranges.iter().zip(store.facts(&asked).await?) {
+                verdict.add(range, &facts, self.rules);
+            }
+        }
+        verdict.covered.sort();
+        verdict.covered.dedup();
+        Ok(verdict)
+    }
+
+    /// Takes out the ranges whose buckets, and the windows around them, are over before a time. The
+    /// rest stays touched.
+    pub(super) fn complete_covers(
+        &self,
+        touched: &mut TouchedCovers,
+        before: EventTime,
+        over: impl Fn(EventTime, i64) -> EventTime,
+    ) -> Vec<CoverRange> {
+        let mut complete = Vec::new();
+        for ((window, key), (first, last)) in mem::take(touched) {
+            let Some((rule, correlation, _)) = covered(self.rules, window) else {
+                continue;
+            };
+            let over = over(decided(correlation, before), rule.suppress_secs);
+            if first < over {
+                let times = (first.start_of(rule.suppress_secs), over.plus(-1).min(last));
+                let key = key.clone();
+                complete.push(CoverRange { window, key, times });
+            }
+            if last >= over {
+                touched.insert((window, key), (first.max(over), last));
+            }
+        }
+        complete
+    }
+}
+
+/// Before this time, it is known which facts a correlation covers.
+fn decided(correlation: &WindowRule, before: EventTime) -> EventTime {
+    if before.0 == i64::MAX {
+        return before;
+    }
+    before.plus(-correlation.span_secs)
+}
+
+/// The time of the earliest fact of a correlation that alerts of the rules that it covers may need.
+pub(super) fn needed_for_covered(
+    rules: &RuleSet,
+    correlation: &WindowRule,
+    before: EventTime,
+    over: impl Fn(EventTime, i64) -> EventTime,
+) -> Option<EventTime> {
+    let covers = correlation.cover.covers.iter();
+    let windows = covers.filter_map(|covered| rules.windows.get(covered.window));
+    let needed = windows.map(|rule| {
+        let open = over(decided(correlation, before), rule.suppress_secs);
+        open.plus(-rule.span_secs - correlation.span_secs)
+    });
+    needed.min()
+}
+
+/// The window that raises the alerts of a covered rule, the correlation, and how they belong
+/// together.
+fn covered(rules: &RuleSet, window: usize) -> Option<(&WindowRule, &WindowRule, &CoveredRule)> {
+    let rule = rules.windows.get(window)?;
+    let correlation = rules.windows.get(rule.cover.by?)?;
+    let mut covers = correlation.cover.covers.iter();
+    let covered = covers.find(|covered| covered.window == window)?;
+    Some((rule, correlation, covered))
+}
+
+impl CoverRange {
+    /// The facts that decide: alerts say what is in their window, which begins before the bucket.
+    fn facts(&self, rules: &RuleSet) -> WindowRange {
+        let spans = covered(rules, self.window)
+            .map_or((0, 0), |(rule, by, _)| (rule.span_secs, by.span_secs));
+        WindowRange {
+            key: self.key.clone(),
+            from: self.times.0.plus(-spans.0 - spans.1),
+            to: self.times.1.plus(spans.1),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Rules whose alerts a correlation covers: where the correlation matches, its alert says more than
+//! many single ones. Lost log files look like many principals who hide a read.
+
+use super::WindowRule;
+use crate::{
+    fact::{Fact, WindowKey},
+    ids::SharedStr,
+};
+
+/// How a window rule belongs to others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct CoverLinks {
+    /// Rules whose alerts are not raised about the facts of a match of this one.
+    pub(crate) covers: Vec<CoveredRule>,
+    /// Index of the window that covers its alerts, and has its facts.
+    pub(crate) by: Option<usize>,
+}
+
+/// A rule about single events whose alerts a correlation covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CoveredRule {
+    /// Index of the window that raises its alerts.
+    pub(crate) window: usize,
+    /// Which of the rules of the correlation it is.
+    pub(crate) slot: usize,
+    /// Where the values of its group are, in the order of its fields.
+    pub(crate) fields: Vec<CoveredField>,
+}
+
+/// Where a fact of the correlation has the value of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CoveredField {
+    /// In its group, at this position.
+    Group(usize),
+    /// It is the value that is counted.
+    Value,
+}
+
+impl CoveredRule {
+    /// The rule with its group, whose fields must be those of the correlation's group or what it
+    /// counts; `None` where one is not, and the name of that field.
+    pub(crate) fn new(
+        window: usize,
+        slot: usize,
+        rule: &WindowRule,
+        correlation: &WindowRule,
+    ) -> Result<Self, String> {
+        let own = rule.members.first().map(|member| member.group.as_slice());
+        let counted = correlation.members.get(slot);
+        let place = |field: &String| {
+            let counted = counted.ok_or_else(|| field.clone())?;
+            let in_group = counted.group.iter().position(|known| known == field);
+            let is_value = counted.value.as_slice() == std::slice::from_ref(field);
+            in_group
+                .map(CoveredField::Group)
+                .or_else(|| is_value.then_some(CoveredField::Value))
+                .ok_or_else(|| field.clone())
+        };
+        let fields = own.unwrap_or_default().iter().map(place);
+        Ok(Self {
+            window,
+            slot,
+            fields: fields.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The group of the rule that a fact of the correlation belongs to; `rule` is the window that
+    /// raises its alerts.
+    pub(crate) fn group_of(
+        &self,
+        rule: &WindowRule,
+        key: &WindowKey,
+        fact: &Fact,
+    ) -> Vec<(SharedStr, SharedStr)> {
+        let fields = rule.group.iter().zip(&self.fields);
+        let values = fields.map(|(name, field)| {
+            let value = match field {
+                CoveredField::Group(position) => key.group.get(*position).map(|(_, v)| v.clone()),
+                CoveredField::Value => fact.value.clone(),
+            };
+            (name.clone(), value.unwrap_or_else(|| "".into()))
+        });
+        values.collect()
+    }
+}
