@@ -49,6 +49,8 @@ pub enum Step {
     Provisional(Vec<(u8, i64)>, i64),
     /// Withdraws alerts.
     Withdraw(Vec<u8>, i64),
+    /// Withdraws alerts, provisional or not.
+    Retract(Vec<u8>, i64),
     /// Alerts that are out.
     Publish(Vec<u8>),
     /// Groups alerts, and when.
@@ -67,6 +69,7 @@ fn a_step() -> impl Strategy<Value = Step> {
         (vec((0_u8..5, 0_i64..50), 1..4), 0_i64..50)
             .prop_map(|(alerts, at)| Step::Provisional(alerts, at)),
         (vec(0_u8..5, 1..4), 0_i64..50).prop_map(|(alerts, at)| Step::Withdraw(alerts, at)),
+        (vec(0_u8..5, 1..4), 0_i64..50).prop_map(|(alerts, at)| Step::Retract(alerts, at)),
         vec(0_u8..5, 1..3).prop_map(Step::Publish),
         (vec(0_u8..5, 1..4), 0_i64..9_000).prop_map(|(alerts, at)| Step::Group(alerts, at)),
     ]
@@ -203,6 +206,12 @@ pub async fn take<S: IncidentStore>(store: &S, step: &Step) -> String {
         Step::Withdraw(alerts, now) => {
             let ids: Vec<_> = alerts.iter().map(|number| alert(*number).id).collect();
             let withdrawn = store.withdraw_alerts(&ids, at(*now)).await.unwrap();
+            return format!("{withdrawn:?}");
+        }
+        Step::Retract(alerts, now) => {
+            let ids: Vec<_> = alerts.iter().map(|number| alert(*number).id).collect();
+            let mut withdrawn = store.retract_alerts(&ids, at(*now)).await.unwrap();
+            withdrawn.sort_by(|a, b| a.id.cmp(&b.id));
             return format!("{withdrawn:?}");
         }
         Step::Publish(alerts) => {
@@ -387,6 +396,7 @@ pub fn additions(count: usize) -> Vec<Vec<Step>> {
                     | Step::Publish(_)
                     | Step::Provisional(..)
                     | Step::Withdraw(..)
+                    | Step::Retract(..)
                     | Step::Group(..)
             )
         });
