@@ -23,8 +23,9 @@ pub use self::{
     input::{AwsArgs, InputArgs},
     output::{ColorChoice, ListFormat, OutputArgs, OutputDestination, OutputFormat},
     rules::{
-        GeoArgs, NetworkFile, PolicyArgs, RuleFilesArgs, RulesCommand, RulesCoverageArgs,
-        RulesExplainArgs, RulesFieldsArgs, RulesLintArgs, RulesListArgs, RulesTestArgs,
+        GeoArgs, NetworkArgs, NetworkFile, PolicyArgs, RuleFilesArgs, RulesCommand,
+        RulesCoverageArgs, RulesExplainArgs, RulesFieldsArgs, RulesLintArgs, RulesListArgs,
+        RulesTestArgs,
     },
 };
 
@@ -261,6 +262,18 @@ pub struct BaselineArgs {
         help_heading = "Proposal"
     )]
     pub max_fold: f64,
+    /// Write drafts of IAM policies to this file as well: for each role and user what it read, and
+    /// the Decrypts behind it; for each secret who read it.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "merge",
+        help_heading = "Proposal"
+    )]
+    pub draft_iam: Option<PathBuf>,
+    /// Lists of networks.
+    #[command(flatten)]
+    pub lists: NetworkArgs,
     /// Where the output goes, and what else is printed.
     #[command(flatten)]
     pub destination: OutputDestination,

@@ -9,6 +9,7 @@ mod proposal;
 
 mod bulk;
 mod held;
+mod iam;
 mod pairs;
 mod roaming;
 
@@ -51,7 +52,7 @@ pub use self::{
 pub fn propose(
     accesses: &[Arc<Access>],
     earlier: Option<&AccessPolicy>,
-    options: BaselineOptions,
+    options: BaselineOptions<'_>,
 ) -> PolicyProposal {
     propose_beside(&[], accesses, earlier, options)
 }
@@ -62,7 +63,7 @@ pub fn propose_beside(
     alerts: &[Alert],
     accesses: &[Arc<Access>],
     earlier: Option<&AccessPolicy>,
-    options: BaselineOptions,
+    options: BaselineOptions<'_>,
 ) -> PolicyProposal {
     let held = HeldBack::of(alerts);
     let (expected, new): (Vec<&Access>, Vec<&Access>) = accesses
@@ -84,7 +85,12 @@ pub fn propose_beside(
     }
     let pairs = learn(&new, &bulk, options, &mut omissions);
     let left_out = omissions.into_sorted();
-    let grants = grants(&pairs, &roaming(accesses), &left_out, options);
+    let grants = grants(
+        &pairs,
+        &roaming(accesses, options.networks),
+        &left_out,
+        options,
+    );
     PolicyProposal {
         grants,
         left_out,
@@ -93,6 +99,7 @@ pub fn propose_beside(
             .flatten()
             .map(|(_, pair)| pair.uses.reads)
             .sum(),
+        iam: iam::drafts(&pairs),
         expected: expected.len() as u64,
         span: span(accesses),
     }
@@ -103,7 +110,7 @@ fn grants(
     pairs: &ReadPairs,
     roaming: &BTreeSet<SharedStr>,
     left_out: &[Omission],
-    options: BaselineOptions,
+    options: BaselineOptions<'_>,
 ) -> Vec<ProposedGrant> {
     let mut by_principal: Vec<&Omission> = left_out.iter().collect();
     by_principal.sort_by(|a, b| a.principal.cmp(&b.principal));
@@ -134,7 +141,7 @@ fn is_expected(policy: &AccessPolicy, access: &Access) -> bool {
 fn learn(
     accesses: &[&Access],
     bulk: &BTreeSet<SharedStr>,
-    options: BaselineOptions,
+    options: BaselineOptions<'_>,
     omissions: &mut Omissions,
 ) -> ReadPairs {
     let mut by_pair: BTreeMap<(SharedStr, SecretTarget), Vec<&Access>> = BTreeMap::new();
@@ -157,7 +164,7 @@ fn learn(
 fn learn_pair(
     reads: &[&Access],
     bulk: &BTreeSet<SharedStr>,
-    options: BaselineOptions,
+    options: BaselineOptions<'_>,
     omissions: &mut Omissions,
 ) -> Option<ReadPair> {
     let (in_bulk, others): (Vec<&Access>, Vec<&Access>) = reads
@@ -165,7 +172,9 @@ fn learn_pair(
         .copied()
         .partition(|access| bulk.contains(&access.head.event_key()));
     let mut pair = ReadPair::default();
-    others.iter().for_each(|access| pair.add(access));
+    others
+        .iter()
+        .for_each(|access| pair.add(access, options.networks));
     if others.is_empty() {
         omissions.add_all(OmissionReason::BulkRead, reads);
         return None;

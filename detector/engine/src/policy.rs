@@ -12,18 +12,18 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use self::{file::PolicyContent, index::GrantIndex, replicas::ReplicaGrant};
+use self::{file::PolicyContent, index::GrantIndex, replicas::ReplicaGrant, source::GrantSource};
 
 pub use self::{
     file::{GrantFault, PolicyError, PolicyFault},
     replicas::ReplicaPlace,
-    source::{InvalidSource, SourcePattern},
+    source::{InvalidSource, MissingList, SourcePattern},
 };
 use crate::{
     access::{Access, AccessMethod},
     glob::{GlobPattern, UNKNOWN},
     ids::{SecretKey, SecretRef, SecretStore, SharedStr},
-    network::SourceClass,
+    network::{NetworkLists, SourceClass},
     observation::{CallSource, SourceKind},
 };
 
@@ -73,9 +73,10 @@ pub struct Expectation {
 #[derive(Debug)]
 struct PolicyGrant {
     secrets: Vec<GlobPattern>,
+    /// Empty for secrets that nobody may read.
     principals: Vec<GlobPattern>,
     regions: Option<Vec<GlobPattern>>,
-    sources: Option<Vec<SourcePattern>>,
+    sources: Option<Vec<GrantSource>>,
     keys: Option<Vec<GlobPattern>>,
     baseline_per_hour: Option<f64>,
 }
@@ -108,6 +109,8 @@ pub struct AccessPolicy {
     /// Cache of the verdicts about regions, by account and region: each asks all grants.
     account_regions: Mutex<HashMap<(SharedStr, SharedStr), PolicyVerdict>>,
     strict: bool,
+    /// The lists of networks that `sources` may name.
+    networks: NetworkLists,
 }
 
 impl FromStr for AccessPolicy {
@@ -129,6 +132,7 @@ impl FromStr for AccessPolicy {
             covering: Mutex::default(),
             account_regions: Mutex::default(),
             strict: false,
+            networks: NetworkLists::default(),
         })
     }
 }
@@ -148,18 +152,18 @@ impl PolicyGrant {
     }
 
     /// Whether the grant refuses nothing about the access: region, source and key.
-    fn allows(&self, access: &Access) -> bool {
+    fn allows(&self, access: &Access, networks: &NetworkLists) -> bool {
         let (region, key) = (&*access.head.region, access.decrypt.key_arn.as_deref());
         let verdicts = [
             listed(self.regions.as_deref(), Some(region)),
-            self.allows_source(access),
+            self.allows_source(access, networks),
             listed(self.keys.as_deref(), key),
         ];
         !verdicts.contains(&PolicyVerdict::No)
     }
 
     /// Whether the grant allows the source of the access.
-    fn allows_source(&self, access: &Access) -> PolicyVerdict {
+    fn allows_source(&self, access: &Access, networks: &NetworkLists) -> PolicyVerdict {
         let Some(list) = &self.sources else {
             return PolicyVerdict::Yes;
         };
@@ -175,11 +179,10 @@ impl PolicyGrant {
             ..(**source).clone()
         }) == Some(SourceClass::Private);
         let by_endpoint_alone = is_private && source.vpc_endpoint.is_some();
-        let mut patterns = list.iter().filter(|pattern| match pattern {
-            SourcePattern::Net(_) => !by_endpoint_alone,
-            SourcePattern::Name(_) => true,
-        });
-        yes_or_no(patterns.any(|pattern| pattern.matches(source)))
+        let mut patterns = list
+            .iter()
+            .filter(|pattern| !(by_endpoint_alone && pattern.is_of_addresses()));
+        yes_or_no(patterns.any(|pattern| pattern.matches(source, networks)))
     }
 
     /// Whether the grant covers secrets of an account in a region; `None` when it covers none of
@@ -274,6 +277,28 @@ impl AccessPolicy {
         Self { strict, ..self }
     }
 
+    /// With the lists of networks that `sources` names as `class:…` and `list:…`.
+    ///
+    /// # Errors
+    ///
+    /// [`MissingList`]: one of them is not there. Its grant would allow nothing, and nobody would
+    /// know why.
+    pub fn with_networks(self, networks: &NetworkLists) -> Result<Self, MissingList> {
+        let sources = self
+            .grants
+            .iter()
+            .flat_map(|grant| &grant.sources)
+            .flatten();
+        let mut labels = sources.filter_map(GrantSource::label);
+        match labels.find(|label| !networks.has(label)) {
+            Some(missing) => Err(MissingList(missing.to_owned())),
+            None => Ok(Self {
+                networks: networks.clone(),
+                ..self
+            }),
+        }
+    }
+
     /// Judges an access by the grants that cover its secret.
     #[must_use]
     pub fn judge(&self, access: &Access) -> Expectation {
@@ -283,7 +308,7 @@ impl AccessPolicy {
         Expectation {
             principal: self.principal(&covering, &granted),
             region: over(&granted, |g| listed(g.regions.as_deref(), Some(region))),
-            source: over(&granted, |g| g.allows_source(access)),
+            source: over(&granted, |g| g.allows_source(access, &self.networks)),
             key: over(&granted, |g| listed(g.keys.as_deref(), key)),
             account_region: self.account_region(access),
             baseline_per_hour: highest_baseline(&granted),
@@ -600,6 +625,39 @@ grants: []
             judged(&with_key("k"), |_| {}).key,
             PolicyVerdict::Undeclared
         );
+    }
+
+    #[test]
+    fn a_secret_that_nobody_may_read_is_one_without_principals() {
+        let nobody = grant("db", "").replace("principals: [", "principals: [] # [");
+        assert_eq!(judged(&nobody, |_| {}).principal, PolicyVerdict::No);
+        // Another grant may name somebody.
+        let both = nobody + &grant("db", "");
+        assert_eq!(judged(&both, |_| {}).principal, PolicyVerdict::Yes);
+    }
+
+    #[test]
+    fn a_list_of_networks_that_a_grant_names_must_be_there() {
+        let text = |source: &str| {
+            let grants = grant("db", &format!("    sources: [\"{source}\"]\n"));
+            format!("version: 1\ngrants:\n{grants}")
+        };
+        let read = |source: &str| text(source).parse::<AccessPolicy>().unwrap();
+        let mut lists = NetworkLists::default();
+        lists.add("office", "10.0.0.0/8").unwrap();
+        let verdict = |source: &str, lists: &NetworkLists| {
+            let policy = read(source).with_networks(lists)?;
+            Ok(policy.judge(&sample()).source)
+        };
+        let source = sample().head.source.ip.clone().unwrap();
+        lists.add("own", &source).unwrap();
+        assert_eq!(verdict("list:office", &lists), Ok(PolicyVerdict::No));
+        assert_eq!(verdict("list:own", &lists), Ok(PolicyVerdict::Yes));
+        assert_eq!(verdict("class:own", &lists), Ok(PolicyVerdict::Yes));
+        let missing = MissingList("hosted_ci".to_owned());
+        assert_eq!(verdict("class:hosted_ci", &lists), Err(missing));
+        let vpn = MissingList("vpn".to_owned());
+        assert_eq!(verdict("list:vpn", &lists), Err(vpn));
     }
 
     #[test]

@@ -184,7 +184,11 @@ impl RuleSource {
 
 fn load(source: &FetchedRules, strict: bool) -> Result<ActiveRules, RulesError> {
     let rules = rules_of(source)?;
-    let policy = policy_of(source)?.map(|policy| policy.strict(strict));
+    let policy = policy_of(source)?.map(|policy| {
+        let policy = policy.strict(strict).with_networks(rules.networks());
+        policy.map_err(|missing| RulesError::Policy(missing.to_string()))
+    });
+    let policy = policy.transpose()?;
     let rules = rules.with_decoys(policy.as_ref());
     rules
         .warnings

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{InputArgs, OutputDestination, value::ratio};
+use super::{InputArgs, NetworkArgs, OutputDestination, value::ratio};
 
 /// The commands about an access policy.
 #[derive(Debug, Subcommand)]
@@ -56,6 +56,9 @@ pub struct PolicyLintArgs {
     /// Access policy: who may read what.
     #[arg(long, value_name = "FILE", help_heading = "Rules")]
     pub policy: PathBuf,
+    /// Lists of networks.
+    #[command(flatten)]
+    pub lists: NetworkArgs,
     /// Name grants that were not used in so many days before the logs end.
     #[arg(
         long,

@@ -47,14 +47,22 @@ pub struct RuleFilesArgs {
     /// Go on without the files whose rules cannot be used, and name them.
     #[arg(long, help_heading = "Rules")]
     pub skip_invalid: bool,
-    /// List of networks under a label, for `source.class` (own, hosted_ci, anonymizer, aws) and
-    /// `source.lists`: one network a line, or ip-ranges.json of AWS, or the meta document of
-    /// GitHub; may be repeated.
-    #[arg(long, value_name = "LABEL=FILE", value_parser = network_file, help_heading = "Rules")]
-    pub networks: Vec<NetworkFile>,
+    /// Lists of networks.
+    #[command(flatten)]
+    pub lists: NetworkArgs,
     /// Databases of where addresses are registered.
     #[command(flatten)]
     pub geo: GeoArgs,
+}
+
+/// Lists of networks, for rules and for the access policy.
+#[derive(Debug, Default, Clone, Args)]
+pub struct NetworkArgs {
+    /// List of networks under a label, for `source.class` (own, hosted_ci, anonymizer, aws) and
+    /// `source.lists` in rules, and `class:` and `list:` in the access policy: one network a line,
+    /// or ip-ranges.json of AWS, or the meta document of GitHub; may be repeated.
+    #[arg(long, value_name = "LABEL=FILE", value_parser = network_file, help_heading = "Rules")]
+    pub networks: Vec<NetworkFile>,
 }
 
 /// Databases of where addresses are registered.

@@ -11,7 +11,7 @@ use crate::{
     args::{self, settings::RunSettings},
     host::{ProcessHost, RunFailure, say},
     input::{rules_and_policy, session::find},
-    output::{ending::RunReading, out::OpenOutput, run_summary::close},
+    output::{ending::RunReading, out::OpenOutput, run_summary::close, target},
     text::{number, plural},
 };
 
@@ -27,11 +27,16 @@ pub fn run(args: &args::BaselineArgs, host: &mut ProcessHost) -> Result<u8, RunF
     let mut out = OpenOutput::open(&settings)?;
     // The rules run while it learns: what an alert names is held back, or an attack in the history
     // would be granted.
-    let pack = rules_and_policy::rules(&args::RuleFilesArgs::default(), host)?.set;
+    let files = args::RuleFilesArgs {
+        lists: args.lists.clone(),
+        ..args::RuleFilesArgs::default()
+    };
+    let pack = rules_and_policy::rules(&files, host)?.set;
     let options = BaselineOptions {
         min_reads: args.min_reads,
         min_days: args.min_days,
         max_fold: args.max_fold,
+        networks: pack.networks(),
     };
     let policy = earlier.as_ref().map(|earlier| &earlier.policy);
     let found = find(&settings, &pack, policy, host)?;
@@ -39,6 +44,11 @@ pub fn run(args: &args::BaselineArgs, host: &mut ProcessHost) -> Result<u8, RunF
     out.raw(&yaml(&proposal, earlier.as_ref())?)?;
     let is_nothing = RunReading::of(&found, &settings.selection).is_nothing();
     out.finish_reading(is_nothing, host)?;
+    if let Some(path) = args.draft_iam.as_ref().filter(|_| !is_nothing) {
+        let drafts = serde_json::to_string_pretty(&proposal.iam)
+            .map_err(|error| RunFailure::Internal(error.to_string()))?;
+        target::write_file(path, format!("{drafts}\n").as_bytes())?;
+    }
     let code = close(&settings, &found, started, None, host);
     // Below the run summary: a proposal is only as good as the logs behind it.
     if !settings.quiet && !is_nothing {
@@ -62,7 +72,7 @@ impl EarlierPolicy {
         let Some(path) = &args.merge else {
             return Ok(None);
         };
-        let (policy, text) = rules_and_policy::policy_text(path)?;
+        let (policy, text) = rules_and_policy::policy_and_text(path, &args.lists)?;
         Ok(Some(Self {
             policy,
             text,

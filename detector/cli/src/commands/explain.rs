@@ -60,7 +60,7 @@ fn from_logs(
     started: Instant,
     host: &mut ProcessHost,
 ) -> Result<u8, RunFailure> {
-    let policy = rules_and_policy::policy(&args.policy)?;
+    let policy = rules_and_policy::policy(&args.policy, rules.networks())?;
     let rules = &rules.with_decoys(policy.as_ref());
     let mut out = OpenOutput::open(settings)?;
     let mut found = find(settings, rules, policy.as_ref(), host)?;

@@ -84,7 +84,7 @@ fn rules(
     host: &mut ProcessHost,
 ) -> Result<(RuleSet, Option<AccessPolicy>), RunFailure> {
     let rules = rules_and_policy::rules_with_warnings(&args.files, host)?;
-    let policy = rules_and_policy::policy(&args.policy)?;
+    let policy = rules_and_policy::policy(&args.policy, rules.networks())?;
     let rules = rules.with_decoys(policy.as_ref()).with_changes();
     Ok((rules, policy))
 }

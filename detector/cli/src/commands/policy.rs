@@ -1,7 +1,7 @@
 //! `policy`: who may read a secret and by which grant, which grants are not needed, and what
 //! another policy changes.
 
-use std::{fmt::Write as _, time::Instant};
+use std::{collections::BTreeSet, fmt::Write as _, time::Instant};
 
 use secretrail_engine::{
     access::Access,
@@ -135,6 +135,9 @@ fn verdict(answer: &PolicyAnswer) -> String {
 fn entries(grant: &GrantText) -> String {
     let mut text = String::new();
     for (name, entries) in &grant.entries {
+        if entries.is_empty() && *name == "principals" {
+            write!(text, "\n  {name:<17}  nobody").ok();
+        }
         for entry in entries {
             write!(text, "\n  {name:<17}  {}", sanitize::line(entry)).ok();
         }
@@ -150,7 +153,7 @@ fn whole(grant: &GrantText) -> String {
 fn lint(args: &PolicyLintArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
     let settings = RunSettings::plain(&args.input, &args.destination, host)?;
-    let (policy, _) = rules_and_policy::policy_text(&args.policy)?;
+    let (policy, _) = rules_and_policy::policy_and_text(&args.policy, &args.lists)?;
     let mut out = OpenOutput::open(&settings)?;
     let found = find(&settings, &RuleSet::default(), Some(&policy), host)?;
     let accesses = found.accesses.iter().map(|access| &**access);
@@ -179,7 +182,15 @@ fn lint_report<'a>(
     let mut text = String::new();
     let mut findings = 0;
     for (grant, one) in policy.grant_texts().zip(&uses) {
-        let faults = faults(one, end, args);
+        // What nobody may read is not used, as it should be.
+        let is_for_nobody = grant
+            .entries
+            .get("principals")
+            .is_some_and(BTreeSet::is_empty);
+        let faults = match is_for_nobody {
+            true => Vec::new(),
+            false => faults(one, end, args),
+        };
         if faults.is_empty() {
             continue;
         }
@@ -236,7 +247,7 @@ fn title(grant: &GrantText) -> String {
 fn first(grant: &GrantText, list: &str) -> String {
     let entries = grant.entries.get(list);
     let first = entries.and_then(|entries| entries.first());
-    let first = sanitize::line(first.map_or("", String::as_str));
+    let first = sanitize::line(first.map_or("nobody", String::as_str));
     match entries.map_or(0, |entries| entries.len().saturating_sub(1)) {
         0 => first.into_owned(),
         more => format!("{first} and {more} more"),

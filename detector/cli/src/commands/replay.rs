@@ -128,7 +128,7 @@ impl LoadedRules {
     fn of(args: &args::ReplayArgs, host: &mut ProcessHost) -> Result<Self, RunFailure> {
         let rules = rules_and_policy::rules_with_warnings(&args.files, host)?;
         let replacing = replacing(args, host)?;
-        let policy = rules_and_policy::policy(&args.policy)?;
+        let policy = rules_and_policy::policy(&args.policy, rules.networks())?;
         Ok(Self {
             rules: rules.with_decoys(policy.as_ref()),
             replacing: replacing.map(|rules| rules.with_decoys(policy.as_ref())),
@@ -156,7 +156,7 @@ fn replacing(
         rules: args.compare.clone(),
         vars: args.files.vars.clone(),
         skip_invalid: args.files.skip_invalid,
-        networks: args.files.networks.clone(),
+        lists: args.files.lists.clone(),
         geo: args.files.geo.clone(),
     };
     rules_and_policy::rules_with_warnings(&files, host).map(Some)
@@ -315,7 +315,7 @@ fn explain_options(args: &args::ReplayArgs, selection: &Selection) -> Vec<String
     for (option, path) in rules.chain(vars).chain(policy).chain(geo) {
         options.extend([option.to_owned(), path.to_string_lossy().into_owned()]);
     }
-    for NetworkFile { label, path } in &files.networks {
+    for NetworkFile { label, path } in &files.lists.networks {
         let networks = format!("{label}={}", path.to_string_lossy());
         options.extend(["--networks".to_owned(), networks]);
     }

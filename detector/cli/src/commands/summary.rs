@@ -57,7 +57,7 @@ pub fn run(args: &args::SummaryArgs, host: &mut ProcessHost) -> Result<u8, RunFa
     let settings = settings(args, host)?;
     rules_and_policy::refuse_as_output(&settings, &args.files, &args.policy)?;
     let rules = rules_and_policy::rules_with_warnings(&args.files, host)?;
-    let policy = rules_and_policy::policy(&args.policy)?;
+    let policy = rules_and_policy::policy(&args.policy, rules.networks())?;
     let rules = rules.with_decoys(policy.as_ref());
     let mut out = OpenOutput::open(&settings)?;
     let mut found = find(&settings, &rules, policy.as_ref(), host)?;

@@ -8,7 +8,7 @@ use std::{
 use secretrail_engine::{
     geo::GeoDatabases,
     network::NetworkLists,
-    policy::AccessPolicy,
+    policy::{AccessPolicy, MissingList},
     report::SkippedObject,
     rule::{
         RuleSet,
@@ -21,7 +21,7 @@ use secretrail_pack::{FileTexts, MissingNetworks, RulePack, complete, is_rule};
 use walkdir::{DirEntry, WalkDir};
 
 use crate::{
-    args::{GeoArgs, NetworkFile, PolicyArgs, RuleFilesArgs, settings::RunSettings},
+    args::{GeoArgs, NetworkArgs, NetworkFile, PolicyArgs, RuleFilesArgs, settings::RunSettings},
     host::{ProcessHost, RunFailure, say},
     input::overwrite,
     text::plural,
@@ -55,7 +55,7 @@ fn loaded(
     host: &mut ProcessHost,
     with_networks: impl Fn(RulePack, NetworkLists) -> Result<RulePack, MissingNetworks>,
 ) -> Result<RulePack, RunFailure> {
-    let (lists, geo) = (networks(&named.networks)?, geo(&named.geo)?);
+    let (lists, geo) = (networks(&named.lists)?, geo(&named.geo)?);
     let (files, vars) = (files(&named.rules)?, vars(named.vars.as_deref())?);
     files.say_skipped(host);
     let mut texts = files.texts;
@@ -91,9 +91,9 @@ fn remedy(missing: &MissingNetworks) -> String {
 }
 
 /// The lists of networks that were named.
-fn networks(named: &[NetworkFile]) -> Result<NetworkLists, RunFailure> {
+fn networks(named: &NetworkArgs) -> Result<NetworkLists, RunFailure> {
     let mut lists = NetworkLists::default();
-    for NetworkFile { label, path } in named {
+    for NetworkFile { label, path } in &named.networks {
         lists
             .add(label, &text(path)?)
             .map_err(|fault| unreadable(path, format!("--networks {label}: {fault}")))?;
@@ -126,7 +126,7 @@ pub fn refuse_as_output(
     named: &RuleFilesArgs,
     policy: &PolicyArgs,
 ) -> Result<(), RunFailure> {
-    let networks = named.networks.iter().map(|list| &list.path);
+    let networks = named.lists.networks.iter().map(|list| &list.path);
     let files = named.rules.iter().chain(&named.vars).chain(&policy.policy);
     let files = files.chain(networks).chain(&named.geo.geoip);
     overwrite::refuse(settings.output.as_deref(), files.map(PathBuf::as_path))
@@ -247,17 +247,49 @@ fn unreadable(path: &Path, why: impl std::fmt::Display) -> RunFailure {
     RunFailure::Rules(format!("{}: {why}", path.display()))
 }
 
-/// Loads the access policy; `None` if none is named.
+/// Loads the access policy, with the lists of networks that it may name; `None` if none is named.
 ///
 /// # Errors
 ///
 /// [`RunFailure::Rules`] with the name of the file, the line and the remedy.
-pub fn policy(named: &PolicyArgs) -> Result<Option<AccessPolicy>, RunFailure> {
-    let read = |path: &PathBuf| policy_text(path).map(|(policy, _)| policy.strict(named.strict));
-    named.policy.as_ref().map(read).transpose()
+pub fn policy(
+    named: &PolicyArgs,
+    networks: &NetworkLists,
+) -> Result<Option<AccessPolicy>, RunFailure> {
+    let Some(path) = &named.policy else {
+        return Ok(None);
+    };
+    let (policy, _) = policy_text(path)?;
+    policy_with(policy.strict(named.strict), path, networks).map(Some)
 }
 
-/// Loads an access policy and its text.
+/// An access policy, read from a file, with the lists of networks that it names.
+fn policy_with(
+    policy: AccessPolicy,
+    path: &Path,
+    networks: &NetworkLists,
+) -> Result<AccessPolicy, RunFailure> {
+    policy.with_networks(networks).map_err(|missing| {
+        let MissingList(label) = &missing;
+        let remedy = format!("{missing}; name its file with --networks {label}=FILE");
+        unreadable(path, remedy)
+    })
+}
+
+/// Loads an access policy that is about logs, with lists of networks, and its text.
+///
+/// # Errors
+///
+/// See [`policy`].
+pub fn policy_and_text(
+    path: &Path,
+    lists: &NetworkArgs,
+) -> Result<(AccessPolicy, String), RunFailure> {
+    let (policy, text) = policy_text(path)?;
+    Ok((policy_with(policy, path, &networks(lists)?)?, text))
+}
+
+/// Loads an access policy and its text; it knows no lists of networks.
 ///
 /// # Errors
 ///
@@ -289,15 +321,15 @@ mod tests {
             at(&format!("{field}-{value}.yml"), &text)
         };
         let load = |rule: &Path, lists: &[(&str, &Path)]| {
+            let networks = lists.iter().map(|(label, path)| NetworkFile {
+                label: (*label).to_owned(),
+                path: (*path).to_owned(),
+            });
             let named = RuleFilesArgs {
                 rules: vec![rule.to_owned()],
-                networks: lists
-                    .iter()
-                    .map(|(label, path)| NetworkFile {
-                        label: (*label).to_owned(),
-                        path: (*path).to_owned(),
-                    })
-                    .collect(),
+                lists: NetworkArgs {
+                    networks: networks.collect(),
+                },
                 ..RuleFilesArgs::default()
             };
             let mut host = in_memory("2026-03-02T00:00:00Z");

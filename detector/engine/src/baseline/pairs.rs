@@ -10,6 +10,7 @@ use crate::{
     baseline::proposal::{BaselineOptions, OmissionReason},
     geo::is_private,
     ids::{SecretStore, SharedStr},
+    network::{NetworkLists, SourceClass},
     observation::{CallOutcome, CallSource, SourceKind},
     principal::PrincipalKind,
     time::EventTime,
@@ -41,7 +42,7 @@ impl Uses {
         self.widen((time, time));
     }
 
-    fn are_enough(&self, options: BaselineOptions) -> bool {
+    fn are_enough(&self, options: BaselineOptions<'_>) -> bool {
         self.reads >= options.min_reads && self.days.len() >= options.min_days
     }
 
@@ -73,6 +74,9 @@ pub(super) struct ReadPair {
     pub(super) regions: BTreeMap<SharedStr, Uses>,
     pub(super) origins: BTreeMap<ReadOrigin, Uses>,
     pub(super) keys: BTreeMap<SharedStr, Uses>,
+    pub(super) methods: BTreeSet<AccessMethod>,
+    /// The role or user behind the principal; a person has the role that they use.
+    pub(super) identity: Option<SharedStr>,
 }
 
 /// The source of a read, in a form that a policy can list.
@@ -92,18 +96,21 @@ pub(super) struct SecretTarget {
 }
 
 impl ReadPair {
-    pub(super) fn add(&mut self, access: &Access) {
+    pub(super) fn add(&mut self, access: &Access, networks: &NetworkLists) {
         let head = &access.head;
         let time = head.time;
         self.uses.add(time);
         self.by_person |= head.principal.kind == PrincipalKind::Human;
         *self.hours.entry(time.0.div_euclid(3_600)).or_default() += 1;
+        self.methods.insert(access.method);
+        let role = head.principal.role_of_person().map(Into::into);
+        self.identity = role.or_else(|| head.principal.id.clone());
         let regions = &mut self.regions;
         regions.entry(head.region.clone()).or_default().add(time);
         if let Some(key) = access.decrypt.key_arn.clone() {
             self.keys.entry(key).or_default().add(time);
         }
-        if let Some(origin) = ReadOrigin::of(&head.source) {
+        if let Some(origin) = ReadOrigin::of(&head.source, networks) {
             self.origins.entry(origin).or_default().add(time);
         }
     }
@@ -111,7 +118,7 @@ impl ReadPair {
     /// Forgets regions, sources and keys with fewer reads or days than the minimum. Returns whether
     /// the pair itself has them, in one region, from one source and with one key at least: without
     /// those, its grant would allow any.
-    pub(super) fn keep_frequent(&mut self, options: BaselineOptions) -> bool {
+    pub(super) fn keep_frequent(&mut self, options: BaselineOptions<'_>) -> bool {
         self.regions.retain(|_, uses| uses.are_enough(options));
         let has_key = !self.keys.is_empty();
         self.keys.retain(|_, uses| uses.are_enough(options));
@@ -140,7 +147,11 @@ impl ReadOrigin {
     }
 
     /// `None` if the source is no address, service or VPC endpoint.
-    pub(super) fn of(source: &CallSource) -> Option<Self> {
+    pub(super) fn of(source: &CallSource, networks: &NetworkLists) -> Option<Self> {
+        // Hosted runners have other addresses at each run; their list says which there are.
+        if SourceClass::of(source, networks) == Some(SourceClass::HostedCi) {
+            return Some(Self::Name("class:hosted_ci".into()));
+        }
         // Behind an endpoint the address is private to that VPC, and other VPCs may use the same;
         // the id of the endpoint is unique.
         if let Some(endpoint) = &source.vpc_endpoint {
@@ -307,16 +318,21 @@ mod tests {
         let mut pair = ReadPair::default();
         assert_eq!(pair.baseline_per_hour(), 0);
         for hour in 0..99 {
-            pair.add(&read_by("role", "db", hour * 3_600));
+            pair.add(&read_by("role", "db", hour * 3_600), NetworkLists::none());
         }
         let burst = 200 * 3_600;
-        (0..50).for_each(|n| pair.add(&read_by("role", "db", burst + n)));
+        (0..50).for_each(|n| pair.add(&read_by("role", "db", burst + n), NetworkLists::none()));
         assert_eq!(
             pair.baseline_per_hour(),
             1,
             "one busy hour of a hundred does not count"
         );
-        (0..40).for_each(|n| pair.add(&read_by("role", "db", burst + 3_600 + n)));
+        (0..40).for_each(|n| {
+            pair.add(
+                &read_by("role", "db", burst + 3_600 + n),
+                NetworkLists::none(),
+            )
+        });
         assert_eq!(pair.baseline_per_hour(), 40, "two are");
         assert_eq!((pair.uses.reads, pair.uses.days.len()), (189, 6));
     }
@@ -333,12 +349,23 @@ mod tests {
         let name = |text: &str| Some(ReadOrigin::Name(text.into()));
         let private = source("10.0.0.1", SourceKind::Ip, None);
         let address = Some(ReadOrigin::Address(IpAddr::from([10, 0, 0, 1])));
-        assert_eq!(ReadOrigin::of(&private), address);
+        assert_eq!(ReadOrigin::of(&private, NetworkLists::none()), address);
         let through = source("10.0.0.1", SourceKind::Ip, Some("vpce-1"));
-        assert_eq!(ReadOrigin::of(&through), name("vpce-1"));
+        assert_eq!(
+            ReadOrigin::of(&through, NetworkLists::none()),
+            name("vpce-1")
+        );
         let service = source("rds.amazonaws.com", SourceKind::Service, None);
-        assert_eq!(ReadOrigin::of(&service), name("rds.amazonaws.com"));
+        assert_eq!(
+            ReadOrigin::of(&service, NetworkLists::none()),
+            name("rds.amazonaws.com")
+        );
         let odd = source("not an address", SourceKind::Unknown, None);
-        assert_eq!(ReadOrigin::of(&odd), None);
+        let mut runners = NetworkLists::default();
+        runners.add("hosted_ci", "10.0.0.0/8").unwrap();
+        let class = ReadOrigin::of(&private, &runners);
+        assert_eq!(class, name("class:hosted_ci"));
+        assert_eq!(ReadOrigin::of(&through, &runners), name("vpce-1"));
+        assert_eq!(ReadOrigin::of(&odd, NetworkLists::none()), None);
     }
 }

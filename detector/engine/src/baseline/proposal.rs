@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::{ids::SharedStr, time::EventTime};
+use crate::{ids::SharedStr, network::NetworkLists, time::EventTime};
 
 /// The minimum history of a grant.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct BaselineOptions {
+pub struct BaselineOptions<'n> {
     /// Pairs of principal and secret with fewer reads are omitted.
     pub min_reads: u64,
     /// Pairs with reads on fewer days are omitted.
@@ -14,14 +14,17 @@ pub struct BaselineOptions {
     /// How many pairs of principal and secret that the history knows a grant may cover for each
     /// pair that was read. Patterns that cover more are not proposed.
     pub max_fold: f64,
+    /// Lists of networks: addresses in a list with the label `hosted_ci` are granted as that class.
+    pub networks: &'n NetworkLists,
 }
 
-impl Default for BaselineOptions {
+impl Default for BaselineOptions<'_> {
     fn default() -> Self {
         Self {
             min_reads: 1,
             min_days: 1,
             max_fold: 3.0,
+            networks: NetworkLists::none(),
         }
     }
 }
@@ -159,4 +162,6 @@ pub struct PolicyProposal {
     pub expected: u64,
     /// First and last event time of all accesses; `None` without any.
     pub span: Option<(EventTime, EventTime)>,
+    /// Drafts of IAM policies that allow just what was learned, as `secretrail.iam_draft/1`.
+    pub iam: serde_json::Value,
 }

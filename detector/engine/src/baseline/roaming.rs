@@ -9,6 +9,7 @@ use crate::{
     access::Access,
     baseline::pairs::{ReadOrigin, usable},
     ids::SharedStr,
+    network::NetworkLists,
 };
 
 /// Public addresses from which on a reader may be one whose addresses never repeat.
@@ -16,7 +17,7 @@ const ADDRESSES: usize = 8;
 
 /// The principals whose public addresses hardly ever repeat, by all of their reads: alerts about
 /// new addresses hold back most of those of such a reader.
-pub(super) fn roaming(accesses: &[Arc<Access>]) -> BTreeSet<SharedStr> {
+pub(super) fn roaming(accesses: &[Arc<Access>], networks: &NetworkLists) -> BTreeSet<SharedStr> {
     let mut readers: BTreeMap<SharedStr, (BTreeSet<ReadOrigin>, BTreeSet<i64>)> = BTreeMap::new();
     for access in accesses {
         let Ok((principal, _)) = usable(access) else {
@@ -24,7 +25,7 @@ pub(super) fn roaming(accesses: &[Arc<Access>]) -> BTreeSet<SharedStr> {
         };
         let (origins, days) = readers.entry(principal).or_default();
         days.insert(access.head.time.0.div_euclid(86_400));
-        origins.extend(ReadOrigin::of(&access.head.source));
+        origins.extend(ReadOrigin::of(&access.head.source, networks));
     }
     let roaming = readers
         .into_iter()
@@ -61,6 +62,9 @@ mod tests {
             accesses.push(read("daily", 4 * day, day));
             accesses.extend((0..4).map(|day_of_four| read("daily", 4 * day + day_of_four, 99)));
         }
-        assert_eq!(roaming(&accesses), BTreeSet::from(["runner".into()]));
+        assert_eq!(
+            roaming(&accesses, NetworkLists::none()),
+            BTreeSet::from(["runner".into()])
+        );
     }
 }

@@ -4,7 +4,11 @@ use std::{borrow::Cow, collections::BTreeSet};
 
 use serde::Deserialize;
 
-use super::{PolicyGrant, replicas::ReplicaGrant, source::InvalidSource};
+use super::{
+    PolicyGrant,
+    replicas::ReplicaGrant,
+    source::{GrantSource, InvalidSource},
+};
 use crate::{glob::GlobPattern, ids::is_account, sanitize::without_byte_order_mark};
 
 /// Why a policy cannot be used.
@@ -96,7 +100,7 @@ impl GrantFault {
             Self::Empty(name) => format!("{name}:").into(),
             Self::NotAnArn(secret) => secret.into(),
             Self::NotARate(_) => "baseline_per_hour".into(),
-            Self::Source(InvalidSource(source)) => source.into(),
+            Self::Source(invalid) => invalid.text().into(),
         }
     }
 }
@@ -237,7 +241,7 @@ impl GrantFile {
         self.check()?;
         let sources = self.sources.map(|list| {
             let sources = list.iter().map(|source| source.parse());
-            sources.collect::<Result<_, InvalidSource>>()
+            sources.collect::<Result<Vec<GrantSource>, InvalidSource>>()
         });
         Ok(PolicyGrant {
             secrets: globs(&self.secrets),
@@ -252,9 +256,6 @@ impl GrantFile {
     /// Rejects values that parse but make no sense.
     fn check(&self) -> Result<(), GrantFault> {
         check_secrets(&self.secrets)?;
-        if self.principals.is_empty() {
-            return Err(GrantFault::Empty("principals"));
-        }
         match self.baseline_per_hour {
             Some(usual) if !usual.is_finite() || usual < 0.0 => Err(GrantFault::NotARate(usual)),
             _ => Ok(()),
@@ -325,8 +326,8 @@ mod tests {
                 "line 3: grant 1: `prod/db` is not the ARN",
             ),
             (
-                "version: 1\ngrants:\n  - secrets: [\"*\"]\n    principals: []\n",
-                "line 4: grant 1: `principals` is empty",
+                "version: 1\ngrants:\n  - secrets: []\n    principals: [\"*\"]\n",
+                "line 3: grant 1: `secrets` is empty",
             ),
             (
                 "version: 1\ngrants:\n  - secrets: [\"*\"]\n    principals: [\"*\"]\n\
@@ -352,8 +353,8 @@ mod tests {
             ),
             (
                 "version: 1\nreplicas:\n  - secrets:\n    - arn:aws:ssm:*:1:parameter/x\ngrants:\n  \
-                 - secrets: [\"*\"]\n    principals: []\n",
-                "line 7: grant 1: `principals` is empty",
+                 - principals: [\"*\"]\n    secrets: []\n",
+                "line 7: grant 1: `secrets` is empty",
             ),
             ("version: 1\ngrants:\n  - secret: [\"*\"]\n", "line 3: "),
             ("version: 1\ngrants: [\n", "line "),

@@ -281,7 +281,7 @@ impl UseTally<'_> {
             let grant = self.policy.grants.get(*index);
             if let Some(grant) = grant.filter(|grant| grant.names(access)) {
                 named.push(*index);
-                if grant.allows(access) {
+                if grant.allows(access, &self.policy.networks) {
                     allowing.insert(*index);
                 }
             }

@@ -4,7 +4,11 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 
-use crate::{glob::GlobPattern, observation::CallSource};
+use crate::{
+    glob::GlobPattern,
+    network::{NetworkLists, SourceClass},
+    observation::CallSource,
+};
 
 /// An allowed source of calls.
 #[derive(Debug, Clone)]
@@ -60,17 +64,115 @@ impl FromStr for SourcePattern {
         {
             return Ok(Self::Name(GlobPattern::new(text)));
         }
-        Err(InvalidSource(text.to_owned()))
+        Err(InvalidSource::Source(text.to_owned()))
     }
 }
 
+/// An allowed source in a grant.
+#[derive(Debug, Clone)]
+pub(super) enum GrantSource {
+    /// A network, service or VPC endpoint.
+    Pattern(SourcePattern),
+    /// `class:…`: every source of a class.
+    Class(SourceClass),
+    /// `list:…`: every address in the lists of networks with this label.
+    List(String),
+}
+
+impl GrantSource {
+    pub(super) fn matches(&self, source: &CallSource, lists: &NetworkLists) -> bool {
+        match self {
+            Self::Pattern(pattern) => pattern.matches(source),
+            Self::Class(class) => SourceClass::of(source, lists) == Some(*class),
+            Self::List(label) => lists.containing(source).any(|list| list == label),
+        }
+    }
+
+    /// Whether it speaks of addresses and not of a VPC endpoint or service.
+    pub(super) fn is_of_addresses(&self) -> bool {
+        !matches!(self, Self::Pattern(SourcePattern::Name(_)))
+    }
+
+    /// The label of the list of networks that it needs.
+    pub(super) fn label(&self) -> Option<&str> {
+        match self {
+            Self::Pattern(_) => None,
+            Self::Class(class) => class.label(),
+            Self::List(label) => Some(label),
+        }
+    }
+}
+
+impl fmt::Display for GrantSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pattern(pattern) => pattern.fmt(f),
+            Self::Class(class) => write!(f, "class:{}", class.as_str()),
+            Self::List(label) => write!(f, "list:{label}"),
+        }
+    }
+}
+
+impl FromStr for GrantSource {
+    type Err = InvalidSource;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSource> {
+        if let Some(class) = text.strip_prefix("class:") {
+            let mut classes = GRANTED_CLASSES.iter();
+            let known = classes.find(|known| known.as_str() == class);
+            return known
+                .map(|class| Self::Class(*class))
+                .ok_or_else(|| InvalidSource::Class(text.to_owned()));
+        }
+        match text.strip_prefix("list:") {
+            Some("") => Err(InvalidSource::Source(text.to_owned())),
+            Some(label) => Ok(Self::List(label.to_owned())),
+            None => text.parse().map(Self::Pattern),
+        }
+    }
+}
+
+/// Classes that a grant may allow. Not VPC endpoints and services: anybody has some, so that a
+/// grant names which.
+const GRANTED_CLASSES: [SourceClass; 6] = [
+    SourceClass::Private,
+    SourceClass::Own,
+    SourceClass::AwsPublic,
+    SourceClass::HostedCi,
+    SourceClass::Anonymizer,
+    SourceClass::Public,
+];
+
+/// A list of networks that an access policy names, and that is not there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`sources` names the list of networks `{0}`, which is not loaded")]
+pub struct MissingList(pub String);
+
 /// A text that is not a valid source.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is not a source; write a CIDR (10.0.0.0/8, 2001:db8::/32), an address, vpce-…, \
-     or a service such as cloudformation.amazonaws.com"
-)]
-pub struct InvalidSource(pub(super) String);
+pub enum InvalidSource {
+    /// It is none of the forms.
+    #[error(
+        "`{0}` is not a source; write a CIDR (10.0.0.0/8, 2001:db8::/32), an address, vpce-…, \
+         or a service such as cloudformation.amazonaws.com"
+    )]
+    Source(String),
+    /// It begins with `class:`, and names no class that can be granted.
+    #[error(
+        "`{0}` is no class of sources that can be granted; write class:private, own, aws_public, \
+         hosted_ci, anonymizer or public, or name VPC endpoints and services themselves"
+    )]
+    Class(String),
+}
+
+impl InvalidSource {
+    /// The text.
+    pub(super) fn text(&self) -> &str {
+        match self {
+            Self::Source(text) | Self::Class(text) => text,
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -105,6 +207,53 @@ mod tests {
         // Any source, but not a missing one.
         assert!(matches("*", outside, None));
         assert!(!matches("*", None, None));
+    }
+
+    #[test]
+    fn a_class_and_a_list_mean_what_the_lists_say() {
+        let mut lists = NetworkLists::default();
+        lists.add("hosted_ci", "198.51.100.0/24").unwrap();
+        lists.add("office", "203.0.113.0/24").unwrap();
+        let matches = |text: &str, ip: &str, endpoint: Option<&str>| {
+            let source = CallSource {
+                ip: Some(ip.into()),
+                kind: SourceKind::of(Some(ip)),
+                user_agent: None,
+                vpc_endpoint: endpoint.map(Into::into),
+                geo: crate::geo::SourceGeo::default(),
+            };
+            text.parse::<GrantSource>()
+                .unwrap()
+                .matches(&source, &lists)
+        };
+        assert!(matches("class:hosted_ci", "198.51.100.7", None));
+        assert!(!matches("class:hosted_ci", "203.0.113.7", None));
+        assert!(matches("list:office", "203.0.113.7", None));
+        assert!(!matches("list:office", "198.51.100.7", None));
+        assert!(!matches("list:vpn", "203.0.113.7", None));
+        assert!(matches("class:private", "10.0.0.1", None));
+        // Anybody may number a network like ours behind an endpoint of their own.
+        assert!(!matches("class:private", "10.0.0.1", Some("vpce-1")));
+        for text in ["class:private", "list:office", "10.0.0.0/8", "vpce-1"] {
+            assert_eq!(text.parse::<GrantSource>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_class_of_everybody_is_refused() {
+        for text in [
+            "class:vpc_endpoint",
+            "class:aws_service",
+            "class:office",
+            "class:",
+        ] {
+            let error = text.parse::<GrantSource>().unwrap_err().to_string();
+            assert!(
+                error.contains("no class of sources that can be granted"),
+                "{error}"
+            );
+        }
+        assert!("list:".parse::<GrantSource>().is_err());
     }
 
     #[test]

@@ -254,6 +254,8 @@ fn set(loaded: KeptRules) -> Result<(RuleSet, Option<AccessPolicy>), String> {
         .map_err(|missing| missing.to_string())?;
     let policy = loaded.policy.as_deref().map(str::parse::<AccessPolicy>);
     let policy = policy.transpose().map_err(|error| error.to_string())?;
+    let policy = policy.map(|policy| policy.with_networks(pack.set.networks()));
+    let policy = policy.transpose().map_err(|missing| missing.to_string())?;
     let set = pack.set.with_decoys(policy.as_ref());
     Ok((set.with_geo(GeoDatabases::default()), policy))
 }

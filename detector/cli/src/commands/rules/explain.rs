@@ -21,7 +21,7 @@ use crate::{
 
 pub(super) fn run(args: &RulesExplainArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let loaded = rules_and_policy::rules(&args.files, host)?;
-    let policy = rules_and_policy::policy(&args.policy)?;
+    let policy = rules_and_policy::policy(&args.policy, loaded.set.networks())?;
     let name = args.events.display();
     let bytes = bytes(&args.events, &mut *host.stdin)
         .map_err(|error| RunFailure::Input(format!("{name}: {error}")))?;
