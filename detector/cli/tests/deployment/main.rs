@@ -8,6 +8,7 @@ mod client;
 mod doctor;
 mod healthy;
 mod incident;
+mod prime;
 mod send_test;
 mod settings;
 mod signature;
