@@ -57,6 +57,7 @@ mod integrity; // chains of digests: what was altered, what is missing
 mod lakes; // Parquet of Security Lake, archives
 mod messages; // what is published: hostile text, and the schema of OCSF
 mod online; // the function, fed as AWS feeds it
+mod prime; // the memory of a function from history
 mod remote; // logs in S3
 mod report; // the report in a browser, the ledger in DuckDB, hostile text in every form
 mod selection; // formats of input, time, place, exit codes

@@ -8,6 +8,7 @@ pub mod cause;
 pub mod names;
 pub mod plain;
 pub mod retry;
+pub mod sightings;
 
 pub mod s3;
 

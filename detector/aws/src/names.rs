@@ -59,6 +59,13 @@ pub fn coverage(account: &str, region: &str) -> String {
     format!("coverage#{account}#{region}")
 }
 
+/// Partition of sightings: those of a key, or of the profile of a principal
+/// ([`item_of`](secretrail_engine::seen::item_of)).
+#[must_use]
+pub fn seen(item: &str) -> String {
+    format!("seen#{}", digest(&[item]))
+}
+
 /// Partition of named data of the function.
 #[must_use]
 pub fn kept(name: &str) -> String {

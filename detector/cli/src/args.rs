@@ -113,6 +113,17 @@ pub enum CommandArgs {
             2 it could not be tested, 64 usage error, 74 output error."
     )]
     SendTest(deployment::SendTestArgs),
+    /// Teach a deployment what is usual from the logs before it: novelty is judged at once, and not
+    /// only after the warm-up. No alerts are sent.
+    ///
+    /// The history is replayed here, and what is remembered of it is merged into the state table,
+    /// beside a running function. It can be interrupted and repeated.
+    #[command(
+        after_help = "Exit codes: 0 done, 2 the rules of the function cannot be used, \
+            3 some input or the deployment could not be read, or the table not be written, \
+            64 usage error, 74 temporary files could not be written."
+    )]
+    Prime(deployment::PrimeArgs),
     /// List the incidents of a deployment, close them, and open them again.
     #[command(subcommand)]
     Incident(deployment::IncidentCommand),

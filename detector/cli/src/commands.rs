@@ -15,6 +15,8 @@ pub mod gaps;
 pub mod incident;
 pub mod man;
 pub mod policy;
+#[cfg(feature = "s3")]
+pub mod prime;
 pub mod replay;
 pub mod rules;
 #[cfg(feature = "s3")]
@@ -51,9 +53,10 @@ pub fn execute(command: CommandArgs, host: &mut ProcessHost) -> Result<u8, RunFa
         CommandArgs::Baseline(args) => baseline::run(&args, host),
         CommandArgs::Policy(command) => policy::run(&command, host),
         CommandArgs::Rules(command) => rules::run(&command, host),
-        CommandArgs::Doctor(_) | CommandArgs::SendTest(_) | CommandArgs::Incident(_) => {
-            about_deployment(&command, host)
-        }
+        CommandArgs::Doctor(_)
+        | CommandArgs::SendTest(_)
+        | CommandArgs::Prime(_)
+        | CommandArgs::Incident(_) => about_deployment(&command, host),
         CommandArgs::Completions { shell } => completions::run(shell, host),
         CommandArgs::Man => man::run(host),
     }
@@ -65,6 +68,7 @@ fn about_deployment(command: &CommandArgs, host: &mut ProcessHost) -> Result<u8,
     match command {
         CommandArgs::Doctor(args) => doctor::run(args, host),
         CommandArgs::SendTest(args) => send_test::run(args, host),
+        CommandArgs::Prime(args) => prime::run(args, host),
         CommandArgs::Incident(command) => incident::run(command, host),
         _ => Err(RunFailure::Internal(
             "the command is not about a deployment".to_owned(),

@@ -2,6 +2,7 @@
 //! of the trail.
 
 pub mod bucket;
+pub mod rules;
 pub mod settings;
 pub mod table;
 

@@ -240,7 +240,8 @@ pub fn since_key(account: &str) -> SharedStr {
 }
 
 /// Whether a key is one of [`since_key`].
-pub(crate) fn is_since_key(key: &str) -> bool {
+#[must_use]
+pub fn is_since_key(key: &str) -> bool {
     key.starts_with(SINCE)
 }
 

@@ -12,6 +12,7 @@ use std::{
 
 use secretrail_aws::{
     dynamodb::{FactRetention, Retention},
+    sightings::kept_secs,
     sns::{MessageFormat, TopicDestination},
 };
 use secretrail_engine::{
@@ -165,7 +166,7 @@ impl FunctionConfig {
         Retention {
             // The TTL is written with the item: it must outlast every later read.
             ends_secs: self.allowed_lateness_secs.saturating_add(default.ends_secs),
-            seen_secs: self.lookback.lookback_secs.saturating_add(10 * 86_400),
+            seen_secs: kept_secs(self.lookback),
             ..default
         }
     }

@@ -281,6 +281,22 @@ pub fn json_call(url: &str, service: &str, target: &str, input: &Value) -> Value
     serde_json::from_str(&answer).unwrap_or(Value::Null)
 }
 
+/// Calls an operation of a service that takes JSON at a path.
+pub fn rest(url: &str, service: &str, path: &str, input: &Value) -> Value {
+    let headers = vec![
+        ("host".to_owned(), "localhost".to_owned()),
+        ("content-type".to_owned(), "application/json".to_owned()),
+        authorization(service),
+    ];
+    let request = Exchange {
+        start: format!("POST {path} HTTP/1.1"),
+        headers,
+        body: input.to_string().into_bytes(),
+    };
+    let answer = must(url, &request).text();
+    serde_json::from_str(&answer).unwrap_or(Value::Null)
+}
+
 /// Calls SNS.
 pub fn sns(url: &str, form: &str) -> String {
     self::form(url, "sns", form, "2010-03-31")

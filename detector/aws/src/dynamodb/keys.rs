@@ -184,7 +184,7 @@ pub(super) fn coverage(mark: &CoverageMark) -> ItemKey {
 }
 
 pub(super) fn seen(key: &str) -> ItemKey {
-    ItemKey::new(format!("seen#{}", digest(&[key])), ALONE)
+    ItemKey::new(names::seen(key), ALONE)
 }
 
 pub(super) fn alert(id: &AlertId) -> ItemKey {

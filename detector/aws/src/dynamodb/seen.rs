@@ -10,20 +10,20 @@ use std::{
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use secretrail_engine::{
     ids::SharedStr,
-    limits::SEEN_GRAINS,
     seen::{LookbackPeriods, SeenTimes, Sighting, item_of},
     state::StateError,
     time::EventTime,
 };
 
-use crate::dynamodb::{
-    item::{Attributes, text, text_of},
-    keys,
-    table::{AT_ONCE, ConditionalPut, DynamoTable, PutResult},
-    written::REMEMBERED,
+use crate::{
+    dynamodb::{
+        item::{Attributes, text, text_of},
+        keys,
+        table::{AT_ONCE, ConditionalPut, DynamoTable, PutResult},
+        written::REMEMBERED,
+    },
+    sightings::{KEY, StoredTimes, TIMES},
 };
-
-const TIMES: &str = "times";
 
 /// Event times by key.
 type TimesOf = HashMap<SharedStr, Vec<EventTime>>;
@@ -36,46 +36,9 @@ pub(super) struct StoredSeenTimes {
     written: Mutex<HashMap<(SharedStr, i64), EventTime>>,
 }
 
-/// Number of times kept under a key: those of the lookback, and as many again for late deliveries.
-fn grains_kept() -> usize {
-    usize::try_from(2 * SEEN_GRAINS).unwrap_or(usize::MAX)
-}
-
 /// The grain of the lookback that a time is in: only the first time in each grain is kept.
 fn grain(time: EventTime, lookback: LookbackPeriods) -> i64 {
     time.0.div_euclid(lookback.grain_secs())
-}
-
-/// The times of an item by token; those of an item for one key have none.
-type TimesByToken = BTreeMap<Option<String>, SeenTimes>;
-
-/// The times of an item: seconds since 1970, separated by spaces; in a profile, lines that begin
-/// with their token.
-fn times_of(item: &Attributes) -> TimesByToken {
-    let text = text_of(item, TIMES).unwrap_or_default();
-    let mut all = TimesByToken::new();
-    for line in text.lines() {
-        let (token, times) = match line.split_once(' ') {
-            Some((token, times)) if token.starts_with(|c: char| c.is_ascii_alphabetic()) => {
-                (Some(token.to_owned()), times)
-            }
-            _ => (None, line),
-        };
-        let known = all.entry(token).or_default();
-        // They were reduced to grains when they were written.
-        let times = times.split(' ').filter_map(|time| time.parse().ok());
-        times.for_each(|time| known.add(EventTime(time), 1));
-    }
-    all
-}
-
-fn stored(times: &TimesByToken) -> String {
-    let lines = times.iter().map(|(token, times)| {
-        let times = times.iter().map(|time| time.0.to_string());
-        let words = token.iter().cloned().chain(times);
-        words.collect::<Vec<_>>().join(" ")
-    });
-    lines.collect::<Vec<_>>().join("\n")
 }
 
 impl StoredSeenTimes {
@@ -91,15 +54,14 @@ impl StoredSeenTimes {
         let distinct: HashSet<&str> = keys.iter().map(|key| item_of(key).0).collect();
         let asked = distinct.iter().map(|item| keys::seen(item)).collect();
         let items = self.table.get(asked, None).await?;
-        let mut known: HashMap<&str, TimesByToken> = HashMap::new();
+        let mut known: HashMap<&str, StoredTimes> = HashMap::new();
         for item in distinct {
             let times = items.get(&keys::seen(item)).map(times_of);
             known.insert(item, times.unwrap_or_default());
         }
         let times = keys.iter().map(|key| {
-            let (item, token) = item_of(key);
-            let token = token.map(str::to_owned);
-            known.get(item).and_then(|times| times.get(&token)).cloned()
+            let times = known.get(item_of(key).0);
+            times.map(|times| times.of(key))
         });
         Ok(times.map(Option::unwrap_or_default).collect())
     }
@@ -159,7 +121,7 @@ impl StoredSeenTimes {
         }
         let mut item = keys::seen(&new.key).attributes();
         item.extend([
-            ("key".to_owned(), text(&new.key)),
+            (KEY.to_owned(), text(&new.key)),
             (TIMES.to_owned(), text(&after)),
             self.table.expiry(self.keep_secs),
         ]);
@@ -222,6 +184,10 @@ fn by_item(new: &TimesOf) -> BTreeMap<String, Vec<(SharedStr, Vec<EventTime>)>> 
     by_item
 }
 
+fn times_of(item: &Attributes) -> StoredTimes {
+    StoredTimes::parse(text_of(item, TIMES).unwrap_or_default())
+}
+
 /// The times of an item, if there is one, merged with these, as they are stored.
 fn with_times(
     item: Option<&Attributes>,
@@ -230,14 +196,9 @@ fn with_times(
 ) -> String {
     let mut all = item.map(times_of).unwrap_or_default();
     for (key, times) in times {
-        let token = item_of(key).1.map(str::to_owned);
-        let known = all.entry(token).or_default();
-        times
-            .iter()
-            .for_each(|time| known.add(*time, lookback.grain_secs()));
-        known.keep(grains_kept());
+        all.add(key, times.iter().copied(), lookback);
     }
-    stored(&all)
+    all.to_string()
 }
 
 #[cfg(test)]
@@ -260,16 +221,6 @@ mod tests {
     }
 
     #[test]
-    fn stored_times_are_read_back() {
-        let all = times_of(&item("-5 7 12"));
-        assert!(all[&None].iter().eq(at(&[-5, 7, 12])));
-        assert_eq!(stored(&all), "-5 7 12");
-        assert_eq!(times_of(&item("")), TimesByToken::new());
-        let profile = "c7 5\nkpublic 7 12\ns3 -1";
-        assert_eq!(stored(&times_of(&item(profile))), profile);
-    }
-
-    #[test]
     fn of_each_grain_the_first_time_is_kept_in_any_order() {
         let grain = LOOKBACK.grain_secs();
         let (first, later, next) = (grain, grain + 1, 2 * grain);
@@ -289,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn the_keys_of_a_profile_are_one_item_of_a_bounded_size() {
+    fn the_keys_of_a_profile_are_one_item() {
         let (client, secret): (SharedStr, SharedStr) =
             ("profile\np\tc7".into(), "profile\np\ts3".into());
         assert_eq!(item_of(&client).0, item_of(&secret).0);
@@ -302,9 +253,6 @@ mod tests {
             LOOKBACK,
         );
         assert_eq!(written, format!("c7 5 {grain}\ns3 {grain}"));
-        let many: Vec<EventTime> = (0..1_000).map(|n| EventTime(n * grain)).collect();
-        let written = with_times(None, &[(client, many)], LOOKBACK);
-        assert_eq!(written.split(' ').count(), 2 + grains_kept());
     }
 
     #[test]

@@ -1,10 +1,14 @@
-//! Arguments of the commands about a deployment in AWS: `doctor`, `send-test` and `incident`.
+//! Arguments of the commands about a deployment in AWS: `doctor`, `send-test`, `prime` and
+//! `incident`.
+
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
 use crate::args::{
-    input::AwsArgs,
+    input::{AwsArgs, InputArgs},
     output::OutputArgs,
+    rules::GeoArgs,
     value::{account, age},
 };
 
@@ -69,6 +73,71 @@ pub struct SendTestArgs {
     /// How long to wait for the alert.
     #[arg(long, value_name = "AGE", value_parser = age, default_value = "5m")]
     pub wait: i64,
+}
+
+/// Arguments of `prime`.
+#[derive(Debug, Args)]
+pub struct PrimeArgs {
+    /// The history: log files or folders, extract files, or s3://bucket/prefix.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Which deployment.
+    #[command(flatten)]
+    pub stack: StackArgs,
+    /// Name of the function, for a deployment without a stack (Terraform); the function of the
+    /// stack by default.
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with = "stack",
+        help_heading = "Deployment"
+    )]
+    pub function: Option<String>,
+    /// Say what would be written, and write nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Only events of the last 30d, 12h or 2w; of the lookback of the function by default (90d).
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    pub since: Option<i64>,
+    /// Write although some input could not be read: what was only there will look new.
+    #[arg(long)]
+    pub partial: bool,
+    /// Record progress in this file and resume from it after an interruption; it is removed once
+    /// everything has been read.
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
+    /// Folder for temporary files, which a long history needs; the folder of the system (TMPDIR) by
+    /// default.
+    #[arg(long, value_name = "DIR")]
+    pub temp_dir: Option<PathBuf>,
+    /// Number of files read in parallel; the number of processors by default.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
+    /// Databases that are in the package of the function; those in S3 are found.
+    #[command(flatten)]
+    pub geo: GeoArgs,
+    /// Print neither the progress bar nor the run summary.
+    #[arg(short, long, help_heading = "Output")]
+    pub quiet: bool,
+    /// Hide the progress bar.
+    #[arg(long, help_heading = "Output")]
+    pub no_progress: bool,
+}
+
+impl PrimeArgs {
+    /// What to read: everything of the last so many seconds.
+    #[must_use]
+    pub fn input(&self, since: i64) -> InputArgs {
+        InputArgs {
+            paths: self.paths.clone(),
+            since: Some(since),
+            checkpoint: self.checkpoint.clone(),
+            temp_dir: self.temp_dir.clone(),
+            threads: self.threads,
+            aws: self.stack.aws(),
+            ..InputArgs::default()
+        }
+    }
 }
 
 /// Incidents of a deployment.

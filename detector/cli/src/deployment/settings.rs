@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use secretrail_engine::{rule_meta::timespan_secs, seen::LookbackPeriods};
 use serde_json::Value;
 
 use crate::aws_api::{ApiError, AwsApi, LAMBDA, rest::segment};
@@ -34,6 +35,26 @@ pub fn variables(configuration: &Value) -> Result<BTreeMap<String, String>, Stri
     Ok(variables.collect())
 }
 
+/// Lookback and warm-up of rules about novelty.
+///
+/// # Errors
+///
+/// The setting that is no time span.
+pub fn lookback(variables: &BTreeMap<String, String>) -> Result<LookbackPeriods, String> {
+    let span = |name: &str, default: i64| match variables.get(name) {
+        None => Ok(default),
+        Some(text) if text.is_empty() => Ok(default),
+        Some(text) => {
+            timespan_secs(text).ok_or_else(|| format!("{name} is `{text}`, which is no time span"))
+        }
+    };
+    let usual = LookbackPeriods::default();
+    Ok(LookbackPeriods {
+        lookback_secs: span("SECRETRAIL_LOOKBACK", usual.lookback_secs)?,
+        warm_up_secs: span("SECRETRAIL_WARM_UP", usual.warm_up_secs)?,
+    })
+}
+
 /// The ARNs of the topics in `SECRETRAIL_TOPICS`, each once.
 #[must_use]
 pub fn topics(setting: &str) -> Vec<&str> {
@@ -43,4 +64,27 @@ pub fn topics(setting: &str) -> Vec<&str> {
     arns.sort_unstable();
     arns.dedup();
     arns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lookback_is_that_of_the_function() {
+        let of = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter();
+            let owned = pairs.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            lookback(&owned.collect())
+        };
+        assert_eq!(of(&[]), Ok(LookbackPeriods::default()));
+        let both = [("SECRETRAIL_LOOKBACK", "30d"), ("SECRETRAIL_WARM_UP", "2d")];
+        let expected = LookbackPeriods {
+            lookback_secs: 30 * 86_400,
+            warm_up_secs: 2 * 86_400,
+        };
+        assert_eq!(of(&both), Ok(expected));
+        let wrong = of(&[("SECRETRAIL_LOOKBACK", "long")]).unwrap_err();
+        assert!(wrong.contains("SECRETRAIL_LOOKBACK is `long`"), "{wrong}");
+    }
 }

@@ -146,6 +146,36 @@ impl<'a> StateTable<'a> {
         }
     }
 
+    /// Writes an item, unless it has changed since it was read: `version` is an attribute that
+    /// changes with it and its text then, `None` if there was no item. Returns whether it was
+    /// written.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError`]: it could not be written.
+    pub fn put_if(&self, item: &Value, version: Option<(&str, &str)>) -> Result<bool, ApiError> {
+        let mut input = match version {
+            None => json!({
+                "ConditionExpression": "attribute_not_exists(#pk)",
+                "ExpressionAttributeNames": {"#pk": PK},
+            }),
+            Some((name, text)) => json!({
+                "ConditionExpression": "#version = :version",
+                "ExpressionAttributeNames": {"#version": name},
+                "ExpressionAttributeValues": {":version": {"S": text}},
+            }),
+        };
+        if let Some(input) = input.as_object_mut() {
+            input.insert("TableName".to_owned(), json!(self.name));
+            input.insert("Item".to_owned(), item.clone());
+        }
+        match self.api.json(&DYNAMODB, "PutItem", &input) {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == "ConditionalCheckFailedException" => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Writes several items or none, each on its condition.
     ///
     /// # Errors

@@ -31,6 +31,17 @@ pub fn parts_bar(parts: u64, is_shown: bool) -> ProgressBar {
     }
 }
 
+/// A bar over what is written to a table; hidden unless `is_shown`.
+#[cfg(feature = "s3")]
+#[must_use]
+pub fn items_bar(items: u64, is_shown: bool) -> ProgressBar {
+    if is_shown {
+        bar(items, "{bar:30} {pos} of {len} merged, {eta} left")
+    } else {
+        ProgressBar::hidden()
+    }
+}
+
 fn bar(length: u64, template: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
     bar.set_style(

@@ -14,11 +14,13 @@ use secretrail_engine::{
     alert::Alert,
     coverage::CoverageHours,
     gaps::LogDelivery,
+    ids::SharedStr,
     pipeline::{BatchOutcome, Pipeline, history::HistoryPipeline},
     policy::AccessPolicy,
     report::ReadReport,
     rule::RuleSet,
     sanitize,
+    seen::SeenTimes,
     selection::{Selection, SelectionTally},
     state::StateError,
 };
@@ -63,6 +65,8 @@ pub(crate) struct SessionResult {
     pub(crate) about_incidents: Vec<String>,
     /// One line for each pattern of the filter that matched nothing.
     pub(crate) unmatched: Vec<String>,
+    /// What is remembered at the end, by key; only from [`EvaluationTask::remembering`].
+    pub(crate) memory: Vec<(SharedStr, SeenTimes)>,
 }
 
 impl SessionResult {
@@ -80,6 +84,7 @@ impl SessionResult {
             selected: SelectionTally::default(),
             about_incidents: Vec::new(),
             unmatched: Vec::new(),
+            memory: Vec::new(),
         }
     }
 
@@ -171,6 +176,7 @@ pub(crate) struct EvaluationTask<'t> {
     rules: &'t RuleSet,
     policy: Option<&'t AccessPolicy>,
     keeps_deliveries: bool,
+    remembers: bool,
     /// The selection whose patterns should match something.
     asked: &'t Selection,
 }
@@ -187,7 +193,17 @@ impl<'t> EvaluationTask<'t> {
             rules,
             policy,
             keeps_deliveries: false,
+            remembers: false,
             asked: &settings.selection,
+        }
+    }
+
+    /// For a run whose memory is asked for: what rules about novelty would know after it.
+    #[cfg(feature = "s3")]
+    pub(crate) fn remembering(self) -> Self {
+        Self {
+            remembers: true,
+            ..self
         }
     }
 
@@ -239,7 +255,12 @@ pub(crate) fn run(
     for (marks, newest) in coverage.chain(newest) {
         pollster::block_on(history.mark(marks, newest)).map_err(internal)?;
     }
-    evaluate(history, &runs, &mut patterns, &mut |outcome| {
+    let run = HistoryRun {
+        history,
+        runs: &runs,
+        remembers: task.remembers,
+    };
+    let memory = run.evaluate(&mut patterns, &mut |outcome| {
         report.add(&outcome.report);
         emit(outcome, host)
     })?;
@@ -250,33 +271,51 @@ pub(crate) fn run(
         coverage: reading.coverage,
         selected,
         unmatched: patterns.lines(),
+        memory,
         ..SessionResult::nothing(objects.objects, store)
     })
 }
 
-/// Evaluates all events in slices by time. A thread merges the next slice while one is evaluated.
-fn evaluate(
-    mut history: HistoryPipeline<'_, '_>,
-    runs: &SortedRuns,
-    patterns: &mut UnmatchedPatterns<'_>,
-    emit: &mut dyn FnMut(BatchOutcome) -> Result<(), RunFailure>,
-) -> Result<(), RunFailure> {
-    std::thread::scope(|scope| {
-        let (sender, slices) = mpsc::sync_channel(1);
-        let merge = scope.spawn(move || {
-            // The receiver is gone when the run has failed.
-            runs.slices(|slice, upto| sender.send((slice, upto)).is_ok())
-        });
-        for (slice, upto) in slices {
-            patterns.see(&slice.observations);
-            emit(pollster::block_on(history.advance(slice, upto)).map_err(internal)?)?;
+/// A history that is ready to be evaluated.
+struct HistoryRun<'r, 'p, 'a> {
+    history: HistoryPipeline<'p, 'a>,
+    runs: &'r SortedRuns,
+    remembers: bool,
+}
+
+impl HistoryRun<'_, '_, '_> {
+    /// Evaluates all events in slices by time, and returns what is remembered at the end, if that
+    /// is asked for. A thread merges the next slice while one is evaluated.
+    fn evaluate(
+        self,
+        patterns: &mut UnmatchedPatterns<'_>,
+        emit: &mut dyn FnMut(BatchOutcome) -> Result<(), RunFailure>,
+    ) -> Result<Vec<(SharedStr, SeenTimes)>, RunFailure> {
+        let (mut history, runs) = (self.history, self.runs);
+        std::thread::scope(|scope| {
+            let (sender, slices) = mpsc::sync_channel(1);
+            let merge = scope.spawn(move || {
+                // The receiver is gone when the run has failed.
+                runs.slices(|slice, upto| sender.send((slice, upto)).is_ok())
+            });
+            for (slice, upto) in slices {
+                patterns.see(&slice.observations);
+                emit(pollster::block_on(history.advance(slice, upto)).map_err(internal)?)?;
+            }
+            // A panic of the merge is a bug; it is propagated.
+            merge
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })?;
+        if !self.remembers {
+            emit(pollster::block_on(history.finish()).map_err(internal)?)?;
+            return Ok(Vec::new());
         }
-        // A panic of the merge is a bug; it is propagated.
-        merge
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })?;
-    emit(pollster::block_on(history.finish()).map_err(internal)?)
+        let ended = pollster::block_on(history.finish_with_memory());
+        let (outcome, memory) = ended.map_err(internal)?;
+        emit(outcome)?;
+        Ok(memory)
+    }
 }
 
 /// Reads every object that is not in the checkpoint, and records it there.

@@ -8,6 +8,7 @@ mod client;
 mod doctor;
 mod healthy;
 mod incident;
+mod prime;
 #[path = "../support/request.rs"]
 mod request;
 mod send_test;

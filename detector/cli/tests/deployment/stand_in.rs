@@ -130,6 +130,17 @@ impl Cloud {
         self.canned(operation, "", answer, Some(times))
     }
 
+    /// Answers so many times, if target or body contain a text.
+    pub(crate) fn answer_about_times(
+        &self,
+        operation: &str,
+        about: &str,
+        answer: Answer,
+        times: usize,
+    ) -> &Self {
+        self.canned(operation, about, answer, Some(times))
+    }
+
     fn canned(&self, operation: &str, about: &str, answer: Answer, left: Option<usize>) -> &Self {
         let canned = Canned {
             operation: operation.to_owned(),

@@ -16,6 +16,7 @@ use super::{
     BatchOutcome, Pipeline,
     alerts::AlertsById,
     covered::needed_for_covered,
+    early::early_remembered,
     finalize::{JoinedEvents, all_rows, count},
     pending_alerts::{PendingAlerts, TouchedWindow},
     since,
@@ -33,6 +34,7 @@ use crate::{
     report::ReadReport,
     rule::{RuleSet, WindowRule},
     scan::ScanResult,
+    seen::{SeenTimes, Sighting},
     state::{StateError, StateStore, memory::MemoryStore},
     time::EventTime,
 };
@@ -171,6 +173,30 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
     ///
     /// None: the store in memory does not fail.
     pub async fn finish(mut self) -> Result<BatchOutcome, StateError> {
+        self.end().await
+    }
+
+    /// Like [`Self::finish`], with all that is remembered for `seen.*` at the end, by key: what the
+    /// function would have in its table if it had seen this history, except for what is older than
+    /// the lookback.
+    ///
+    /// # Errors
+    ///
+    /// None: the store in memory does not fail.
+    pub async fn finish_with_memory(
+        mut self,
+    ) -> Result<(BatchOutcome, Vec<(SharedStr, SeenTimes)>), StateError> {
+        // What is pending at the end is recorded as the function does it on arrival.
+        let open = self.correlation_groups.values().flat_map(|open| &open.ends);
+        let pending: Vec<Sighting> = early_remembered(open).collect();
+        if self.pipeline.rules.asks_for_seen() {
+            self.pipeline.remember(&self.store, pending).await?;
+        }
+        let outcome = self.end().await?;
+        Ok((outcome, self.store.all_seen()))
+    }
+
+    async fn end(&mut self) -> Result<BatchOutcome, StateError> {
         let mut first = self.advance(ScanResult::default(), END_OF_TIME).await?;
         // The rest is near a pending event that is not due. A part of it may be due.
         let mut rest = BatchOutcome::default();
@@ -392,6 +418,10 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
             .collect();
         self.store.forget_facts(&oldest);
         self.pending_alerts.lone.forget_facts(&oldest);
+        // At the end nothing is judged any more, and the memory may be asked for.
+        if before == END_OF_TIME {
+            return;
+        }
         // Sightings are stored by grain: it is enough to go through all of them when a new grain
         // begins.
         let lookback = self.pipeline.lookback;
@@ -554,5 +584,91 @@ correlation:
             assert_eq!(counts(&second), [3]);
             assert_eq!(counts(&history.finish().await.unwrap()), [0; 0]);
         });
+    }
+
+    /// Rules about novelty, so that sightings are recorded.
+    const NOVELTY: &str = "title: new
+id: new
+logsource: {product: aws, category: secret_access}
+detection: {new: {seen.principal: first}, condition: new}
+";
+
+    #[test]
+    fn the_memory_at_the_end_is_that_of_a_function_that_saw_the_same() {
+        let (rules, _) = load([("rules.yml", NOVELTY)]).unwrap();
+        let selection = Selection::default();
+        let pipeline = Pipeline::new(&rules, None, &selection);
+        const DAY: i64 = 86_400;
+        let mut all: Vec<_> = (1..20)
+            .map(|day| pending_read(get_secret(&format!("r{day}"), day * DAY, "x")))
+            .collect();
+        all.push(pending_decrypt(decrypt_secret("k1", DAY, "x")));
+        // Not due yet: it is in the memory of the function since it arrived.
+        let now = EventTime(30 * DAY);
+        all.push(pending_read(get_secret("late", now.0 - 60, "y")));
+        let replayed = pollster::block_on(async {
+            let mut history = HistoryPipeline::new(&pipeline, now);
+            let (early, late) = all.split_at(9);
+            // The Decrypt is of the first day.
+            let first = early.iter().chain(&late[10..11]).cloned();
+            let rest = late
+                .iter()
+                .filter(|end| end.time > EventTime(9 * DAY))
+                .cloned();
+            history
+                .advance(slice(first), EventTime(9 * DAY + 1))
+                .await
+                .unwrap();
+            history.advance(slice(rest), now).await.unwrap();
+            history.finish_with_memory().await.unwrap().1
+        });
+        let online = MemoryStore::default();
+        pollster::block_on(async {
+            for end in all.iter().rev() {
+                let batch = slice([end.clone()]);
+                pipeline.ingest(&online, batch, now).await.unwrap();
+            }
+            // What was delivered long ago waits from its arrival on.
+            let later = now.plus(crate::limits::ALLOWED_LATENESS_SECS + 1);
+            pipeline.sweep(&online, later, 2).await.unwrap();
+            while pipeline.sweep(&online, later, 2).await.unwrap().1 {}
+        });
+        let mut expected = online.all_seen();
+        // How the last read was made is known when it is final.
+        let method = "profile\narn:aws:iam::111122223333:role/app\tmapi";
+        let known = |all: &[(SharedStr, SeenTimes)]| -> Vec<_> {
+            let of_method = all.iter().filter(|(key, _)| &**key == method);
+            of_method.map(|(_, times)| times.iter().count()).collect()
+        };
+        assert_eq!((known(&replayed), known(&expected)), (vec![19], vec![20]));
+        let mut replayed = replayed;
+        replayed.retain(|(key, _)| &**key != method);
+        expected.retain(|(key, _)| &**key != method);
+        assert!(replayed.len() > 8);
+        assert_eq!(replayed, expected);
+    }
+
+    #[test]
+    fn what_is_older_than_the_lookback_is_not_in_the_memory_but_the_beginning_of_the_logs_is() {
+        let (rules, _) = load([("rules.yml", NOVELTY)]).unwrap();
+        let selection = Selection::default();
+        let pipeline = Pipeline::new(&rules, None, &selection);
+        const DAY: i64 = 86_400;
+        let memory = pollster::block_on(async {
+            let mut history = HistoryPipeline::new(&pipeline, EventTime(400 * DAY));
+            for day in [1, 200] {
+                let read = pending_read(get_secret(&format!("r{day}"), day * DAY, "x"));
+                let upto = EventTime(day * DAY + 60);
+                history.advance(slice([read]), upto).await.unwrap();
+            }
+            history.finish_with_memory().await.unwrap().1
+        });
+        let first = |key: &str| {
+            let times = memory.iter().find(|(known, _)| &**known == key);
+            times.and_then(|(_, times)| times.first())
+        };
+        assert_eq!(first("since\n111122223333"), Some(EventTime(DAY)));
+        let principal = "principal\narn:aws:iam::111122223333:role/app";
+        assert_eq!(first(principal), Some(EventTime(200 * DAY)));
     }
 }

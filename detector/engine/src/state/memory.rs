@@ -122,6 +122,17 @@ impl MemoryStore {
         });
     }
 
+    /// All recorded times, by the order of their keys.
+    pub(crate) fn all_seen(&self) -> Vec<(SharedStr, SeenTimes)> {
+        let tables = self.tables();
+        let seen = tables.seen.iter();
+        let mut all: Vec<_> = seen
+            .map(|(key, times)| (key.clone(), times.clone()))
+            .collect();
+        all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
     /// Drops what was last seen before a time, but not when an account's logs begin.
     pub(crate) fn forget_seen(&self, oldest: EventTime, lookback: LookbackPeriods) {
         self.tables().seen.retain(|key, times| {

@@ -1,37 +1,23 @@
 //! Rules, access policy and lists: whether they are where the settings say, which versions the
 //! function has loaded, and which rules cannot raise an alert as things stand.
 
-use secretrail_aws::names::{ALONE, CONTENT, kept};
-use secretrail_engine::{
-    geo::GeoDatabases,
-    network::NetworkLists,
-    policy::AccessPolicy,
-    rule::{RuleSet, vars},
-    rule_meta::RuleMeta,
-    state::item_v1,
-};
-use secretrail_pack::{FileTexts, RulePack, complete, is_rule};
-use serde::Deserialize;
+use secretrail_aws::names::{ALONE, kept};
+use secretrail_engine::{geo::GeoDatabases, rule_meta::RuleMeta};
+use secretrail_pack::is_rule;
 
 use super::{Checkup, findings::first_of, function::KnownFunction};
-use crate::{args::path::bucket_and_prefix, input::store::RemoteObject, text::plural};
+use crate::{
+    args::path::bucket_and_prefix,
+    deployment::rules::{KeptRules, RULES_KEPT, without_label},
+    input::store::RemoteObject,
+    text::plural,
+};
 
 const RULES: &str = "rules";
 const POLICY: &str = "policy";
 
 /// Most titles of rules in a line.
 const NAMED: usize = 3;
-
-/// What the function keeps of the last valid rules that it has read from S3.
-#[derive(Debug, Default, Deserialize)]
-struct KeptRules {
-    version: String,
-    rules: FileTexts,
-    policy: Option<String>,
-    vars: Option<String>,
-    #[serde(default)]
-    networks: Vec<(String, String)>,
-}
 
 pub(super) fn check(checkup: &mut Checkup<'_>, function: &KnownFunction) {
     if function.variables.is_none() {
@@ -108,9 +94,7 @@ fn listed(
         all.extend(object);
     }
     for place in networks.split_whitespace() {
-        // A location of one list has its label before it.
-        let place = place.split_once('=').map_or(place, |(_, place)| place);
-        all.extend(below(checkup, place)?);
+        all.extend(below(checkup, without_label(place))?);
     }
     Some(all)
 }
@@ -134,7 +118,7 @@ fn below(checkup: &mut Checkup<'_>, place: &str) -> Option<Vec<RemoteObject>> {
 
 /// The rules that the function has loaded last.
 fn loaded(checkup: &mut Checkup<'_>) -> Option<KeptRules> {
-    let answer = checkup.table.item(&kept("rules"), ALONE);
+    let answer = checkup.table.item(&kept(RULES_KEPT), ALONE);
     let what = "rules that the function has loaded";
     let item = checkup.findings.known(RULES, what, answer)?;
     let Some(item) = item else {
@@ -145,12 +129,10 @@ fn loaded(checkup: &mut Checkup<'_>) -> Option<KeptRules> {
         );
         return None;
     };
-    let bytes = item.bytes(CONTENT).unwrap_or_default();
-    let text = item_v1::unsqueezed(&bytes).unwrap_or_default();
-    match serde_json::from_slice(&text) {
+    match KeptRules::of(&item) {
         Ok(loaded) => Some(loaded),
-        Err(error) => {
-            let what = format!("the rules that the function has loaded cannot be read: {error}");
+        Err(why) => {
+            let what = format!("the rules that the function has loaded cannot be read: {why}");
             checkup.findings.warn(
                 RULES,
                 what,
@@ -192,7 +174,7 @@ fn versions(checkup: &mut Checkup<'_>, listed: &[RemoteObject], loaded: &KeptRul
 
 /// Loads the rules as the function does, and names those that cannot raise an alert.
 fn active(checkup: &mut Checkup<'_>, loaded: KeptRules, has_geo: bool) {
-    let (set, policy) = match set(loaded) {
+    let (set, policy) = match loaded.load(GeoDatabases::default()) {
         Ok(found) => found,
         Err(why) => {
             let what = format!("this command cannot load the rules of the function: {why}");
@@ -237,27 +219,6 @@ fn active(checkup: &mut Checkup<'_>, loaded: KeptRules, has_geo: bool) {
             "upload a .mmdb file below NetworksPrefix",
         );
     }
-}
-
-fn set(loaded: KeptRules) -> Result<(RuleSet, Option<AccessPolicy>), String> {
-    let vars = loaded.vars.as_deref().map(vars::read).transpose();
-    let vars = vars.map_err(|error| error.to_string())?.unwrap_or_default();
-    let pack = RulePack::load(complete(loaded.rules), &vars);
-    let pack = pack.map_err(|error| error.to_string())?;
-    let mut lists = NetworkLists::default();
-    for (label, text) in &loaded.networks {
-        let added = lists.add(label, text);
-        added.map_err(|error| format!("list {label}: {error}"))?;
-    }
-    let pack = pack
-        .with_networks(lists)
-        .map_err(|missing| missing.to_string())?;
-    let policy = loaded.policy.as_deref().map(str::parse::<AccessPolicy>);
-    let policy = policy.transpose().map_err(|error| error.to_string())?;
-    let policy = policy.map(|policy| policy.with_networks(pack.set.networks()));
-    let policy = policy.transpose().map_err(|missing| missing.to_string())?;
-    let set = pack.set.with_decoys(policy.as_ref());
-    Ok((set.with_geo(GeoDatabases::default()), policy))
 }
 
 fn titles<'r>(rules: impl Iterator<Item = &'r std::sync::Arc<RuleMeta>>) -> Vec<String> {
