@@ -10,6 +10,7 @@ pub mod fault;
 pub mod fields;
 pub mod judged;
 pub mod load;
+pub(crate) mod missing;
 pub mod needs;
 pub(crate) mod source;
 mod target;
@@ -17,9 +18,9 @@ mod unreadable;
 pub(crate) mod values;
 pub mod vars;
 
-use self::unreadable::UNREADABLE;
 pub(crate) use self::unreadable::UNREADABLE_RECORD;
 pub use self::{judged::EvalScope, target::RuleTarget};
+use self::{missing::MISSING, unreadable::UNREADABLE};
 
 use std::{cell::OnceCell, collections::BTreeSet, sync::Arc};
 
@@ -259,7 +260,7 @@ impl RuleSet {
     #[must_use]
     pub fn by_id(&self, id: &str) -> Option<&Arc<RuleMeta>> {
         self.metas()
-            .chain([&*UNREADABLE])
+            .chain([&*UNREADABLE, &*MISSING])
             .find(|meta| meta.id == id)
     }
 
