@@ -27,7 +27,7 @@ use test_support::{
 
 /// The pack, with thresholds that small inputs reach, and rules about order, records and changes.
 /// Loaded once, because that takes longer than most inputs do.
-static RULES: LazyLock<RuleSet> = LazyLock::new(|| rules_with(|_| true));
+pub(crate) static RULES: LazyLock<RuleSet> = LazyLock::new(|| rules_with(|_| true));
 
 /// The same without rules about what is new.
 static RULES_WITHOUT_SEEN: LazyLock<RuleSet> =
@@ -162,7 +162,7 @@ detection:
 secretrail: {judge: early, suppress: 10s, group-by: [principal.arn]}
 ";
 
-static POLICY: LazyLock<AccessPolicy> = LazyLock::new(|| {
+pub(crate) static POLICY: LazyLock<AccessPolicy> = LazyLock::new(|| {
     let text = "
 version: 1
 grants:

@@ -17,6 +17,7 @@ use proptest::prelude::ProptestConfig;
 mod baseline; // history to a proposed access policy
 mod bounds; // cost grows with the input and not with its square
 mod cases; // records in tests/cases, with the ledger and alerts they must give
+mod doors; // events that come through several doors, and those that no file has
 mod envelopes; // what wraps, compresses or damages records
 mod formats; // what is published and stored, frozen
 mod geo; // where addresses are registered

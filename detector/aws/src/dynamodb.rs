@@ -9,6 +9,7 @@
 //! | ids of closed pending events | the same | segment `#closed#` digest |
 //! | copies of events in several accounts | `shared#` sharedEventID | digest |
 //! | references to due pending events | `due` | start of the wait `#` digest |
+//! | events that came directly | `direct` | time of arrival `#` digest |
 //! | coverage | `coverage#` account `#` region | hour |
 //! | sightings (`seen.*`) | `seen#` digest of the key | `-` |
 //! | alert | `alert#` id | `-` |
@@ -37,6 +38,7 @@
 
 mod alerts;
 mod coverage;
+mod direct_events;
 mod incidents;
 mod item;
 mod kept;
@@ -56,20 +58,25 @@ use secretrail_engine::{
     actor::Actor,
     alert::{Alert, AlertId},
     coverage::CoverageMark,
+    evidence::Evidence,
     fact::{Fact, RuleRange, WindowKey, WindowRange},
     ids::SharedStr,
     incident::announced::AnnouncedIncident,
     outbox::{Destination, DestinationState, OutboxNote, WaitingMessage},
     pending_event::{CorrelationRange, PendingEvent},
     seen::{LookbackPeriods, SeenTimes, Sighting},
-    state::{ActorRange, DueEvents, IncidentStore, OutboxStore, SetAside, StateError, StateStore},
+    state::{
+        ActorRange, DueDirectEvents, DueEvents, IncidentStore, OutboxStore, SetAside, StateError,
+        StateStore,
+    },
     time::EventTime,
 };
 
 use self::{
-    alerts::StoredAlerts, coverage::StoredCoverage, incidents::StoredIncidents,
-    ledger::ObjectLedger, outbox::StoredOutbox, pending_events::StoredPendingEvents,
-    seen::StoredSeenTimes, table::DynamoTable, windows::StoredWindows,
+    alerts::StoredAlerts, coverage::StoredCoverage, direct_events::StoredDirectEvents,
+    incidents::StoredIncidents, ledger::ObjectLedger, outbox::StoredOutbox,
+    pending_events::StoredPendingEvents, seen::StoredSeenTimes, table::DynamoTable,
+    windows::StoredWindows,
 };
 pub use self::{
     ledger::{ObjectEntry, ObjectKey, ObjectState},
@@ -112,6 +119,7 @@ pub struct DynamoStore {
     windows: StoredWindows,
     pending_events: StoredPendingEvents,
     coverage: StoredCoverage,
+    direct_events: StoredDirectEvents,
     seen: StoredSeenTimes,
     alerts: StoredAlerts,
     outbox: Arc<StoredOutbox>,
@@ -138,6 +146,7 @@ impl DynamoStore {
             windows: StoredWindows::new(table.clone(), retention.facts_secs),
             pending_events: StoredPendingEvents::new(table.clone(), retention.ends_secs),
             coverage: StoredCoverage::new(table.clone(), retention.ends_secs),
+            direct_events: StoredDirectEvents::new(table.clone()),
             seen: StoredSeenTimes::new(table.clone(), retention.seen_secs),
             alerts: StoredAlerts::new(table.clone(), kept, outbox.clone()),
             incidents: StoredIncidents::new(table.clone(), kept, outbox.clone()),
@@ -182,7 +191,17 @@ impl DynamoStore {
         self.ledger.note(entries).await
     }
 
-    /// When an object with events was last recorded; `None` when none ever was.
+    /// Records that logs arrived without an object, for [`Self::last_object`].
+    ///
+    /// # Errors
+    ///
+    /// The table could not be written.
+    pub async fn note_logs(&self) -> Result<(), StateError> {
+        self.ledger.note_logs().await
+    }
+
+    /// When an object with events, or logs without an object, were last recorded; `None` when none
+    /// ever were.
     ///
     /// # Errors
     ///
@@ -302,6 +321,26 @@ impl StateStore for DynamoStore {
 
     async fn pending_since(&self) -> Result<Option<EventTime>, StateError> {
         self.pending_events.since().await
+    }
+
+    async fn put_direct_events(
+        &self,
+        events: Vec<Evidence>,
+        arrived: EventTime,
+    ) -> Result<(), StateError> {
+        self.direct_events.put(events, arrived).await
+    }
+
+    async fn due_direct_events(
+        &self,
+        until: EventTime,
+        most: usize,
+    ) -> Result<DueDirectEvents, StateError> {
+        self.direct_events.due(until, most).await
+    }
+
+    async fn close_direct_events(&self, receipt: Vec<SharedStr>) -> Result<(), StateError> {
+        self.direct_events.close(receipt).await
     }
 
     async fn mark_coverage(&self, marks: Vec<CoverageMark>) -> Result<(), StateError> {

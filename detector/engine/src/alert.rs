@@ -23,6 +23,7 @@ use crate::{
     evidence::Evidence,
     ids::{SecretKey, SharedStr},
     limits::{ALERT_ACCESSES, ALERT_SECRETS},
+    object::is_direct,
     rule_meta::RuleMeta,
     time::EventTime,
 };
@@ -148,7 +149,12 @@ impl Alert {
         let end = window.map_or(0, |window| earliest(window.end));
         let first = self.events.first().map_or(0, |first| earliest(first.time));
         let accesses = self.accesses_total;
-        format!("{count:020} {end:020} {first:020} {accesses:020}")
+        let known = format!("{count:020} {end:020} {first:020}");
+        // What the file says takes the place of what came directly: only its text goes on.
+        if self.events.iter().any(|event| is_direct(&event.object)) {
+            return known;
+        }
+        format!("{known} {accesses:020}")
     }
 
     /// How its title begins: `high: `; of a withdrawal, `withdrawn: high: `.

@@ -122,6 +122,21 @@ pub enum InflateError {
     Foreign(&'static str),
 }
 
+/// The first bytes of what data holds, compressed or not: at most so many, and fewer where it is
+/// damaged.
+pub(crate) fn beginning(data: &[u8], most: u64) -> Vec<u8> {
+    let mut first = Vec::new();
+    let reader: io::Result<Box<dyn Read + '_>> = match Compression::of(data) {
+        Some(compression) => compression.decoder(data),
+        None => Ok(Box::new(data)),
+    };
+    if let Ok(reader) = reader {
+        // What was read before an error stays.
+        reader.take(most).read_to_end(&mut first).ok();
+    }
+    first
+}
+
 /// Forms of data that may hold logs and are not read here, by what they begin with. A zip archive
 /// is opened by whoever has the file, before its bytes come here.
 const FOREIGN: [(&[u8], &str); 6] = [

@@ -122,6 +122,10 @@ pub const SEEN_WARM_UP_SECS: i64 = 7 * 86_400;
 /// Seconds of a day.
 pub const DAY_SECS: i64 = 86_400;
 
+/// Seconds in which a file must bring an event that came directly. CloudTrail delivers most files
+/// within minutes and promises no time.
+pub const DIRECT_EVENT_SECS: i64 = DAY_SECS;
+
 /// Seconds after which what somebody does on several days has become a habit. Until then it stays
 /// new, so that an intruder does not become known by his first reads.
 pub const HABIT_SECS: i64 = 3 * DAY_SECS;

@@ -9,7 +9,10 @@
 //! guide, "Collecting data from AWS services".
 
 use crate::{
+    digest::short_digest_of_bytes,
     ids::{SharedStr, is_account},
+    inflate,
+    shallow::{TopLevel, text_of},
     time::EventTime,
 };
 
@@ -59,6 +62,50 @@ pub struct RecordOrigin {
     /// Delivery time from its name, in UTC; `None` when the name has no time.
     pub delivered: Option<EventTime>,
 }
+
+/// How the origins of records begin that came as events of EventBridge, ahead of their files.
+const DIRECT: &str = "via:eventbridge";
+
+/// Whether records of this origin came as events of EventBridge: best effort, and ahead of the file
+/// that is sure to have them.
+#[must_use]
+pub fn is_direct(object: &str) -> bool {
+    object.starts_with(DIRECT)
+}
+
+/// The origin of the record in an event of EventBridge with this id (`id` of the event).
+#[must_use]
+pub fn direct_origin(id: &str) -> RecordOrigin {
+    RecordOrigin {
+        object: format!("{DIRECT}/{id}").into(),
+        delivered: None,
+    }
+}
+
+/// The origin of the records in a payload of a subscription of CloudWatch Logs, by the names of its
+/// log group and stream and a digest of the payload: `via:cloudwatch-logs/GROUP/STREAM#DIGEST`; of
+/// another payload, `via:stream#DIGEST`.
+#[must_use]
+pub fn payload_origin(payload: &[u8]) -> RecordOrigin {
+    let first = inflate::beginning(payload, PAYLOAD_HEAD);
+    let top = TopLevel::of(&first);
+    let name = |key| top.get(key).and_then(text_of);
+    let digest = short_digest_of_bytes(payload);
+    let object = match (name("logGroup"), name("logStream")) {
+        (Some(group), Some(stream)) => {
+            format!("via:cloudwatch-logs/{group}/{stream}#{digest:016x}")
+        }
+        _ => format!("via:stream#{digest:016x}"),
+    };
+    RecordOrigin {
+        object: object.into(),
+        delivered: None,
+    }
+}
+
+/// Bytes of a payload in which its names are: names of log groups and streams have at most 512
+/// characters.
+const PAYLOAD_HEAD: u64 = 4_096;
 
 /// The origin of records in the object with this path or key.
 #[must_use]
@@ -314,6 +361,24 @@ mod tests {
             "111122223333_CloudTrail-Digest_eu-west-1_t_eu-west-1_20260302T100500Z.json.gz";
         assert_eq!(stamped(digest), None);
         assert_eq!(stamped(&format!("{FILE}/")), None, "a folder has no stamp");
+    }
+
+    #[test]
+    fn a_payload_is_named_by_its_log() {
+        let text = br#"{"messageType":"DATA_MESSAGE","owner":"111122223333","logGroup":"trail/a",
+            "logStream":"111122223333_CloudTrail_eu-west-1","subscriptionFilters":["f"],"logEv"#;
+        let named = |payload: &[u8]| payload_origin(payload).object.to_string();
+        let plain = named(text);
+        let expected = "via:cloudwatch-logs/trail/a/111122223333_CloudTrail_eu-west-1#";
+        assert!(plain.starts_with(expected), "{plain}");
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut gzip, text).unwrap();
+        let packed = named(&gzip.finish().unwrap());
+        assert!(packed.starts_with(expected), "{packed}");
+        assert_ne!(packed, plain, "another payload");
+        assert!(named(b"{\"eventName\":1}").starts_with("via:stream#"));
+        assert!(named(b"").starts_with("via:stream#"));
+        assert!(!is_direct(&plain) && is_direct(&direct_origin("b1").object));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 
 mod alerts;
 mod covered;
+mod direct;
 mod early;
 mod finalize;
 pub mod history;
@@ -38,7 +39,7 @@ use crate::{
     report::ReadReport,
     rule::{EvalScope, Matches, RuleSet, RuleTarget, event::DerivedEvent},
     scan::ScanResult,
-    seen::{self, LookbackPeriods, SeenVerdicts, Sighting},
+    seen::{self, LookbackPeriods, SeenTimes, SeenVerdicts, Sighting},
     selection::Selection,
     state::{DueEvents, StateError, StateStore},
     time::EventTime,
@@ -59,6 +60,9 @@ pub struct Pipeline<'a> {
     pub lookback: LookbackPeriods,
     /// Number of threads; the result is the same for any number.
     pub threads: usize,
+    /// Whether events that came directly ([`Self::ingest_direct`]) are looked for in the files that
+    /// are ingested.
+    pub checks_direct: bool,
 }
 
 /// The result of a batch.
@@ -97,6 +101,7 @@ impl<'a> Pipeline<'a> {
             allowed_lateness_secs: ALLOWED_LATENESS_SECS,
             lookback: LookbackPeriods::default(),
             threads: 1,
+            checks_direct: false,
         }
     }
 
@@ -165,7 +170,7 @@ impl<'a> Pipeline<'a> {
         store.put_pending_events(ends, now).await?;
         self.create(store, pending_alerts, now, &mut outcome)
             .await?;
-        self.create_provisional(store, provisional, now, &mut outcome)
+        self.create_provisional(store, provisional, now, now, &mut outcome)
             .await?;
         Ok(outcome)
     }
@@ -234,7 +239,11 @@ impl<'a> Pipeline<'a> {
         store.mark_coverage(coverage).await?;
         // What is finalised next need not be reported before.
         let provisional = match arrived {
-            Some(_) => self.provisional(store, &observations).await?,
+            Some(_) => {
+                let changes = observations.iter().filter(|end| !may_pair(end));
+                self.note_changes(store, changes.map(|end| &**end)).await?;
+                self.provisional(store, &observations, Vec::new()).await?
+            }
             None => PendingAlerts::default(),
         };
         observations.retain(may_pair);
@@ -274,6 +283,7 @@ impl<'a> Pipeline<'a> {
         store.close_pending_events(receipt).await?;
         if ends.is_empty() {
             self.withdraw_unconfirmed(store, now, outcome).await?;
+            self.report_missing(store, now, outcome).await?;
         }
         Ok(!ends.is_empty())
     }
@@ -362,18 +372,23 @@ impl<'a> Pipeline<'a> {
         }
         let times = accesses.iter().flat_map(|access| seen::remembered(access));
         self.remember(store, times).await?;
-        self.novelty(store, accesses).await.map(Some)
+        self.novelty(store, accesses, Vec::new()).await.map(Some)
     }
 
-    /// All known sightings of the kind of these accesses.
+    /// All known sightings of the kind of these accesses, and some that the store need not have.
     async fn novelty<S: StateStore>(
         &self,
         store: &S,
         accesses: &[Arc<Access>],
+        own: Vec<Sighting>,
     ) -> Result<seen::NoveltyJudge, StateError> {
         let keys = seen::needed(accesses.iter().map(|access| &**access));
         let known = store.seen(&keys).await?;
-        let known = keys.into_iter().zip(known);
+        let mut known: HashMap<SharedStr, SeenTimes> = keys.into_iter().zip(known).collect();
+        for Sighting { key, time } in own {
+            let times = known.entry(key).or_default();
+            times.add(time, self.lookback.grain_secs());
+        }
         Ok(seen::NoveltyJudge::new(self.lookback, known))
     }
 

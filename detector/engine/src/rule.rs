@@ -11,6 +11,7 @@ pub mod fault;
 pub mod fields;
 pub mod judged;
 pub mod load;
+pub(crate) mod missing;
 pub mod needs;
 pub(crate) mod source;
 mod target;
@@ -21,6 +22,7 @@ pub mod vars;
 pub(crate) use self::unreadable::UNREADABLE_RECORD;
 use self::{cover::CoverLinks, unreadable::UNREADABLE};
 pub use self::{judged::EvalScope, target::RuleTarget};
+use self::{missing::MISSING, unreadable::UNREADABLE};
 
 use std::{cell::OnceCell, collections::BTreeSet, sync::Arc};
 
@@ -262,7 +264,7 @@ impl RuleSet {
     #[must_use]
     pub fn by_id(&self, id: &str) -> Option<&Arc<RuleMeta>> {
         self.metas()
-            .chain([&*UNREADABLE])
+            .chain([&*UNREADABLE, &*MISSING])
             .find(|meta| meta.id == id)
     }
 

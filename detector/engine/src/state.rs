@@ -15,6 +15,7 @@ use crate::{
     actor::{Actor, ActorKey},
     alert::{Alert, AlertId},
     coverage::CoverageMark,
+    evidence::Evidence,
     fact::{Fact, RuleRange, WindowKey, WindowRange},
     ids::SharedStr,
     incident::announced::AnnouncedIncident,
@@ -71,6 +72,15 @@ pub struct DueEvents<R> {
     pub ends: Vec<Arc<PendingEvent>>,
     /// For [`StateStore::close_pending_events`].
     pub receipt: R,
+}
+
+/// Events that came directly and are due, and a receipt to close them with.
+#[derive(Debug, Default)]
+pub struct DueDirectEvents {
+    /// The events, some of them perhaps more than once.
+    pub events: Vec<Evidence>,
+    /// For [`StateStore::close_direct_events`].
+    pub receipt: Vec<SharedStr>,
 }
 
 /// What the pipeline needs from a store. Reads see every write that has returned.
@@ -148,6 +158,28 @@ pub trait StateStore: Sync {
     /// Since when the open event that has waited longest is pending; `None` when none is open. A
     /// store may take one for open that was closed.
     fn pending_since(&self) -> impl Future<Output = Result<Option<EventTime>, StateError>> + Send;
+
+    /// Notes events that came directly at a time, to be looked for in the files later. Noting one
+    /// again, at another time, may return it twice.
+    fn put_direct_events(
+        &self,
+        events: Vec<Evidence>,
+        arrived: EventTime,
+    ) -> impl Future<Output = Result<(), StateError>> + Send;
+
+    /// The events that came directly at a time or before and are not closed, those that came first
+    /// first. A store may return only some of them, about `most`; none only when there are none.
+    fn due_direct_events(
+        &self,
+        until: EventTime,
+        most: usize,
+    ) -> impl Future<Output = Result<DueDirectEvents, StateError>> + Send;
+
+    /// Closes the events of a receipt. Closing twice does nothing.
+    fn close_direct_events(
+        &self,
+        receipt: Vec<SharedStr>,
+    ) -> impl Future<Output = Result<(), StateError>> + Send;
 
     /// Records that KMS events were seen.
     fn mark_coverage(

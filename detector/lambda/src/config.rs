@@ -27,9 +27,9 @@ use secretrail_engine::{
 pub use self::{
     fault::{ConfigError, LocationFault, SettingFault, TopicFault},
     settings::{
-        ALLOWED_LATENESS, CALL_TIMEOUT, LEASE, LOOKBACK, MAX_OBJECT_BYTES, MODE, NETWORKS,
-        PARALLEL, PATH_STYLE, POLICY, RULES, SETTINGS, STRICT, SettingSpec, TABLE, TOPICS, VARS,
-        WARM_UP,
+        ALLOWED_LATENESS, CALL_TIMEOUT, CHECK_EVENTS, LEASE, LOOKBACK, MAX_OBJECT_BYTES, MODE,
+        NETWORKS, PARALLEL, PATH_STYLE, POLICY, RULES, SETTINGS, STRICT, SettingSpec, TABLE,
+        TOPICS, VARS, WARM_UP,
     },
 };
 
@@ -115,6 +115,8 @@ pub struct FunctionConfig {
     pub path_style: bool,
     /// Timeout of one try of a call to AWS, after which it is retried.
     pub call_timeout: Duration,
+    /// Whether events that EventBridge has sent are looked for in the log files.
+    pub checks_direct: bool,
     /// Seconds for which an alert is left to the invocation that created it; after that the sweep
     /// publishes it.
     pub lease_secs: i64,
@@ -141,6 +143,7 @@ impl FunctionConfig {
             max_object_bytes: settings.number(MAX_OBJECT_BYTES, 1),
             parallel: usize::try_from(settings.number(PARALLEL, 1)).unwrap_or(1),
             path_style: settings.flag(PATH_STYLE),
+            checks_direct: settings.flag(CHECK_EVENTS),
             strict: settings.flag(STRICT),
             rules: settings.place(RULES),
             policy: settings.place(POLICY),

@@ -4,6 +4,7 @@
 
 mod deadline;
 mod delivery;
+mod doors;
 mod object_reader;
 
 use std::{
@@ -32,6 +33,7 @@ use serde_json::{Value, json};
 use self::{
     deadline::{has_time, last_moment, share_of},
     delivery::Delivery,
+    doors::Door,
     object_reader::{ObjectReading, ObjectResult},
 };
 use crate::{
@@ -62,6 +64,9 @@ pub enum HandleError {
     /// A sweep was cancelled at the end of the invocation.
     #[error("the invocation ran out of time; the next sweep goes on")]
     OutOfTime,
+    /// Log events were not processed.
+    #[error("the log events of the invocation were not processed: {0}")]
+    Logs(String),
     /// Some objects were not processed.
     #[error("{count} of the objects were not processed, among them {key}: {why}")]
     Objects {
@@ -166,6 +171,15 @@ impl FunctionContext {
                 let not_done = self.objects(objects, &active, until, metrics).await;
                 all_done(not_done).map(|()| Value::Null)
             }
+            FunctionInvocation::DirectEvent(event) => {
+                self.direct_event(event, &active, until, metrics).await
+            }
+            FunctionInvocation::Subscription(payload) => {
+                self.subscription(payload, &active, until, metrics).await
+            }
+            FunctionInvocation::Stream(records) => {
+                Ok(self.stream(records, &active, until, metrics).await)
+            }
             FunctionInvocation::Sweep => {
                 // May be cancelled at any point: the next sweep completes whatever was partly done.
                 let sweep = self.sweep(&active, until, metrics);
@@ -208,12 +222,18 @@ impl FunctionContext {
             }
         }
         let objects = messages.iter().flat_map(|message| &message.objects);
-        let objects = objects.flatten().cloned().collect();
+        let objects: Vec<_> = objects.flatten().cloned().collect();
         // Together, not one by one: what they have in common is written to the table once.
         let not_done = self.objects(objects, active, until, metrics).await;
+        let direct = messages.iter().filter_map(|message| message.direct.clone());
+        let direct = direct.collect();
+        let direct_done = self.direct_events(direct, active, until, metrics).await;
         let messages = messages.into_iter();
         messages
-            .filter(|message| is_retried(message, &not_done))
+            .filter(|message| {
+                let is_direct = message.direct.is_some();
+                is_retried(message, &not_done) || (is_direct && direct_done.is_err())
+            })
             .map(|message| message.id)
             .collect()
     }
@@ -226,6 +246,9 @@ impl FunctionContext {
         until: Instant,
         metrics: &mut FunctionMetrics,
     ) -> UnfinishedObjects {
+        if objects.is_empty() {
+            return UnfinishedObjects::new();
+        }
         // Two messages of one batch may name the same object.
         objects.sort();
         objects.dedup();
@@ -262,6 +285,7 @@ impl FunctionContext {
         let pipeline = self.pipeline(active, &selection);
         let now = (self.clock)();
         let outcome = pipeline.ingest(&self.store, batch.scan_result, now).await?;
+        doors::count_latency(Door::Files, &outcome.alerts, now, metrics);
         self.finish(outcome, now, metrics).await;
         // The objects themselves last: an object that is recorded is not processed again.
         self.store.note_objects(&batch.entries).await?;
@@ -304,6 +328,7 @@ impl FunctionContext {
         Pipeline {
             allowed_lateness_secs: self.config.allowed_lateness_secs,
             lookback: self.config.lookback,
+            checks_direct: self.config.checks_direct,
             ..Pipeline::new(&active.rules, active.policy.as_ref(), selection)
         }
     }
@@ -492,6 +517,7 @@ mod tests {
         QueueMessage {
             id: id.to_owned(),
             objects,
+            direct: None,
         }
     }
 

@@ -1,4 +1,5 @@
-//! Reads the objects from an event, in every envelope of S3, SQS, SNS, EventBridge and CloudTrail.
+//! Reads what an event holds: objects, in every envelope of S3, SQS, SNS, EventBridge and CloudTrail;
+//! events of CloudTrail itself, in those of EventBridge; log payloads of CloudWatch Logs and Kinesis.
 //! Lenient about everything but what is needed; what cannot be parsed is an error, and never
 //! dropped.
 //!
@@ -7,7 +8,11 @@
 //! AWS CloudTrail user guide, "Configuring Amazon SNS notifications for CloudTrail"; checked
 //! 2026-11.
 
+mod payload;
+
 use std::borrow::Cow;
+
+pub use self::payload::{DirectEvent, LogPayload, StreamRecord};
 
 use percent_encoding::percent_decode_str;
 use secretrail_aws::dynamodb::ObjectKey;
@@ -34,8 +39,10 @@ pub struct DeliveredObject {
 pub struct QueueMessage {
     /// `messageId`, for the partial batch response.
     pub id: String,
-    /// The objects, none for a test; or why the message cannot be parsed.
+    /// The objects, none for a test or a direct event; or why the message cannot be parsed.
     pub objects: Result<Vec<DeliveredObject>, UnparseableMessage>,
+    /// The event of CloudTrail that it is; `None` for all other messages.
+    pub direct: Option<DirectEvent>,
 }
 
 /// The event of an invocation.
@@ -45,6 +52,12 @@ pub enum FunctionInvocation {
     Queue(Vec<QueueMessage>),
     /// Objects from S3, SNS or EventBridge without a queue: all of them succeed or fail together.
     Direct(Vec<DeliveredObject>),
+    /// An event of CloudTrail from EventBridge without a queue.
+    DirectEvent(DirectEvent),
+    /// A payload of a subscription of CloudWatch Logs.
+    Subscription(LogPayload),
+    /// Records of a Kinesis stream, each of which can be retried with all that follow it.
+    Stream(Vec<StreamRecord>),
     /// The scheduled sweep.
     Sweep,
 }
@@ -85,13 +98,16 @@ pub enum UnparseableMessage {
     /// A record comes from another service, or has no `eventSource`.
     #[error("a record comes from {0}, not from S3 or SNS")]
     OtherService(String),
+    /// A payload is not base64.
+    #[error("the payload of the log subscription or stream is not base64: {0}")]
+    Payload(String),
     /// A key is not valid UTF-8 after decoding.
     #[error("the key `{0}` is not UTF-8 after URL decoding")]
     KeyEncoding(String),
     /// None of the known envelopes; with the names of the first fields.
     #[error(
-        "not a notification of S3, SNS, EventBridge or CloudTrail about an object; \
-         its fields: {0}"
+        "neither a notification of S3, SNS, EventBridge or CloudTrail about an object nor log \
+         events from EventBridge, CloudWatch Logs or Kinesis; its fields: {0}"
     )]
     Unknown(String),
 }
@@ -109,6 +125,18 @@ pub fn read(event: &Value) -> Result<FunctionInvocation, UnparseableMessage> {
             records.iter().map(message).collect(),
         ));
     }
+    if let Some(records) = records.filter(|records| records.iter().any(payload::is_of_stream)) {
+        let records = records.iter().map(StreamRecord::of);
+        return Ok(FunctionInvocation::Stream(records.collect()));
+    }
+    if let Some(logs) = event.get("awslogs") {
+        let data = text(logs, "data").unwrap_or_default();
+        return LogPayload::of(data).map(FunctionInvocation::Subscription);
+    }
+    // Before the schedule: calls to EventBridge itself have its source, too.
+    if let Some(direct) = DirectEvent::of(event) {
+        return Ok(FunctionInvocation::DirectEvent(direct));
+    }
     let scheduled = text(event, "source") == Some("aws.events")
         || text(event, "source") == Some("aws.scheduler");
     if scheduled || text(event, "secretrail") == Some("sweep") {
@@ -123,11 +151,16 @@ fn is_from_queue(record: &Value) -> bool {
 
 /// Parses an SQS message. An unparseable one is retried alone, and ends in the dead-letter queue.
 fn message(record: &Value) -> QueueMessage {
+    let body = text(record, "body");
+    let direct = body.and_then(DirectEvent::in_message);
     QueueMessage {
         id: text(record, "messageId").unwrap_or_default().to_owned(),
-        objects: text(record, "body")
-            .ok_or(UnparseableMessage::NoBody)
-            .and_then(|body| nested(body, 0)),
+        objects: match (body, &direct) {
+            (None, _) => Err(UnparseableMessage::NoBody),
+            (_, Some(_)) => Ok(Vec::new()),
+            (Some(body), None) => nested(body, 0),
+        },
+        direct,
     }
 }
 
@@ -353,7 +386,7 @@ mod tests {
                 messages.into_iter().map(|m| m.objects.map(names)).collect()
             }
             FunctionInvocation::Direct(objects) => vec![Ok(names(objects))],
-            FunctionInvocation::Sweep => Vec::new(),
+            _ => Vec::new(),
         }
     }
 

@@ -61,7 +61,7 @@ pub const METRICS: [(&str, &str); 9] = [
 ];
 
 /// What the same line has besides: no metrics, found with CloudWatch Logs Insights.
-pub const FIGURES: [&str; 17] = [
+pub const FIGURES: [&str; 25] = [
     "Objects",
     "ObjectsSkipped",
     "ObjectsFailed",
@@ -79,6 +79,14 @@ pub const FIGURES: [&str; 17] = [
     "MessagesUnparseable",
     "DynamoDBRequests",
     "Duration",
+    "DirectEvents",
+    "LogPayloads",
+    "LatencyOfFilesP50",
+    "LatencyOfFilesP95",
+    "LatencyOfLogsP50",
+    "LatencyOfLogsP95",
+    "LatencyOfEventsP50",
+    "LatencyOfEventsP95",
 ];
 
 /// The metrics and figures of one invocation.
@@ -238,6 +246,7 @@ mod tests {
         let source = [
             include_str!("handler.rs"),
             include_str!("handler/delivery.rs"),
+            include_str!("handler/doors.rs"),
             include_str!("handler/object_reader.rs"),
             include_str!("telemetry.rs"),
         ]

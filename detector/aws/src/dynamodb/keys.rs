@@ -23,6 +23,7 @@ use crate::{
 const SEGMENT_SECS: i64 = 600;
 
 const DUE: &str = "due";
+const DIRECT: &str = "direct";
 const OUTBOX: &str = "outbox";
 const PROVISIONAL: &str = "provisional";
 const INCIDENT: &str = "incident";
@@ -174,6 +175,24 @@ pub(super) fn since_of_due(sort_key: &str) -> Option<EventTime> {
 /// All references to pending events.
 pub(super) fn all_due() -> SortKeyRange {
     SortKeyRange::whole(DUE)
+}
+
+/// Events that came directly at a time, by their digest.
+pub(super) fn direct_events(arrived: EventTime, digest: &str) -> ItemKey {
+    direct_events_named(&format!("{}#{digest}", second(arrived)))
+}
+
+/// The item of [`direct_events`] with this sort key.
+pub(super) fn direct_events_named(sort_key: &str) -> ItemKey {
+    ItemKey::new(DIRECT, sort_key)
+}
+
+/// The events that came directly at a time or before.
+pub(super) fn direct_events_until(until: EventTime) -> SortKeyRange {
+    SortKeyRange {
+        to: format!("{}#~", second(until)),
+        ..SortKeyRange::whole(DIRECT)
+    }
 }
 
 pub(super) fn coverage(mark: &CoverageMark) -> ItemKey {

@@ -90,14 +90,21 @@ impl ObjectLedger {
 
     pub(super) async fn note(&self, entries: &[ObjectEntry]) -> Result<(), StateError> {
         // This one does not expire: it shows for how long nothing has arrived.
-        let last = has_events(entries).then(|| {
-            let at = (AT.to_owned(), number(self.table.now().0));
-            (keys::last_object(), HashMap::from([at]))
-        });
+        let last = has_events(entries).then(|| self.last());
         // Unconditional: an object that was processed, and that a slower invocation records as
         // failed, is read once more, which changes nothing.
         let items = entries.iter().map(|entry| self.item(entry));
         self.table.put(items.chain(last).collect()).await
+    }
+
+    /// That logs with events have just arrived.
+    fn last(&self) -> (ItemKey, Attributes) {
+        let at = (AT.to_owned(), number(self.table.now().0));
+        (keys::last_object(), HashMap::from([at]))
+    }
+
+    pub(super) async fn note_logs(&self) -> Result<(), StateError> {
+        self.table.put(vec![self.last()]).await
     }
 
     fn item(&self, entry: &ObjectEntry) -> (ItemKey, Attributes) {

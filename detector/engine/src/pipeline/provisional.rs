@@ -29,24 +29,26 @@ use crate::{
     observation::Observation,
     pending_event::PendingEvent,
     rule::{EvalScope, RuleTarget, event::DerivedEvent, judged::JudgedAt},
+    seen::Sighting,
     state::{StateError, StateStore},
     time::EventTime,
 };
 
 impl Pipeline<'_> {
     /// The matches of rules that are judged early by what was seen, for the reads of a batch. The
-    /// sightings of the batch must have been recorded.
+    /// sightings of the batch must have been recorded, or are in `own`.
     pub(super) async fn provisional<S: StateStore>(
         &self,
         store: &S,
         observations: &[Arc<PendingEvent>],
+        own: Vec<Sighting>,
     ) -> Result<PendingAlerts, StateError> {
         let mut pending_alerts = PendingAlerts::default();
         let accesses = self.worth_looking_up(observations);
         if accesses.is_empty() {
             return Ok(pending_alerts);
         }
-        let seen = self.novelty(store, &accesses).await?;
+        let seen = self.novelty(store, &accesses, own).await?;
         let scope = EvalScope {
             target: RuleTarget::Access,
             at: JudgedAt::Provisional,
@@ -80,11 +82,12 @@ impl Pipeline<'_> {
         accesses
     }
 
-    /// Creates provisional alerts of events that arrived at `now`.
+    /// Creates provisional alerts at `now`, of events that wait to be finalised from `arrived` on.
     pub(super) async fn create_provisional<S: StateStore>(
         &self,
         store: &S,
         pending_alerts: PendingAlerts,
+        arrived: EventTime,
         now: EventTime,
         outcome: &mut BatchOutcome,
     ) -> Result<(), StateError> {
@@ -94,7 +97,7 @@ impl Pipeline<'_> {
         }
         let waiting = alerts
             .iter()
-            .map(|alert| (alert.clone(), waiting_since(alert, now)));
+            .map(|alert| (alert.clone(), waiting_since(alert, arrived)));
         let created = store
             .create_provisional_alerts(waiting.collect(), now)
             .await?;

@@ -1,6 +1,7 @@
 //! The tests that every state store must pass. A store's own tests call [`run`] with a function
 //! that makes an empty store with these destinations.
 
+mod direct;
 mod incidents;
 mod outbox;
 mod provisional;
@@ -48,6 +49,7 @@ pub async fn run<S: IncidentStore>(empty: impl Fn(Vec<Destination>) -> S) {
     late_pending_events_wait_as_long_as_others(&empty()).await;
     copies_are_found_by_shared_id(&empty()).await;
     coverage_is_remembered(&empty()).await;
+    direct::direct_events_wait_until_they_are_closed(&empty()).await;
     what_was_seen_is_remembered_by_grain(&empty()).await;
     alerts_are_created_once(&empty()).await;
     outbox::alerts_wait_until_they_are_published(&empty()).await;
@@ -492,7 +494,9 @@ mod tests {
         incident::announced::AnnouncedIncident,
         outbox::{DestinationState, OutboxNote},
         seen::SeenTimes,
-        state::{ActorRange, DueEvents, SetAside, StateError, memory::MemoryStore},
+        state::{
+            ActorRange, DueDirectEvents, DueEvents, SetAside, StateError, memory::MemoryStore,
+        },
     };
 
     /// A violation of the contract.
@@ -522,6 +526,8 @@ mod tests {
         PrincipalsAreNotFound,
         EveryIncidentCounts,
         IncidentsAreLost,
+        DirectEventsAreDueAtOnce,
+        DirectEventsAreNotClosed,
     }
 
     /// A store that violates the contract in one way.
@@ -634,6 +640,33 @@ mod tests {
                 return Ok(None);
             }
             self.0.pending_since().await
+        }
+
+        async fn put_direct_events(
+            &self,
+            events: Vec<Evidence>,
+            arrived: EventTime,
+        ) -> Result<(), StateError> {
+            self.0.put_direct_events(events, arrived).await
+        }
+
+        async fn due_direct_events(
+            &self,
+            until: EventTime,
+            most: usize,
+        ) -> Result<DueDirectEvents, StateError> {
+            let until = match self.breaks(Broken::DirectEventsAreDueAtOnce) {
+                true => EventTime(i64::MAX),
+                false => until,
+            };
+            self.0.due_direct_events(until, most).await
+        }
+
+        async fn close_direct_events(&self, receipt: Vec<SharedStr>) -> Result<(), StateError> {
+            if self.breaks(Broken::DirectEventsAreNotClosed) {
+                return Ok(());
+            }
+            self.0.close_direct_events(receipt).await
         }
 
         async fn mark_coverage(&self, marks: Vec<CoverageMark>) -> Result<(), StateError> {
@@ -837,6 +870,8 @@ mod tests {
             Broken::PrincipalsAreNotFound,
             Broken::EveryIncidentCounts,
             Broken::IncidentsAreLost,
+            Broken::DirectEventsAreDueAtOnce,
+            Broken::DirectEventsAreNotClosed,
         ] {
             let suite = || pollster::block_on(run(|all| BrokenStore::new(all, promise)));
             assert!(std::panic::catch_unwind(suite).is_err(), "{promise:?}");

@@ -5,7 +5,7 @@ mod outbox;
 mod pending;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -18,13 +18,14 @@ use self::{
 use crate::{
     alert::{Alert, AlertId, IncidentId},
     coverage::{CoverageHours, CoverageMark},
+    evidence::Evidence,
     fact::{Fact, FactSet, RuleRange, WindowKey, WindowRange},
     ids::SharedStr,
     incident::announced::AnnouncedIncident,
     outbox::Destination,
     pending_event::{CorrelationRange, PendingEvent},
     seen::{self, LookbackPeriods, SeenTimes, Sighting},
-    state::{DueEvents, SetAside, StateError, StateStore},
+    state::{DueDirectEvents, DueEvents, SetAside, StateError, StateStore},
     time::EventTime,
 };
 
@@ -36,6 +37,8 @@ struct MemoryTables {
     pending: PendingTable,
     shared: HashMap<SharedStr, Vec<Arc<PendingEvent>>>,
     coverage: CoverageHours,
+    /// By time of arrival and identity.
+    direct: BTreeMap<SharedStr, (EventTime, Evidence)>,
     seen: HashMap<SharedStr, SeenTimes>,
     alerts: HashMap<AlertId, CreatedAlert>,
     incidents: HashMap<IncidentId, AnnouncedIncident>,
@@ -265,6 +268,44 @@ impl StateStore for MemoryStore {
         Ok(open.iter().map(|(waiting, _)| waiting.since).min())
     }
 
+    async fn put_direct_events(
+        &self,
+        events: Vec<Evidence>,
+        arrived: EventTime,
+    ) -> Result<(), StateError> {
+        let mut tables = self.tables();
+        for event in events {
+            // Padded with zeros: names compare as text.
+            let (at, key, content) = (arrived.0.max(0), event.fact_key(), event.head.content);
+            let name = format!("{at:012}#{key}#{content:016x}");
+            tables.direct.insert(name.into(), (arrived, event));
+        }
+        Ok(())
+    }
+
+    async fn due_direct_events(
+        &self,
+        until: EventTime,
+        most: usize,
+    ) -> Result<DueDirectEvents, StateError> {
+        let tables = self.tables();
+        let due = tables
+            .direct
+            .iter()
+            .filter(|(_, (arrived, _))| *arrived <= until);
+        let due = due.map(|(name, (_, event))| (event.clone(), name.clone()));
+        let (events, receipt) = due.take(most).unzip();
+        Ok(DueDirectEvents { events, receipt })
+    }
+
+    async fn close_direct_events(&self, receipt: Vec<SharedStr>) -> Result<(), StateError> {
+        let mut tables = self.tables();
+        for name in receipt {
+            tables.direct.remove(&name);
+        }
+        Ok(())
+    }
+
     async fn mark_coverage(&self, marks: Vec<CoverageMark>) -> Result<(), StateError> {
         let mut tables = self.tables();
         marks.iter().for_each(|mark| tables.coverage.add(mark));
@@ -369,7 +410,7 @@ impl StateStore for MemoryStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{events_for_tests::head, evidence::Evidence, state::contract};
+    use crate::{events_for_tests::head, state::contract};
 
     #[test]
     fn keeps_the_contract() {

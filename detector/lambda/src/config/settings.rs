@@ -46,11 +46,14 @@ pub const VARS: &str = "SECRETRAIL_VARS";
 /// Locations of the lists of networks that rules name.
 pub const NETWORKS: &str = "SECRETRAIL_NETWORKS";
 
+/// Whether events of EventBridge are looked for in the files.
+pub const CHECK_EVENTS: &str = "SECRETRAIL_CHECK_EVENTS";
+
 /// Mode of the function: `alerts` or `extract`.
 pub const MODE: &str = "SECRETRAIL_MODE";
 
 /// Every setting.
-pub const SETTINGS: [SettingSpec; 16] = [
+pub const SETTINGS: [SettingSpec; 17] = [
     SettingSpec {
         name: MODE,
         default: Some("alerts"),
@@ -130,6 +133,12 @@ pub const SETTINGS: [SettingSpec; 16] = [
         default: Some("60s"),
         help: "how long an alert is left to the invocation that created it \
             before the sweep publishes it",
+    },
+    SettingSpec {
+        name: CHECK_EVENTS,
+        default: Some("true"),
+        help: "whether events that EventBridge has sent are looked for in the log files, and \
+            reported when a day later no file has them",
     },
     SettingSpec {
         name: PATH_STYLE,
