@@ -1,6 +1,7 @@
 //! Objects in S3: complete, in the version that their notification names, and not above a size
 //! limit.
 
+mod listing;
 mod regions;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -8,13 +9,13 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use aws_sdk_s3::{
     Client,
     config::{Builder, ResponseChecksumValidation, StalledStreamProtectionConfig},
-    operation::{get_object::GetObjectOutput, list_objects_v2::ListObjectsV2Output},
+    operation::get_object::GetObjectOutput,
     primitives::ByteStreamError,
-    types::{Object, RequestPayer},
+    types::RequestPayer,
 };
 use bytes::Bytes;
-use futures_util::stream::{self, StreamExt, TryStreamExt};
 
+pub use self::listing::{ListedObject, ListedPage, ListingPage};
 use self::regions::{BucketRegions, sent_to};
 use crate::{
     cause::FailureCause,
@@ -23,9 +24,6 @@ use crate::{
 
 /// Longest time without data before a download is retried.
 const STALLED: Duration = Duration::from_secs(20);
-
-/// Folders that are listed at the same time.
-const LISTINGS: usize = 16;
 
 /// Location and version of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +66,47 @@ impl FetchError {
             _ => Self::Failed(Box::new(why)),
         }
     }
+
+    /// The failed call; `None` if nothing was asked for.
+    #[must_use]
+    pub fn call(&self) -> Option<&FailedCall> {
+        match self {
+            Self::Missing(call) | Self::Failed(call) => Some(call),
+            Self::TooLarge { .. } => None,
+        }
+    }
+
+    /// Whether the same request may succeed later without anybody's doing.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        self.call().is_some_and(|call| {
+            call.retry
+                || matches!(
+                    call.cause,
+                    FailureCause::NoCredentials | FailureCause::Expired | FailureCause::Unreachable
+                )
+        })
+    }
+
+    /// Whether it is about this one object, whose bucket answers otherwise: it is missing, archived,
+    /// denied by its own policy or key, or too large.
+    #[must_use]
+    pub fn is_of_object(&self) -> bool {
+        let Some(call) = self.call() else {
+            return true;
+        };
+        match call.cause {
+            FailureCause::NoObject | FailureCause::Archived | FailureCause::Denied => !call.retry,
+            // Such as the state of a KMS key, which has many codes.
+            FailureCause::Other => {
+                !call.retry
+                    && call
+                        .status
+                        .is_none_or(|status| (400..500).contains(&status))
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Why a download is incomplete.
@@ -103,17 +142,6 @@ impl EmptyBodyAction {
             _ => Self::GiveUp(FetchError::of(why)),
         }
     }
-}
-
-/// An object in a listing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListedObject {
-    /// Key of the object.
-    pub key: String,
-    /// ETag, without quotes.
-    pub etag: String,
-    /// Size in bytes.
-    pub size: u64,
 }
 
 /// Reads, lists and writes objects.
@@ -290,6 +318,20 @@ impl S3Source {
         sent.await.map(drop).map_err(FetchError::of)
     }
 
+    /// Deletes an object; one that is not there is no error. The SDK retries temporary failures.
+    ///
+    /// # Errors
+    ///
+    /// See [`FetchError`].
+    pub async fn delete(&self, bucket: &str, key: &str) -> Result<(), FetchError> {
+        let sent = self.regions.follow(bucket, async |region| {
+            let request = self.client.delete_object().bucket(bucket).key(key);
+            let sent = sent_to(request.customize(), region).send().await;
+            sent.map_err(|error| FailedCall::of(&error).during("s3:DeleteObject"))
+        });
+        sent.await.map(drop).map_err(FetchError::of)
+    }
+
     fn check(&self, size: Option<u64>) -> Result<(), FetchError> {
         match size {
             Some(size) if size > self.max_bytes => Err(FetchError::TooLarge {
@@ -298,136 +340,6 @@ impl S3Source {
             }),
             _ => Ok(()),
         }
-    }
-
-    /// The objects with a prefix, sorted by key.
-    ///
-    /// # Errors
-    ///
-    /// The listing failed; the message says why.
-    pub async fn list(&self, bucket: &str, prefix: &str) -> Result<Vec<ListedObject>, FetchError> {
-        let folder = ListingScope {
-            bucket,
-            prefix,
-            delimiter: None,
-        };
-        self.page_through(folder)
-            .await
-            .map(|listing| listing.objects)
-    }
-
-    /// The objects below a prefix, sorted by key. Lists folder by folder, and only folders for
-    /// which `opens` is true, so that a week of five years costs a week.
-    ///
-    /// # Errors
-    ///
-    /// A listing failed; the message says why.
-    pub async fn list_below(
-        &self,
-        bucket: &str,
-        prefix: &str,
-        opens: impl Fn(&str) -> bool,
-    ) -> Result<Vec<ListedObject>, FetchError> {
-        let mut found = Vec::new();
-        let mut folders = vec![prefix.to_owned()];
-        // Level by level, so that the folders of a level are listed at the same time.
-        while !folders.is_empty() {
-            let level: Vec<ListingPages> = stream::iter(folders)
-                .map(|folder| self.list_folder(bucket, folder))
-                .buffer_unordered(LISTINGS)
-                .try_collect()
-                .await?;
-            folders = Vec::new();
-            for listing in level {
-                found.extend(listing.objects);
-                folders.extend(listing.folders.into_iter().filter(|folder| opens(folder)));
-            }
-        }
-        // Folders of a level were listed in any order.
-        found.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(found)
-    }
-
-    async fn list_folder(&self, bucket: &str, prefix: String) -> Result<ListingPages, FetchError> {
-        self.page_through(ListingScope {
-            bucket,
-            prefix: &prefix,
-            delimiter: Some("/"),
-        })
-        .await
-    }
-
-    async fn page_through(&self, folder: ListingScope<'_>) -> Result<ListingPages, FetchError> {
-        let mut listing = ListingPages::default();
-        let mut token = None;
-        loop {
-            let page = self.page(folder, token).await?;
-            token = listing.add(page);
-            if token.is_none() {
-                return Ok(listing);
-            }
-        }
-    }
-
-    async fn page(
-        &self,
-        folder: ListingScope<'_>,
-        token: Option<String>,
-    ) -> Result<ListObjectsV2Output, FetchError> {
-        let request = self
-            .client
-            .list_objects_v2()
-            .bucket(folder.bucket)
-            .prefix(folder.prefix)
-            .set_delimiter(folder.delimiter.map(str::to_owned))
-            .set_request_payer(self.payer.clone())
-            .set_continuation_token(token);
-        let sent = self.regions.follow(folder.bucket, async |region| {
-            let sent = sent_to(request.clone().customize(), region).send().await;
-            sent.map_err(|error| FailedCall::of(&error).during("s3:ListBucket"))
-        });
-        sent.await.map_err(FetchError::of)
-    }
-}
-
-/// What is listed: everything with a prefix, or what is between it and the next delimiter.
-#[derive(Debug, Clone, Copy)]
-struct ListingScope<'a> {
-    bucket: &'a str,
-    prefix: &'a str,
-    delimiter: Option<&'a str>,
-}
-
-/// The content of the pages of a listing.
-#[derive(Debug, Default)]
-struct ListingPages {
-    objects: Vec<ListedObject>,
-    /// Prefixes up to and including the delimiter.
-    folders: Vec<String>,
-}
-
-impl ListingPages {
-    /// Adds a page, and returns the token of the next one.
-    fn add(&mut self, page: ListObjectsV2Output) -> Option<String> {
-        let objects = page.contents.unwrap_or_default();
-        self.objects
-            .extend(objects.into_iter().filter_map(ListedObject::of));
-        let folders = page.common_prefixes.unwrap_or_default();
-        self.folders
-            .extend(folders.into_iter().filter_map(|folder| folder.prefix));
-        page.next_continuation_token
-    }
-}
-
-impl ListedObject {
-    /// `None` for an object without a key, which could not be read.
-    fn of(object: Object) -> Option<Self> {
-        let etag = object.e_tag.unwrap_or_default();
-        Some(Self {
-            key: object.key?,
-            etag: etag.trim_matches('"').to_owned(),
-            size: unsigned(object.size).unwrap_or(0),
-        })
     }
 }
 
@@ -467,7 +379,7 @@ async fn body(mut answer: GetObjectOutput, stalled: Duration) -> Result<Vec<u8>,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_sdk_s3::{primitives::ByteStream, types::CommonPrefix};
+    use aws_sdk_s3::primitives::ByteStream;
 
     fn failed(status: u16, retry: bool, message: &str) -> FailedCall {
         let cause = match status {
@@ -547,31 +459,26 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_put_together_until_there_is_no_token() {
-        let object = |key: &str, etag: &str| Object::builder().key(key).e_tag(etag).size(7).build();
-        let page = ListObjectsV2Output::builder()
-            .contents(object("a/1", "\"e1\""))
-            .contents(Object::builder().size(1).build())
-            .common_prefixes(CommonPrefix::builder().prefix("a/b/").build())
-            .next_continuation_token("more")
-            .build();
-        let mut listing = ListingPages::default();
-        assert_eq!(listing.add(page).as_deref(), Some("more"));
-        let last = ListObjectsV2Output::builder()
-            .contents(object("a/2", "e2"))
-            .contents(Object::builder().key("a/3").size(-1).build())
-            .build();
-        assert_eq!(listing.add(last), None);
-        let objects: Vec<(&str, &str, u64)> = listing
-            .objects
-            .iter()
-            .map(|object| (&*object.key, &*object.etag, object.size))
-            .collect();
-        assert_eq!(
-            objects,
-            [("a/1", "e1", 7), ("a/2", "e2", 7), ("a/3", "", 0)]
-        );
-        assert_eq!(listing.folders, ["a/b/"]);
+    fn what_is_about_one_object_is_not_about_s3_itself() {
+        let of = |cause: FailureCause, status, retry| {
+            let call = FailedCall {
+                cause,
+                ..failed(status, retry, "why")
+            };
+            let error = FetchError::of(call);
+            (error.is_of_object(), error.may_pass())
+        };
+        assert_eq!(of(FailureCause::NoObject, 404, false), (true, false));
+        assert_eq!(of(FailureCause::Archived, 403, false), (true, false));
+        assert_eq!(of(FailureCause::Denied, 403, false), (true, false));
+        // A key that is disabled.
+        assert_eq!(of(FailureCause::Other, 400, false), (true, false));
+        assert_eq!(of(FailureCause::Other, 503, true), (false, true));
+        assert_eq!(of(FailureCause::NoBucket, 404, false), (false, false));
+        assert_eq!(of(FailureCause::Expired, 400, false), (false, true));
+        assert_eq!(of(FailureCause::InvalidKey, 403, false), (false, false));
+        let large = FetchError::TooLarge { size: 9, limit: 1 };
+        assert!(large.is_of_object() && !large.may_pass());
     }
 
     #[test]

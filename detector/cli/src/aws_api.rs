@@ -16,7 +16,7 @@ use std::sync::Arc;
 use secretrail_aws::{cause::FailureCause, retry::FailedCall};
 
 pub use self::service::{
-    AwsService, CLOUDFORMATION, CLOUDWATCH, DYNAMODB, EVENTBRIDGE, KMS, LAMBDA, SNS, SQS, STS,
+    AwsService, CLOUDFORMATION, CLOUDWATCH, DYNAMODB, EVENTBRIDGE, KMS, LAMBDA, SFN, SNS, SQS, STS,
 };
 use self::signed::SignedClient;
 use crate::input::aws::{Connection, GLOBAL_REGION, explained};
@@ -42,6 +42,16 @@ impl ApiError {
     #[must_use]
     pub fn cause(&self) -> &FailureCause {
         &self.0.cause
+    }
+
+    /// Whether the same call may succeed later, or with renewed credentials.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        let is_renewed = matches!(
+            self.0.cause,
+            FailureCause::Expired | FailureCause::NoCredentials | FailureCause::Unreachable
+        );
+        self.0.retry || is_renewed
     }
 
     /// The action that the caller may not take; `None` if the call failed for another reason.
@@ -83,10 +93,16 @@ impl AwsApi {
             let cause = FailureCause::NoRegion;
             ApiError(FailedCall::unanswered(cause, &missing))
         })?;
-        Ok(Self {
+        Ok(Self::of_region(connection, &region))
+    }
+
+    /// The services of a region, for calls whose region follows from what they are about.
+    #[must_use]
+    pub fn of_region(connection: Arc<Connection>, region: &str) -> Self {
+        Self {
             client: SignedClient::new(connection),
-            region,
-        })
+            region: region.to_owned(),
+        }
     }
 
     /// The same services in another region; an empty name means the global endpoints.

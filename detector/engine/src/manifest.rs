@@ -4,15 +4,39 @@
 //! file, whose name is a digest of its content: running a batch again writes the same file again,
 //! and an edited batch is detected. The format is frozen; a change makes a `/2`.
 
+mod failed;
+mod index;
+
 use serde::{Deserialize, Serialize};
 
-use crate::extract_file::{self, ExtractHeader};
+pub use self::{
+    failed::{FailedItem, failed_list, is_failed_list},
+    index::{
+        BackfillIndex, INDEX_SCHEMA, IndexHeader, IndexedBatch, ManifestShard, SHARDS, ShardWriter,
+    },
+};
+
+use crate::{
+    extract_file::{self, ExtractHeader},
+    object,
+};
 
 /// Name and version of the schema.
 pub const SCHEMA: &str = "secretrail.manifest/1";
 
-/// The name of a manifest, in the folder of its extract files.
+/// The name of a manifest, or of the index of many, in the folder of its extract files.
 pub const NAME: &str = "manifest.jsonl";
+
+/// What a job writes below its prefix besides extract files. None of it is a log.
+#[must_use]
+pub fn is_of_job(name: &str) -> bool {
+    is_failed_list(name)
+        || name.ends_with(NAME)
+        || name == "execution.arn"
+        || (name.starts_with("items-") && name.ends_with(".csv"))
+        || name.starts_with("left-out-")
+        || name.starts_with("results/")
+}
 
 /// Most objects in a batch: each costs a request, however small it is.
 pub const MOST_OBJECTS: usize = 2_000;
@@ -134,6 +158,19 @@ impl ManifestBatch {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.objects.iter().map(|item| item.size).sum()
+    }
+
+    /// The account of all its objects, by their keys; `None` if they name none, or several.
+    #[must_use]
+    pub fn account(&self) -> Option<String> {
+        let mut accounts = self
+            .objects
+            .iter()
+            .map(|item| object::parse(&item.key).account);
+        let first = accounts.next()??;
+        accounts
+            .all(|account| account == Some(first))
+            .then(|| first.to_owned())
     }
 }
 

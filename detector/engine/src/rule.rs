@@ -20,9 +20,8 @@ pub(crate) mod values;
 pub mod vars;
 
 pub(crate) use self::unreadable::UNREADABLE_RECORD;
-use self::{cover::CoverLinks, unreadable::UNREADABLE};
+use self::{cover::CoverLinks, missing::MISSING, unreadable::UNREADABLE};
 pub use self::{judged::EvalScope, target::RuleTarget};
-use self::{missing::MISSING, unreadable::UNREADABLE};
 
 use std::{cell::OnceCell, collections::BTreeSet, sync::Arc};
 

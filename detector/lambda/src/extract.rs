@@ -1,6 +1,7 @@
 //! Extracts one batch of a backfill: reads its objects, writes one extract file. Needs no state, no
 //! rules and no topics: the manifest says what to keep. The same batch always gives the same bytes
-//! under the same name.
+//! under the same name. An object that cannot be read is noted there with the reason, and in a
+//! small list beside it; the batch fails when S3 itself does, or when it refuses all objects.
 
 use std::sync::Arc;
 
@@ -12,7 +13,9 @@ use secretrail_aws::{
 };
 use secretrail_engine::{
     extract_file::{self, ExtractedObject},
-    manifest::{ManifestBatch, ManifestError, ManifestHeader, ManifestItem},
+    manifest::{
+        FailedItem, ManifestBatch, ManifestError, ManifestHeader, ManifestItem, failed_list,
+    },
     object::{self, RecordOrigin},
     report::ObjectStatus,
     rule::RuleSet,
@@ -78,6 +81,17 @@ pub enum ExtractError {
         /// The error.
         error: std::num::ParseIntError,
     },
+    /// No object of the batch could be read, and S3 refused some: a permission, a key or a restore
+    /// can mend that, and the batch then be tried again.
+    #[error("none of its {objects} objects could be read; the first: {name}: {reason}")]
+    AllFailed {
+        /// Number of objects.
+        objects: usize,
+        /// `s3://…` URL of the first object that was refused.
+        name: String,
+        /// Why it was.
+        reason: String,
+    },
     /// An object could not be read, for now, or not be written.
     #[error("{place}: {error}")]
     S3 {
@@ -132,6 +146,17 @@ impl ExtractError {
             error,
         }
     }
+
+    /// The type under which Lambda and Step Functions report it. The state machine in
+    /// `infra/backfill.yaml` retries the first, and goes on after the second with another batch.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::S3 { error, .. } if error.may_pass() => "Secretrail.Transient",
+            Self::AllFailed { .. } => "Secretrail.AllFailed",
+            _ => "Secretrail.Permanent",
+        }
+    }
 }
 
 /// Extracts batches.
@@ -178,21 +203,43 @@ impl Extractor {
         let (head, batch) = self.batch(&bucket, &item).await?;
         let bytes_in = batch.bytes();
         let head = Arc::new(head);
-        let extracted: Vec<ExtractedObject> = stream::iter(batch.objects)
+        let read: Vec<ReadItem> = stream::iter(batch.objects)
             .map(|item| self.object(item, head.clone()))
             // In any order: the writer sorts objects and records.
             .buffer_unordered(self.parallel)
             .try_collect()
             .await?;
-        let mut totals = BatchTotals::of(&extracted);
+        refuse_if_all_failed(&read)?;
+        let failed: Vec<FailedItem> = read.iter().filter_map(ReadItem::failed).collect();
+        let extracted: Vec<ExtractedObject> = read.into_iter().map(|item| item.object).collect();
+        let mut totals = BatchTotals::of(&extracted, failed.len());
         let bytes = written(head, extracted).await?;
         totals.bytes_in = bytes_in;
         totals.bytes_out = bytes.len();
+        // The list first: an extract file without it would hide what was not read.
+        let list = format!("{prefix}{}", failed_list(&item.part));
+        self.list_failed(&bucket, &list, failed).await?;
         let key = format!("{prefix}{}", item.part);
         totals.part = item.part;
         let put = self.s3.put(&bucket, &key, bytes).await;
         put.map_err(|error| ExtractError::s3(&bucket, &key, error))?;
         Ok(json!(totals))
+    }
+
+    /// Writes the list of what could not be read; removes that of an earlier try if all was read.
+    async fn list_failed(
+        &self,
+        bucket: &str,
+        key: &str,
+        failed: Vec<FailedItem>,
+    ) -> Result<(), ExtractError> {
+        let written = if failed.is_empty() {
+            self.s3.delete(bucket, key).await
+        } else {
+            let text = FailedItem::write(failed);
+            self.s3.put(bucket, key, text.into_bytes()).await
+        };
+        written.map_err(|error| ExtractError::s3(bucket, key, error))
     }
 
     /// The header of the manifest, and one of its batches.
@@ -231,23 +278,66 @@ impl Extractor {
         Ok((head, batch))
     }
 
-    /// Extracts one object. A permanent error is noted in the extract file; a temporary one fails
-    /// the batch.
+    /// Extracts one object. An error of this object is noted in the extract file; one of S3 itself
+    /// fails the batch.
     async fn object(
         &self,
         item: ManifestItem,
         head: Arc<ManifestHeader>,
-    ) -> Result<ExtractedObject, ExtractError> {
+    ) -> Result<ReadItem, ExtractError> {
         let name = item.name();
         let bytes = match self.s3.fetch(place(&item)).await {
-            Err(error) if !is_final(&error) => {
+            Err(error) if !error.is_of_object() => {
                 return Err(ExtractError::S3 { place: name, error });
             }
             bytes => bytes,
         };
-        tokio::task::spawn_blocking(move || scan(&item, bytes, &head))
+        // What is gone or too large stays so.
+        let is_refused = matches!(&bytes, Err(FetchError::Failed(_)));
+        let read = move || ReadItem {
+            object: scan(&item, bytes, &head),
+            item,
+            is_refused,
+        };
+        tokio::task::spawn_blocking(read)
             .await
             .map_err(|error| ExtractError::Reader { name, error })
+    }
+}
+
+/// An object of the batch, read or not.
+struct ReadItem {
+    item: ManifestItem,
+    object: ExtractedObject,
+    /// Whether S3 refused it, for a reason that somebody can mend.
+    is_refused: bool,
+}
+
+impl ReadItem {
+    /// The object with the reason; `None` if it was read.
+    fn failed(&self) -> Option<FailedItem> {
+        match &self.object.entry.object_status {
+            ObjectStatus::Failed(reason) => Some(FailedItem {
+                item: self.item.clone(),
+                reason: reason.clone(),
+            }),
+            ObjectStatus::Read | ObjectStatus::Skipped(_) => None,
+        }
+    }
+}
+
+/// Fails if nothing was read and S3 refused some of it: an extract file without any content would
+/// look like a batch that is done.
+fn refuse_if_all_failed(read: &[ReadItem]) -> Result<(), ExtractError> {
+    let refused = read.iter().find(|item| item.is_refused);
+    let failed: Option<Vec<FailedItem>> = read.iter().map(ReadItem::failed).collect();
+    match (failed, refused.and_then(ReadItem::failed)) {
+        (Some(all), Some(first)) => Err(ExtractError::AllFailed {
+            objects: all.len(),
+            name: first.item.name(),
+            reason: first.reason,
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -266,13 +356,10 @@ struct BatchTotals {
 }
 
 impl BatchTotals {
-    fn of(extracted: &[ExtractedObject]) -> Self {
-        let failed = extracted
-            .iter()
-            .filter(|object| matches!(object.entry.object_status, ObjectStatus::Failed(_)));
+    fn of(extracted: &[ExtractedObject], failed: usize) -> Self {
         Self {
             objects: extracted.len(),
-            failed: failed.count(),
+            failed,
             records: extracted.iter().map(|object| object.records.len()).sum(),
             ..Self::default()
         }
@@ -340,12 +427,6 @@ fn place(item: &ManifestItem) -> ObjectRef<'_> {
     }
 }
 
-/// Whether an error is permanent: the object must not hold up the rest of its batch. Denied access
-/// is not: a key policy or a role may be fixed, and the batch retried.
-fn is_final(error: &FetchError) -> bool {
-    matches!(error, FetchError::Missing(_) | FetchError::TooLarge { .. })
-}
-
 /// Scans an object, or notes why it could not be read.
 fn scan(
     item: &ManifestItem,
@@ -379,8 +460,10 @@ fn scan(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use secretrail_aws::retry::FailedCall;
+    use secretrail_engine::{extract_file::ExtractHeader, manifest::BackfillManifest};
+
+    use super::*;
 
     #[test]
     fn a_row_of_the_list_is_text() {
@@ -399,12 +482,66 @@ mod tests {
         );
     }
 
+    /// An object of a batch: read, or not for a reason that somebody can mend or that stays.
+    fn read_item(key: &str, bytes: Result<&[u8], FetchError>) -> ReadItem {
+        let item = ManifestItem {
+            bucket: "b".to_owned(),
+            key: key.to_owned(),
+            etag: "e".to_owned(),
+            size: 7,
+        };
+        let head = BackfillManifest::new(ExtractHeader::default(), Vec::new()).head;
+        let is_refused = matches!(&bytes, Err(FetchError::Failed(_)));
+        ReadItem {
+            object: scan(&item, bytes.map(<[u8]>::to_vec), &head),
+            item,
+            is_refused,
+        }
+    }
+
+    fn denied() -> FetchError {
+        let denied = FailedCall::answered(403, Some("AccessDenied"), None).during("s3:GetObject");
+        FetchError::Failed(Box::new(denied))
+    }
+
     #[test]
-    fn only_what_will_never_be_read_is_noted_in_the_part() {
-        let failed = |why: &str| Box::new(FailedCall::interrupted(why.to_owned()));
-        assert!(is_final(&FetchError::Missing(failed("gone"))));
-        assert!(is_final(&FetchError::TooLarge { size: 9, limit: 1 }));
-        assert!(!is_final(&FetchError::Failed(failed("denied"))));
+    fn a_batch_fails_only_if_nothing_was_read_and_something_can_be_mended() {
+        let whole: &[u8] = br#"{"Records":[]}"#;
+        let large = || FetchError::TooLarge { size: 9, limit: 1 };
+        let some = [read_item("a", Err(denied())), read_item("c", Ok(whole))];
+        assert!(refuse_if_all_failed(&some).is_ok());
+        let failed: Vec<FailedItem> = some.iter().filter_map(ReadItem::failed).collect();
+        assert_eq!(failed.len(), 1);
+        assert!(failed[0].reason.starts_with("access denied: s3:GetObject"));
+        let lost = [
+            read_item("a", Err(large())),
+            read_item("b", Ok(b"\x1f\x8b")),
+        ];
+        assert!(
+            refuse_if_all_failed(&lost).is_ok(),
+            "trying again would not help"
+        );
+        assert_eq!(lost.iter().filter_map(ReadItem::failed).count(), 2);
+        let all = [read_item("a", Err(large())), read_item("b", Err(denied()))];
+        let error = refuse_if_all_failed(&all).unwrap_err();
+        assert_eq!(error.kind(), "Secretrail.AllFailed");
+        let text = error.to_string();
+        assert!(
+            text.starts_with("none of its 2 objects could be read; the first: s3://b/b: access"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn only_what_may_pass_by_itself_is_tried_again() {
+        let of = |error| ExtractError::s3("b", "k", error).kind();
+        let busy = FailedCall::answered(503, Some("SlowDown"), None);
+        assert_eq!(
+            of(FetchError::Failed(Box::new(busy))),
+            "Secretrail.Transient"
+        );
+        assert_eq!(of(denied()), "Secretrail.Permanent");
+        assert_eq!(number("x").unwrap_err().kind(), "Secretrail.Permanent");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
-use lambda_runtime::{LambdaEvent, service_fn};
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use secretrail_aws::retry::RetryPolicy;
 use secretrail_engine::time::EventTime;
 use secretrail_lambda::{
@@ -86,9 +86,11 @@ async fn run_extract(
     let extractor = &Extractor::new(config, aws, RetryPolicy::default());
     let service = service_fn(|event: LambdaEvent<Value>| async move {
         let answer = Box::pin(extractor.handle(&event.payload)).await;
-        // As a string: Lambda reports the type of an error, which must not depend on names in this
-        // code.
-        answer.map_err(|error| error.to_string())
+        // The state machine decides by this type whether to try again.
+        answer.map_err(|error| Diagnostic {
+            error_type: error.kind().to_owned(),
+            error_message: error.to_string(),
+        })
     });
     lambda_runtime::run(service).await
 }

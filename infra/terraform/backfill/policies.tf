@@ -9,6 +9,7 @@ locals {
   groups     = local.in_subnets ? split(",", var.security_group_ids) : []
   logs_keys  = var.logs_key_arn == "" ? [] : split(",", var.logs_key_arn)
   s3         = "arn:${local.partition}:s3:::"
+  jobs       = "${local.s3}${var.job_bucket}/${var.job_prefix}"
   place      = "${local.region}:${local.account}"
   via_s3     = { StringLike = { "kms:ViaService" = "s3.*.${local.suffix}" } }
   environment = {
@@ -41,13 +42,20 @@ locals {
           Sid      = "ReadManifests"
           Effect   = "Allow"
           Action   = "s3:GetObject"
-          Resource = "${local.s3}${var.job_bucket}/${var.job_prefix}*manifest.jsonl"
+          Resource = "${local.jobs}*manifest.jsonl"
         },
         {
           Sid      = "WriteParts"
           Effect   = "Allow"
           Action   = "s3:PutObject"
-          Resource = "${local.s3}${var.job_bucket}/${var.job_prefix}*.extract.jsonl.gz"
+          Resource = ["${local.jobs}*.extract.jsonl.gz", "${local.jobs}*.failed.jsonl"]
+        },
+        # A batch that is run again and reads everything removes the list of what it could not read before.
+        {
+          Sid      = "ClearFailed"
+          Effect   = "Allow"
+          Action   = "s3:DeleteObject"
+          Resource = "${local.jobs}*.failed.jsonl"
         },
         {
           Sid      = "WriteLog"
@@ -101,13 +109,19 @@ locals {
           Sid      = "ReadItems"
           Effect   = "Allow"
           Action   = "s3:GetObject"
-          Resource = "${local.s3}${var.job_bucket}/${var.job_prefix}*.csv"
+          Resource = "${local.jobs}*.csv"
+        },
+        {
+          Sid      = "WriteResults"
+          Effect   = "Allow"
+          Action   = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject"]
+          Resource = "${local.jobs}*results/*"
         },
       ],
       var.job_key_arn == "" ? [] : [{
-        Sid       = "DecryptItems"
+        Sid       = "UseJobKey"
         Effect    = "Allow"
-        Action    = "kms:Decrypt"
+        Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
         Resource  = var.job_key_arn
         Condition = local.via_s3
       }],
@@ -122,17 +136,67 @@ locals {
           Sid      = "WatchChildren"
           Effect   = "Allow"
           Action   = ["states:DescribeExecution", "states:StopExecution"]
-          Resource = "arn:${local.partition}:states:${local.place}:execution:${local.machine}/*"
+          Resource = [
+            "arn:${local.partition}:states:${local.place}:execution:${local.machine}:*",
+            "arn:${local.partition}:states:${local.place}:execution:${local.machine}/*",
+          ]
         },
       ],
     )
   })
 
-  # The result of a batch is in its extract file. Children return nothing, so that the combined output stays small.
+  # Throttling is waited for, a day if need be; an error that stays is not retried.
+  retry = [
+    {
+      ErrorEquals     = ["Lambda.TooManyRequestsException", "Lambda.EC2ThrottledException", "Lambda.ENILimitReachedException", "Lambda.SubnetIPAddressLimitReachedException"]
+      IntervalSeconds = 5
+      BackoffRate     = 1.5
+      MaxDelaySeconds = 120
+      MaxAttempts     = 2000
+      JitterStrategy  = "FULL"
+    },
+    {
+      ErrorEquals     = ["Secretrail.Transient", "Lambda.ServiceException", "Lambda.AWSLambdaException", "Lambda.SdkClientException", "Lambda.ClientExecutionTimeoutException", "Lambda.ResourceNotReadyException"]
+      IntervalSeconds = 2
+      BackoffRate     = 2
+      MaxDelaySeconds = 120
+      MaxAttempts     = 12
+      JitterStrategy  = "FULL"
+    },
+    {
+      ErrorEquals     = ["Lambda.Unknown", "Sandbox.Timedout", "States.Timeout"]
+      IntervalSeconds = 2
+      BackoffRate     = 2
+      MaxDelaySeconds = 120
+      MaxAttempts     = 2
+      JitterStrategy  = "FULL"
+    },
+  ]
+  extract = { Type = "Task", Resource = local.arns.function, TimeoutSeconds = 660, Retry = local.retry }
+
+  # One batch runs alone first, so that what would fail all of them fails once. If S3 refuses all its objects, one of another account
+  # does: an account that cannot be read must not stop the others. What children return is written to the job: the output of an
+  # execution holds 256 KiB.
   definition = jsonencode({
     Comment = "Extracts each batch of the item list into its extract file"
-    StartAt = "Batches"
+    StartAt = "Canary"
     States = {
+      Canary = merge(local.extract, {
+        Parameters = { "bucket.$" = "$.bucket", "prefix.$" = "$.prefix", "item.$" = "$.canary" }
+        Catch      = [{ ErrorEquals = ["Secretrail.AllFailed"], ResultPath = "$.refused", Next = "OtherCanary" }]
+        ResultPath = null
+        Next       = "AreThereMore"
+      })
+      OtherCanary = merge(local.extract, {
+        Parameters = { "bucket.$" = "$.bucket", "prefix.$" = "$.prefix", "item.$" = "$.other" }
+        ResultPath = null
+        Next       = "AreThereMore"
+      })
+      AreThereMore = {
+        Type    = "Choice"
+        Choices = [{ Variable = "$.more", BooleanEquals = true, Next = "Batches" }]
+        Default = "Done"
+      }
       Batches = {
         Type                       = "Map"
         Label                      = "batches"
@@ -147,27 +211,16 @@ locals {
         ItemProcessor = {
           ProcessorConfig = { Mode = "DISTRIBUTED", ExecutionType = "STANDARD" }
           StartAt         = "Extract"
-          States = {
-            Extract = {
-              Type           = "Task"
-              Resource       = local.arns.function
-              TimeoutSeconds = 660
-              Retry = [{
-                ErrorEquals     = ["States.ALL"]
-                IntervalSeconds = 2
-                BackoffRate     = 2
-                MaxDelaySeconds = 60
-                MaxAttempts     = 6
-                JitterStrategy  = "FULL"
-              }]
-              ResultSelector = {}
-              End            = true
-            }
-          }
+          States          = { Extract = merge(local.extract, { End = true }) }
+        }
+        ResultWriter = {
+          Resource   = "arn:${local.partition}:states:::s3:putObject"
+          Parameters = { "Bucket.$" = "$.bucket", "Prefix.$" = "$.results" }
         }
         ResultPath = null
-        End        = true
+        Next       = "Done"
       }
+      Done = { Type = "Succeed" }
     }
   })
 }

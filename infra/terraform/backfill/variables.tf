@@ -149,9 +149,9 @@ variable "max_concurrency" {
 }
 
 variable "tolerated_failure_percentage" {
-  description = "Percentage of batches that may fail, after all retries, before the execution stops."
+  description = "Percentage of batches that may fail, after all retries, before the execution stops. One batch runs alone first, so that the others start only if the function can read and write; accounts that it cannot read should not stop the rest."
   type        = number
-  default     = 5
+  default     = 50
 
   validation {
     condition     = var.tolerated_failure_percentage >= 0 && var.tolerated_failure_percentage <= 100

@@ -22,6 +22,8 @@ pub struct Call {
     pub service: &'static str,
     /// As in `PutItem`, `GetObject` or `PublishBatch`.
     pub operation: String,
+    /// Path and query of its URL.
+    pub path: String,
     /// Bytes of its body.
     pub bytes: usize,
     /// Its body; empty where it is no text.
@@ -135,6 +137,12 @@ impl Shared {
                 index: calls.len(),
                 service,
                 operation,
+                path: request
+                    .start
+                    .split(' ')
+                    .nth(1)
+                    .unwrap_or_default()
+                    .to_owned(),
                 bytes: request.body.len(),
                 body: if service == "sns" {
                     request.text()

@@ -25,13 +25,24 @@ pub enum BackfillCommand {
     /// Same as run: start only the missing batches.
     #[command(after_help = EXIT_CODES)]
     Resume(BackfillRunArgs),
+    /// Stop the execution of a job; what it has extracted stays, and resume goes on from there.
+    #[command(after_help = EXIT_CODES)]
+    Stop(BackfillJobArgs),
+    /// Delete the item lists and results of the executions of a job, which a replay does not need;
+    /// with --all, everything that the job has written.
+    #[command(after_help = EXIT_CODES)]
+    Clean(BackfillCleanArgs),
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 2 rule error, \
-    3 input error or incomplete job, 64 usage error, 74 output error.";
+    3 input error, incomplete job, or objects that could not be read, 64 usage error, \
+    74 output error.";
 
 /// Arguments of `backfill plan`.
 #[derive(Debug, Args)]
+#[command(mut_arg("paths", |paths| {
+    paths.required(false).required_unless_present("failed_of").conflicts_with("failed_of")
+}))]
 pub struct BackfillPlanArgs {
     /// What to read; only objects in S3.
     #[command(flatten)]
@@ -42,7 +53,12 @@ pub struct BackfillPlanArgs {
     /// Location of the job: s3://bucket/prefix/, or its manifest.
     #[arg(short, long, value_name = "S3", help_heading = "Job")]
     pub output: PathBuf,
-    /// Bytes of logs, as stored, for each invocation.
+    /// Plan only what this job could not read, in place of paths: a new job at another place,
+    /// for the same events. A replay takes both.
+    #[arg(long, value_name = "JOB", help_heading = "Job")]
+    pub failed_of: Option<PathBuf>,
+    /// Bytes of gzip logs, as stored, for each invocation; of plain ones twelve times as many. An
+    /// invocation has logs of one account and one month.
     #[arg(
         long,
         value_name = "BYTES",
@@ -80,6 +96,17 @@ pub struct BackfillJobArgs {
     /// Hide the progress bar.
     #[arg(long, help_heading = "Output")]
     pub no_progress: bool,
+}
+
+/// Arguments of `backfill clean`.
+#[derive(Debug, Args)]
+pub struct BackfillCleanArgs {
+    /// The job to clean.
+    #[command(flatten)]
+    pub job: BackfillJobArgs,
+    /// Delete the extract files and manifests too: the job is gone.
+    #[arg(long, help_heading = "Job")]
+    pub all: bool,
 }
 
 /// Arguments of `backfill run` and `backfill resume`.

@@ -81,5 +81,7 @@ pub const EVENTBRIDGE: AwsService =
     AwsService::new("EventBridge", "events", json("1.1", "AWSEvents"));
 /// AWS KMS.
 pub const KMS: AwsService = AwsService::new("KMS", "kms", json("1.1", "TrentService"));
+/// AWS Step Functions.
+pub const SFN: AwsService = AwsService::new("SFN", "states", json("1.0", "AWSStepFunctions"));
 /// AWS Lambda.
 pub const LAMBDA: AwsService = AwsService::new("Lambda", "lambda", Protocol::RestJson);

@@ -1,10 +1,13 @@
 //! `backfill`: plans an extraction, runs it in AWS with Step Functions and Lambda, and checks that
 //! it is complete.
 
+mod clean;
 mod estimate;
+mod failed;
 mod items;
 mod job;
 mod plan;
+mod planner;
 mod progress;
 mod reached;
 mod status;
@@ -14,16 +17,17 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-use secretrail_engine::manifest::ManifestBatch;
-
 use self::{
-    items::{MOST_ITEMS, MapItems},
-    reached::{ReachedJob, StateMachineExecution},
+    items::execution_arn,
+    job::JobLocation,
+    progress::ExecutionState,
+    reached::{ReachedJob, StateMachineExecution, not_arn},
     watch::RunWatcher,
 };
 use crate::{
     args::backfill::{BackfillCommand, BackfillJobArgs, BackfillRunArgs},
-    host::{ProcessHost, RunFailure},
+    exit,
+    host::{ProcessHost, RunFailure, print},
 };
 
 /// Runs the command and returns its exit code.
@@ -36,47 +40,40 @@ pub fn run(command: &BackfillCommand, host: &mut ProcessHost) -> Result<u8, RunF
         BackfillCommand::Plan(args) => plan::run(args, host),
         BackfillCommand::Run(args) | BackfillCommand::Resume(args) => start(args, host),
         BackfillCommand::Status(args) => status(args, host),
+        BackfillCommand::Stop(args) => stop(args, host),
+        BackfillCommand::Clean(args) => clean::run(args, host),
     }
 }
 
 /// Starts the missing batches of a job and waits for its end.
 fn start(args: &BackfillRunArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
-    let job = ReachedJob::open(&args.job)?;
+    JobLocation::of(&args.job.job)?;
+    if execution_arn(&args.state_machine, "").is_none() {
+        return Err(not_arn(&args.state_machine));
+    }
+    let mut job = ReachedJob::open(&args.job)?;
     let there = job.there()?;
     let under_way = job.under_way(&there)?;
-    let missing = job.missing(&there);
-    let mut watch = RunWatcher::new(&job.machines, missing.len(), &args.job, host);
+    let mut watch = RunWatcher::new(job.missing(&there).len(), &args.job, host);
     // A running execution is waited for: its extract files would otherwise be made twice.
-    let (joined, missing) = match under_way {
-        Some(StateMachineExecution { arn, .. }) => {
-            let joined = watch.joined(arn, host)?;
-            (Some(joined), job.missing(&job.there()?))
-        }
-        None => (None, missing),
+    let joined = match under_way {
+        Some(StateMachineExecution { arn, .. }) => Some(watch.joined(&mut job, arn, host)?),
+        None => None,
     };
-    let started = start_missing(args, &job, &missing, &mut watch, host)?;
+    // What made one execution fail would do so with the next.
+    let has_failed = joined
+        .as_ref()
+        .is_some_and(|joined| joined.progress.state == ExecutionState::Failed);
+    let started = match has_failed {
+        true => None,
+        // Each batch is tried once: one that fails again needs a person to look at it.
+        false => match job.start(&args.state_machine)? {
+            Some(arn) => Some(watch.until_end(&mut job, arn, host)?),
+            None => None,
+        },
+    };
     watch.finish();
     status::tell(&job, started.or(joined).as_ref(), args.job.quiet, host)
-}
-
-/// Starts executions over these batches, one after the other, and returns the last. Each batch is
-/// tried once: one that fails again needs a person to look at it.
-fn start_missing(
-    args: &BackfillRunArgs,
-    job: &ReachedJob,
-    missing: &[&ManifestBatch],
-    watch: &mut RunWatcher<'_>,
-    host: &mut ProcessHost,
-) -> Result<Option<StateMachineExecution>, RunFailure> {
-    let mut last = None;
-    // One at a time: the limit of concurrent invocations applies to each execution.
-    let rows = items::rows(&job.manifest, missing, &job.place);
-    for (number, rows) in rows.chunks(MOST_ITEMS).enumerate() {
-        let items = MapItems::of(number, rows);
-        let arn = job.start(&args.state_machine, items, host.now)?;
-        last = Some(watch.until_end(arn, host)?);
-    }
-    Ok(last)
 }
 
 /// Prints the progress of a job.
@@ -84,4 +81,20 @@ fn status(args: &BackfillJobArgs, host: &mut ProcessHost) -> Result<u8, RunFailu
     let job = ReachedJob::open(args)?;
     let execution = job.last_execution(&job.there()?)?;
     status::tell(&job, execution.as_ref(), args.quiet, host)
+}
+
+/// Stops the execution of a job; what it has extracted stays.
+fn stop(args: &BackfillJobArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
+    let job = ReachedJob::open(args)?;
+    let text = match job.under_way(&job.there()?)? {
+        Some(StateMachineExecution { arn, .. }) => {
+            job.machines.stop(&arn)?;
+            format!("stopped        {arn}\nnext           secretrail backfill resume\n")
+        }
+        None => "stopped        no execution is running\n".to_owned(),
+    };
+    if !args.quiet {
+        print(host, &text)?;
+    }
+    Ok(exit::DONE)
 }

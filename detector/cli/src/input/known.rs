@@ -1,6 +1,7 @@
 //! Extract files in place of logs: which of their objects a run uses, each once, and their records.
 
 use std::{
+    collections::BTreeMap,
     io::BufRead,
     sync::{Mutex, PoisonError},
 };
@@ -10,6 +11,7 @@ use secretrail_engine::{
     extract_file::{ExtractEntry, ExtractFileError, ExtractFileReader},
     gaps::LogDelivery,
     object::{self, RecordOrigin},
+    report::ObjectStatus,
     scan::ObjectScanner,
 };
 
@@ -25,6 +27,8 @@ pub struct KnownObjects<'t> {
     task: &'t ReadTask<'t>,
     /// Hashes of names and tags.
     known: Mutex<HashSet<u64>>,
+    /// Objects of which nothing could be read, by hash: another job may have read them since.
+    failed: Mutex<BTreeMap<u64, ExtractEntry>>,
     hasher: RandomState,
 }
 
@@ -35,6 +39,7 @@ impl<'t> KnownObjects<'t> {
         Self {
             task,
             known: Mutex::default(),
+            failed: Mutex::default(),
             hasher: RandomState::new(),
         }
     }
@@ -50,7 +55,13 @@ impl<'t> KnownObjects<'t> {
             selected.place(parsed.account, parsed.region);
             return None;
         }
-        if !self.is_new(entry) {
+        let hash = self.hasher.hash_one((&entry.name, &entry.tag));
+        if entry.records == 0 && matches!(entry.object_status, ObjectStatus::Failed(_)) {
+            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            failed.insert(hash, entry.clone());
+            return None;
+        }
+        if !self.is_new(hash) {
             return None;
         }
         if entry.in_tree {
@@ -83,9 +94,24 @@ impl<'t> KnownObjects<'t> {
         Some(origin)
     }
 
+    /// Names the objects that no extract file could read. To be called when all have been read.
+    pub fn finish(&self, out: &mut ReadingResult) {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let unread = failed.iter().filter(|(hash, _)| !known.contains(*hash));
+        for (_, entry) in unread {
+            let report = entry.report();
+            out.scan_result.report.add(&report);
+            out.problems
+                .extend(problems_of(&entry.name, &entry.object_status, &report));
+            let parsed = object::parse(&entry.name);
+            let selected = &mut out.scan_result.selected;
+            selected.place(parsed.account, parsed.region);
+        }
+    }
+
     /// Remembers an object; returns whether it is new.
-    fn is_new(&self, entry: &ExtractEntry) -> bool {
-        let hash = self.hasher.hash_one((&entry.name, &entry.tag));
+    fn is_new(&self, hash: u64) -> bool {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(hash)
     }
@@ -135,5 +161,64 @@ impl<'t> KnownObjects<'t> {
             next = part.next_extract_file()?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secretrail_engine::{
+        extract_file::{self, ExtractHeader, ExtractedObject},
+        rule::RuleSet,
+        scan::ScanResult,
+        selection::Selection,
+    };
+
+    use super::*;
+    use crate::input::runs::SortedRuns;
+
+    fn part(status: ObjectStatus, tag: &str) -> Vec<u8> {
+        let mut scan_result = ScanResult::default();
+        scan_result.report.records = u64::from(status == ObjectStatus::Read);
+        let origin = object::origin("s3://b/a.json");
+        let object = ExtractedObject::of(&origin, tag.to_owned(), false, &status, &mut scan_result);
+        extract_file::write(
+            &ExtractHeader::new(&RuleSet::default(), &Selection::default()),
+            vec![object],
+        )
+    }
+
+    /// Files and failed objects of these extract files, and how many problems are named.
+    fn read(parts: &[Vec<u8>]) -> (u64, u64, usize) {
+        let (rules, selection) = (RuleSet::default(), Selection::default());
+        let runs = SortedRuns::new(&std::env::temp_dir(), 1 << 20);
+        let task = ReadTask {
+            objects: &[],
+            rules: &rules,
+            selection: &selection,
+            threads: 1,
+            checkpoint: None,
+            runs: &runs,
+            keeps_deliveries: false,
+        };
+        let known = KnownObjects::new(&task);
+        let mut out = ReadingResult::default();
+        let mut scanner = ObjectScanner::new(&rules, &selection);
+        for part in parts {
+            known.parts("part", part.as_slice(), &mut scanner, &mut out);
+        }
+        known.finish(&mut out);
+        let report = &out.scan_result.report;
+        (report.objects, report.objects_failed, out.problems.len())
+    }
+
+    #[test]
+    fn an_object_that_one_job_could_not_read_and_another_did_is_read() {
+        let failed = || part(ObjectStatus::Failed("access denied".to_owned()), "e1");
+        let whole = || part(ObjectStatus::Read, "e1");
+        assert_eq!(read(&[failed(), failed()]), (0, 1, 1), "named once");
+        assert_eq!(read(&[failed(), whole()]), (1, 0, 0));
+        assert_eq!(read(&[whole(), failed()]), (1, 0, 0));
+        let other = part(ObjectStatus::Read, "e2");
+        assert_eq!(read(&[failed(), other]), (1, 1, 1), "another version");
     }
 }

@@ -1,8 +1,8 @@
 //! Manifests of backfill jobs among the objects of a run: which of their extract files are missing.
 
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::collections::BTreeSet;
 
-use secretrail_engine::manifest::{self, BackfillManifest, ManifestBatch, ManifestError};
+use secretrail_engine::manifest::{self, BackfillIndex, IndexedBatch, ManifestError};
 
 use super::{
     object::{InputObject, InputProblem},
@@ -16,10 +16,10 @@ const NAMED: usize = 10;
 
 /// The batches whose extract files do not exist.
 pub(crate) fn missing<'m>(
-    manifest: &'m BackfillManifest,
+    index: &'m BackfillIndex,
     there: &BTreeSet<String>,
-) -> Vec<&'m ManifestBatch> {
-    manifest
+) -> Vec<&'m IndexedBatch> {
+    index
         .batches
         .iter()
         .filter(|batch| !there.contains(&batch.part))
@@ -27,7 +27,7 @@ pub(crate) fn missing<'m>(
 }
 
 /// The missing extract files as problems of the input.
-pub(crate) fn reported(folder: &str, missing: &[&ManifestBatch]) -> Vec<InputProblem> {
+pub(crate) fn reported(folder: &str, missing: &[&IndexedBatch]) -> Vec<InputProblem> {
     let named = missing.iter().take(NAMED);
     let mut problems: Vec<InputProblem> = named.map(|batch| missing_part(folder, batch)).collect();
     if let Some(more) = missing.len().checked_sub(NAMED).filter(|more| *more > 0) {
@@ -37,27 +37,39 @@ pub(crate) fn reported(folder: &str, missing: &[&ManifestBatch]) -> Vec<InputPro
     problems
 }
 
-fn missing_part(folder: &str, batch: &ManifestBatch) -> InputProblem {
-    let objects = plural(batch.objects.len() as u64, "object");
-    let mut message = format!("is missing: it covers {objects}");
-    if let Some(first) = batch.objects.first() {
-        write!(message, " starting with {}", first.name()).ok();
-    }
-    message.push_str("; `secretrail backfill resume` creates it");
+fn missing_part(folder: &str, batch: &IndexedBatch) -> InputProblem {
+    let objects = plural(batch.objects, "object");
+    let message = format!(
+        "is missing: it covers {objects} starting with {}; `secretrail backfill resume` creates it",
+        batch.first
+    );
     InputProblem::new(format!("{folder}{}", batch.part), message)
 }
 
-/// Checks manifests among the objects of a run against the extract files beside them. An object
-/// that only has the name of a manifest is treated as a log.
+/// Checks the indexes of jobs among the objects of a run against the extract files beside them.
+/// What else a job has written is taken out: it is no log. An object that only has the name of an
+/// index is treated as a log.
 pub(crate) fn check(objects: &mut WalkedObjects, store: &dyn ObjectStore) {
     let is_manifest = |object: &mut InputObject| file_name(&object.name) == manifest::NAME;
     // Taken out first: a manifest is no log, and must not be counted as one.
-    let manifests: Vec<InputObject> = objects.objects.extract_if(.., is_manifest).collect();
+    let mut manifests: Vec<InputObject> = objects.objects.extract_if(.., is_manifest).collect();
+    // The index of a job before the manifests below it.
+    manifests.sort_by_key(|object| object.name.len());
+    let mut folders: Vec<String> = Vec::new();
     for object in manifests {
+        if folders.iter().any(|folder| object.name.starts_with(folder)) {
+            continue;
+        }
         match read(&object, store) {
-            Ok(manifest) => {
-                let missing = missing_beside(&object, &manifest, &objects.objects);
+            Ok(index) => {
+                let missing = missing_beside(&object, &index, &objects.objects);
                 objects.problems.extend(missing);
+                let folder = object.name.strip_suffix(manifest::NAME).unwrap_or_default();
+                objects.objects.retain(|other| {
+                    let below = other.name.strip_prefix(folder);
+                    !below.is_some_and(manifest::is_of_job)
+                });
+                folders.push(format!("{folder}{}", manifest::SHARDS));
             }
             Err(NoManifest::Log) => objects.objects.push(object),
             Err(NoManifest::Spoiled(why)) => {
@@ -75,11 +87,11 @@ enum NoManifest {
     Spoiled(String),
 }
 
-fn read(object: &InputObject, store: &dyn ObjectStore) -> Result<BackfillManifest, NoManifest> {
+fn read(object: &InputObject, store: &dyn ObjectStore) -> Result<BackfillIndex, NoManifest> {
     let fetched = object.place.fetch(store);
     let bytes = fetched.map_err(NoManifest::spoiled)?.bytes;
     let text = String::from_utf8(bytes).map_err(NoManifest::spoiled)?;
-    BackfillManifest::read(&text).map_err(|error| match error {
+    BackfillIndex::read(&text).map_err(|error| match error {
         ManifestError::Foreign(_) => NoManifest::Log,
         edited => NoManifest::spoiled(edited),
     })
@@ -93,7 +105,7 @@ impl NoManifest {
 
 fn missing_beside(
     object: &InputObject,
-    manifest: &BackfillManifest,
+    index: &BackfillIndex,
     all: &[InputObject],
 ) -> Vec<InputProblem> {
     let folder = object.name.strip_suffix(manifest::NAME).unwrap_or_default();
@@ -101,7 +113,7 @@ fn missing_beside(
         .iter()
         .filter_map(|object| object.name.strip_prefix(folder).map(str::to_owned))
         .collect();
-    reported(folder, &missing(manifest, &there))
+    reported(folder, &missing(index, &there))
 }
 
 fn file_name(name: &str) -> &str {
@@ -110,35 +122,79 @@ fn file_name(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::store::RemoteObject;
+    use secretrail_engine::{extract_file::ExtractHeader, manifest::ShardWriter};
+
+    use super::super::{
+        object::ObjectPlace,
+        store::{MemoryStore, RemoteObject},
+    };
     use super::*;
 
-    fn batches(count: usize) -> Vec<ManifestBatch> {
-        let object = |number: usize| RemoteObject {
+    fn object(key: &str) -> RemoteObject {
+        RemoteObject {
             bucket: "b".to_owned(),
-            key: format!("logs/{number}.json.gz"),
+            key: key.to_owned(),
             etag: String::new(),
             size: 1,
-        };
-        let batch = |number: usize| ManifestBatch {
-            part: format!("part-{number}"),
-            objects: vec![object(number)],
-        };
-        (0..count).map(batch).collect()
+        }
+    }
+
+    fn index(batches: usize) -> BackfillIndex {
+        let mut writer = ShardWriter::new(ExtractHeader::default(), 10);
+        for number in 0..batches {
+            drop(writer.add(vec![object(&format!("logs/{number}.json.gz"))]));
+        }
+        writer.finish().1
     }
 
     #[test]
     fn a_few_missing_files_are_named_and_the_rest_counted() {
-        let batches = batches(NAMED + 2);
-        let missing: Vec<&ManifestBatch> = batches.iter().collect();
+        let index = index(NAMED + 2);
+        let missing = missing(&index, &BTreeSet::new());
         let problems = reported("s3://b/job/", &missing);
         assert_eq!(problems.len(), NAMED + 1);
-        assert_eq!(problems[0].name, "s3://b/job/part-0");
+        let part = &index.batches[0].part;
+        assert_eq!(problems[0].name, format!("s3://b/job/{part}"));
         assert_eq!(
             problems[0].message,
             "is missing: it covers 1 object starting with s3://b/logs/0.json.gz; `secretrail backfill resume` creates it"
         );
         assert_eq!(problems[NAMED].message, "2 more extract files missing");
         assert_eq!(reported("s3://b/job/", &missing[..NAMED]).len(), NAMED);
+    }
+
+    #[test]
+    fn of_a_job_only_its_extract_files_are_read() {
+        let store = MemoryStore::default();
+        let index = index(2);
+        store
+            .put("b", "job/manifest.jsonl", index.write().into_bytes())
+            .unwrap();
+        let part = &index.batches[0].part;
+        let names = [
+            "manifest.jsonl",
+            "objects/00000.manifest.jsonl",
+            "results/1/SUCCEEDED_0.json",
+            "items-1.csv",
+            "secretrail-1.failed.jsonl",
+            "own.json",
+            part,
+        ];
+        let mut walked = WalkedObjects::default();
+        for name in names {
+            let remote = object(&format!("job/{name}"));
+            let (url, key) = (remote.name(), remote.key.clone());
+            walked
+                .objects
+                .push(InputObject::at(ObjectPlace::S3(remote), url, &key, false));
+        }
+        check(&mut walked, &store);
+        let left: Vec<&str> = walked.objects.iter().map(|object| &*object.name).collect();
+        assert_eq!(left, ["s3://b/job/own.json", &format!("s3://b/job/{part}")]);
+        assert_eq!(
+            walked.problems.len(),
+            1,
+            "the other extract file is missing"
+        );
     }
 }

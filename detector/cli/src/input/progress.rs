@@ -42,6 +42,16 @@ pub fn items_bar(items: u64, is_shown: bool) -> ProgressBar {
     }
 }
 
+/// A counter of the objects that a plan has found; hidden unless `is_shown`.
+#[must_use]
+pub fn listing_bar(is_shown: bool) -> ProgressBar {
+    if is_shown {
+        bar(0, "{spinner} {human_pos} objects listed, {per_sec}")
+    } else {
+        ProgressBar::hidden()
+    }
+}
+
 fn bar(length: u64, template: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
     bar.set_style(

@@ -104,6 +104,9 @@ pub fn read(
     if let Some(checkpoint) = task.checkpoint {
         readings.push(work.noted(checkpoint));
     }
+    let mut unread = ReadingResult::default();
+    work.known.finish(&mut unread);
+    readings.push(unread);
     SharedWork::merged(readings)
 }
 

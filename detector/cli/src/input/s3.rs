@@ -33,13 +33,16 @@ mod with_sdk {
     use aws_sdk_s3::config::Builder;
     use secretrail_aws::{
         retry::RetryPolicy,
-        s3::{FetchError, ListedObject, ObjectRef, S3Source},
+        s3::{FetchError, ListedObject, ListingPage, ObjectRef, S3Source},
     };
 
     use super::{Arc, AwsArgs, Connection};
     use crate::input::{
         aws::{GLOBAL_REGION, explained},
-        store::{FetchedBytes, FolderPredicate, ObjectStore, RemoteObject, StoreError},
+        store::{
+            FetchedBytes, FolderPredicate, ListedItem, ListedPage, ObjectStore, PageRequest,
+            RemoteObject, StoreError,
+        },
     };
 
     /// Largest object to read, in bytes: CloudTrail writes at most 50 MB, but other tools join
@@ -102,6 +105,27 @@ mod with_sdk {
                 .collect())
         }
 
+        fn page(&self, request: &PageRequest<'_>) -> Result<ListedPage, StoreError> {
+            let asked = ListingPage {
+                bucket: request.bucket,
+                prefix: request.prefix,
+                delimiter: request.by_folder.then_some("/"),
+                start_after: request.start_after,
+                token: request.token,
+            };
+            let listed = self.connection.wait(self.source.list_page(&asked));
+            let listed = listed.map_err(call)?;
+            let objects = listed.objects.into_iter().map(|mut object| ListedItem {
+                archived: object.archived.take(),
+                item: remote(request.bucket, object),
+            });
+            Ok(ListedPage {
+                objects: objects.collect(),
+                folders: listed.folders,
+                next: listed.next,
+            })
+        }
+
         fn fetch(&self, object: &RemoteObject) -> Result<FetchedBytes, StoreError> {
             let fetched = self.source.fetch_with_metadata(version(object));
             let (bytes, mut metadata) = self.connection.wait(fetched).map_err(call)?;
@@ -124,6 +148,11 @@ mod with_sdk {
         fn put(&self, bucket: &str, key: &str, bytes: Vec<u8>) -> Result<(), StoreError> {
             let put = self.source.put(bucket, key, bytes);
             self.connection.wait(put).map_err(call)
+        }
+
+        fn delete(&self, bucket: &str, key: &str) -> Result<(), StoreError> {
+            let deleted = self.source.delete(bucket, key);
+            self.connection.wait(deleted).map_err(call)
         }
     }
 

@@ -1,6 +1,12 @@
 //! The trait behind which objects in S3 are read and written, and its implementation without S3.
 
+#[cfg(test)]
+mod memory;
+
 use std::{collections::BTreeSet, io, path::Path};
+
+#[cfg(test)]
+pub(crate) use self::memory::MemoryStore;
 
 use crate::{args::path::bucket_and_prefix, host::RunFailure};
 
@@ -15,6 +21,42 @@ pub struct FetchedBytes {
     /// Signature of a digest, from the metadata of its object in S3, in hexadecimal digits; `None`
     /// for files and for other objects.
     pub signature: Option<String>,
+}
+
+/// One page of a listing: at most a thousand objects and folders.
+#[derive(Debug, Clone, Copy)]
+pub struct PageRequest<'r> {
+    /// Name of the bucket.
+    pub bucket: &'r str,
+    /// What all keys start with.
+    pub prefix: &'r str,
+    /// Whether keys with a `/` after the prefix are summed up as folders.
+    pub by_folder: bool,
+    /// Only keys after this one; `None` for all.
+    pub start_after: Option<&'r str>,
+    /// What the page before named as next; `None` for the first page.
+    pub token: Option<&'r str>,
+}
+
+/// The answer to a [`PageRequest`].
+#[derive(Debug, Clone, Default)]
+pub struct ListedPage {
+    /// Objects, by key.
+    pub objects: Vec<ListedItem>,
+    /// Prefixes of folders, each with its last `/`.
+    pub folders: Vec<String>,
+    /// The token of the next page; `None` for the last.
+    pub next: Option<String>,
+}
+
+/// An object of a page.
+#[derive(Debug, Clone)]
+pub struct ListedItem {
+    /// The object.
+    pub item: RemoteObject,
+    /// Storage class of the archive from which it must be restored first, as in `DEEP_ARCHIVE`;
+    /// `None` if it can be read.
+    pub archived: Option<String>,
 }
 
 /// Whether the folder with this prefix is to be listed.
@@ -34,6 +76,13 @@ pub trait ObjectStore: Send + Sync {
         prefix: &str,
         opens: Option<&FolderPredicate<'_>>,
     ) -> Result<Vec<RemoteObject>, StoreError>;
+
+    /// One page of a listing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: why the bucket could not be listed.
+    fn page(&self, request: &PageRequest<'_>) -> Result<ListedPage, StoreError>;
 
     /// Fetches an object in its listed version.
     ///
@@ -56,6 +105,13 @@ pub trait ObjectStore: Send + Sync {
     ///
     /// [`StoreError`]: why it could not be written.
     fn put(&self, bucket: &str, key: &str, bytes: Vec<u8>) -> Result<(), StoreError>;
+
+    /// Deletes an object; one that is not there is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: why it could not be deleted.
+    fn delete(&self, bucket: &str, key: &str) -> Result<(), StoreError>;
 }
 
 /// Why a call failed or could not be made.
@@ -91,6 +147,10 @@ impl ObjectStore for NoObjectStore {
         Err(StoreError::NotNamed)
     }
 
+    fn page(&self, _: &PageRequest<'_>) -> Result<ListedPage, StoreError> {
+        Err(StoreError::NotNamed)
+    }
+
     fn fetch(&self, _: &RemoteObject) -> Result<FetchedBytes, StoreError> {
         Err(StoreError::NotNamed)
     }
@@ -100,6 +160,10 @@ impl ObjectStore for NoObjectStore {
     }
 
     fn put(&self, _: &str, _: &str, _: Vec<u8>) -> Result<(), StoreError> {
+        Err(StoreError::NotNamed)
+    }
+
+    fn delete(&self, _: &str, _: &str) -> Result<(), StoreError> {
         Err(StoreError::NotNamed)
     }
 }

@@ -22,7 +22,7 @@ use crate::args::path::{bucket_and_prefix, hint, is_stdin};
 
 /// Seconds after the end of the selection in which deliveries are still read. Most events are
 /// delivered within ten minutes.
-const LATE_DELIVERY_SECS: i64 = 86_400;
+pub(crate) const LATE_DELIVERY_SECS: i64 = 86_400;
 
 /// Seconds by which the delivery stamp of an object, rounded down to a minute, may precede its
 /// events.
@@ -71,6 +71,15 @@ pub fn walk(
         }
     }
     walker.found
+}
+
+/// Why a prefix in S3 has no logs.
+pub(crate) fn nothing_below(prefix: &str) -> &'static str {
+    if prefix.contains(['*', '?']) {
+        NO_PATTERNS
+    } else {
+        NO_LOGS_BELOW_PREFIX
+    }
 }
 
 /// A walk over the paths, and what it has found so far.
@@ -178,12 +187,7 @@ impl PathWalker<'_> {
             self.remote(remote, prefix);
         }
         if self.seen() == before {
-            let why = if prefix.contains(['*', '?']) {
-                NO_PATTERNS
-            } else {
-                NO_LOGS_BELOW_PREFIX
-            };
-            self.problem(named, why);
+            self.problem(named, nothing_below(prefix));
         }
     }
 

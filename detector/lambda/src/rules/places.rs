@@ -261,6 +261,7 @@ mod tests {
             key: key.to_owned(),
             etag: etag.to_owned(),
             size: 7,
+            archived: None,
         }
     }
 

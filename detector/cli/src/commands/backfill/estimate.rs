@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use secretrail_engine::manifest::{self, BackfillManifest};
+use secretrail_engine::manifest::{self, BackfillIndex};
 
 use crate::{commands::backfill::job::JobLocation, text::number};
 
@@ -38,14 +38,14 @@ struct Estimate {
 
 impl Estimate {
     /// Estimates a job with this many concurrent invocations.
-    fn of(manifest: &BackfillManifest, concurrency: u64) -> Self {
-        let head = &manifest.head;
+    fn of(index: &BackfillIndex, concurrency: u64) -> Self {
+        let head = &index.head;
         let (invocations, objects) = (float(head.batches), float(head.objects));
         let all = secs(float(head.bytes), objects, invocations);
-        let longest = manifest
+        let longest = index
             .batches
             .iter()
-            .map(|batch| secs(float(batch.bytes()), float(batch.objects.len() as u64), 1.0))
+            .map(|batch| secs(float(batch.bytes), float(batch.objects), 1.0))
             .fold(0.0, f64::max);
         // The job takes at least as long as its longest invocation.
         let at_once = float(concurrency.min(head.batches));
@@ -76,13 +76,13 @@ fn float(number: u64) -> f64 {
 }
 
 /// The plan as text.
-pub(super) fn text(manifest: &BackfillManifest, place: &JobLocation, concurrency: u64) -> String {
+pub(super) fn text(index: &BackfillIndex, place: &JobLocation, concurrency: u64) -> String {
     let Estimate {
         longest,
         minutes,
         cost,
-    } = Estimate::of(manifest, concurrency);
-    let head = &manifest.head;
+    } = Estimate::of(index, concurrency);
+    let head = &index.head;
     let (objects, batches) = (number(head.objects), number(head.batches));
     let (megabytes, at_a_time) = (float(head.bytes) / 1e6, number(concurrency));
     let (name, folder) = (place.0.name(manifest::NAME), place.0.name(""));
@@ -105,18 +105,18 @@ pub(super) fn text(manifest: &BackfillManifest, place: &JobLocation, concurrency
 mod tests {
     use std::path::Path;
 
-    use super::super::tests::manifest;
+    use super::super::tests::index;
     use super::*;
 
     #[test]
     fn more_concurrency_helps_until_only_the_longest_invocation_counts() {
-        let manifest = manifest(&[40_000_000, 40_000_000, 4_000_000_000]);
-        let alone = Estimate::of(&manifest, 1);
-        let wide = Estimate::of(&manifest, 3);
+        let index = index(&[40_000_000, 40_000_000, 4_000_000_000]);
+        let alone = Estimate::of(&index, 1);
+        let wide = Estimate::of(&index, 3);
         assert!(alone.minutes > wide.minutes);
         assert!((wide.minutes - wide.longest / 60.0).abs() < 1e-9);
         // More concurrency than batches changes nothing.
-        let wider = Estimate::of(&manifest, 1_000);
+        let wider = Estimate::of(&index, 1_000);
         assert!((wider.minutes - wide.minutes).abs() < 1e-9);
         assert!((alone.cost - wide.cost).abs() < 1e-9);
     }
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn the_plan_says_what_to_do_next() {
         let place = JobLocation::of(Path::new("s3://b/job")).unwrap();
-        let text = text(&manifest(&[40_000_000]), &place, 1_000);
+        let text = text(&index(&[40_000_000]), &place, 1_000);
         assert_eq!(
             text,
             "manifest       s3://b/job/manifest.jsonl\n\

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Display, path::Path};
 
-use secretrail_engine::manifest::{self, BackfillManifest};
+use secretrail_engine::manifest::{self, BackfillIndex};
 
 use crate::{
     host::RunFailure,
@@ -49,7 +49,7 @@ impl JobLocation {
     }
 
     /// The text of the current version of an object.
-    fn text(&self, store: &dyn ObjectStore, object: &str) -> Result<String, RunFailure> {
+    pub(super) fn text(&self, store: &dyn ObjectStore, object: &str) -> Result<String, RunFailure> {
         let remote = RemoteObject {
             bucket: self.0.bucket.clone(),
             key: self.0.key(object),
@@ -63,14 +63,15 @@ impl JobLocation {
         String::from_utf8(fetched.bytes).map_err(|error| self.unreadable(object, error))
     }
 
-    fn unreadable(&self, object: &str, error: impl Display) -> RunFailure {
+    /// Why an object of the job cannot be used.
+    pub(super) fn unreadable(&self, object: &str, error: impl Display) -> RunFailure {
         RunFailure::Input(format!("{}: {error}", self.0.name(object)))
     }
 
-    /// Reads the manifest of the job.
-    pub(crate) fn manifest(&self, store: &dyn ObjectStore) -> Result<BackfillManifest, RunFailure> {
+    /// Reads the index of the job.
+    pub(crate) fn index(&self, store: &dyn ObjectStore) -> Result<BackfillIndex, RunFailure> {
         let text = self.text(store, manifest::NAME)?;
-        BackfillManifest::read(&text).map_err(|error| self.unreadable(manifest::NAME, error))
+        BackfillIndex::read(&text).map_err(|error| self.unreadable(manifest::NAME, error))
     }
 
     /// ARN of the last execution; `None` before the first.
@@ -87,7 +88,7 @@ impl JobLocation {
             .map(|text| Some(text.trim().to_owned()))
     }
 
-    /// Records the ARN of the last execution.
+    /// Records the ARN of the last execution, or of one that is about to start.
     pub(crate) fn put_execution(
         &self,
         store: &dyn ObjectStore,
@@ -99,9 +100,9 @@ impl JobLocation {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{MemoryBucket, manifest};
+    use super::super::tests::index;
     use super::*;
-    use crate::exit;
+    use crate::{exit, input::store::MemoryStore};
 
     fn place(path: &str) -> Result<JobLocation, RunFailure> {
         JobLocation::of(Path::new(path))
@@ -121,12 +122,10 @@ mod tests {
 
     #[test]
     fn what_is_written_of_a_job_is_read_again() {
-        let (store, place) = (MemoryBucket::default(), place("s3://b/job").unwrap());
-        let plan = manifest(&[1, 2]);
-        place
-            .put(&store, manifest::NAME, plan.write().text)
-            .unwrap();
-        assert_eq!(place.manifest(&store).unwrap(), plan);
+        let (store, place) = (MemoryStore::default(), place("s3://b/job").unwrap());
+        let plan = index(&[1, 2]);
+        place.put(&store, manifest::NAME, plan.write()).unwrap();
+        assert_eq!(place.index(&store).unwrap(), plan);
         let there = place.0.there(&store).unwrap();
         assert_eq!(place.execution(&store, &there).unwrap(), None);
         place.put_execution(&store, "arn:a").unwrap();
@@ -138,11 +137,11 @@ mod tests {
 
     #[test]
     fn an_edited_plan_is_reported_with_its_name() {
-        let (store, place) = (MemoryBucket::default(), place("s3://b/job").unwrap());
-        let mut text = manifest(&[1, 2]).write().text;
+        let (store, place) = (MemoryStore::default(), place("s3://b/job").unwrap());
+        let mut text = index(&[1, 2]).write();
         text.truncate(text.trim_end().rfind('\n').unwrap());
         place.put(&store, manifest::NAME, text).unwrap();
-        let refused = place.manifest(&store).unwrap_err();
+        let refused = place.index(&store).unwrap_err();
         assert_eq!(refused.exit_code(), exit::INPUT);
         assert!(
             refused

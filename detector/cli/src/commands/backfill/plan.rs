@@ -1,41 +1,70 @@
-//! `backfill plan`: divides the logs into batches and writes the manifest of the job.
+//! `backfill plan`: divides the logs into batches and writes the manifests of the job.
 
-use secretrail_engine::{
-    extract_file::ExtractHeader,
-    manifest::{self, BackfillManifest, ManifestBatch},
-};
+use std::path::PathBuf;
+
+use indicatif::ProgressBar;
+use secretrail_engine::extract_file::ExtractHeader;
 
 use crate::{
-    args::{self, backfill::BackfillPlanArgs, settings::RunSettings},
-    commands::backfill::{estimate, job::JobLocation},
+    args::{self, backfill::BackfillPlanArgs, path::bucket_and_prefix, settings::RunSettings},
+    commands::backfill::{
+        estimate,
+        failed::FailedObjects,
+        job::JobLocation,
+        planner::{JobPlanner, PlannedJob},
+    },
     exit,
     host::{ProcessHost, RunFailure, print, say},
-    input::{aws, batches, object::InputObject, rules_and_policy, s3::store, session},
+    input::{
+        aws,
+        listing::{FoundLog, ListingEnd, LogListing},
+        object::InputProblem,
+        progress::listing_bar,
+        rules_and_policy,
+        s3::store,
+        store::ObjectStore,
+        walk::nothing_below,
+    },
     output::{ending::NOTHING_READ, run_summary::input_code},
 };
 
 pub(super) fn run(args: &BackfillPlanArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
-    let settings = settings(args, host)?;
     let place = JobLocation::of(&args.output)?;
-    let rules = rules_and_policy::rules_alone(&args.files, host)?.set;
-    let connection = aws::connect(&settings, true)?;
-    let store = store(connection.as_ref(), &settings.aws);
-    let found = session::logs(&settings, &*store)?;
-    refuse_local(&found.objects)?;
-    let manifest = planned(
-        ExtractHeader::new(&rules, &settings.selection),
-        &found.objects,
-        args.part_size,
-    );
-    let code = input_code(&found.problems, host);
+    let settings = settings(args, host)?;
+    let connection = aws::connect_to(&settings.aws);
+    let (planned, mut problems) = match &args.failed_of {
+        Some(job) => {
+            let job = JobLocation::of(job)?;
+            if job.0.name("") == place.0.name("") {
+                let name = job.0.name("");
+                let message = format!("{name}: choose another place; the job itself stays");
+                return Err(RunFailure::Usage(message));
+            }
+            let store = store(Some(&connection?), &settings.aws);
+            (of_failed(args, &*store, &job, &place)?, Vec::new())
+        }
+        None => {
+            refuse_local(&settings.paths)?;
+            let rules = rules_and_policy::rules_alone(&args.files, host)?.set;
+            let store = store(Some(&connection?), &settings.aws);
+            let header = ExtractHeader::new(&rules, &settings.selection);
+            let planner = JobPlanner::new(&*store, &place, header, args.part_size);
+            let bar = listing_bar(!args.quiet && host.stderr_is_terminal);
+            of_logs(&settings, &*store, planner, &bar)?
+        }
+    };
+    problems.extend(planned.problems);
+    let code = input_code(&problems, host);
     // An empty manifest would count as a complete job. The problems say why there are no logs.
-    if manifest.batches.is_empty() {
+    if planned.index.batches.is_empty() {
         say(host, &format!("secretrail: {NOTHING_READ}\n"));
         return Ok(exit::INPUT);
     }
-    place.put(&*store, manifest::NAME, manifest.write().text)?;
     if !args.quiet {
-        print(host, &estimate::text(&manifest, &place, args.concurrency))?;
+        print(
+            host,
+            &estimate::text(&planned.index, &place, args.concurrency),
+        )?;
     }
     Ok(code)
 }
@@ -44,73 +73,88 @@ fn settings(args: &BackfillPlanArgs, host: &ProcessHost) -> Result<RunSettings, 
     let destination = args::OutputDestination {
         output: None,
         quiet: args.quiet,
-        // Only listings, whose length is not known in advance.
         no_progress: true,
     };
     RunSettings::plain(&args.input, &destination, host)
 }
 
 /// Rejects local files: the function in AWS cannot read them.
-fn refuse_local(objects: &[InputObject]) -> Result<(), RunFailure> {
-    match objects.iter().find(|object| object.remote().is_none()) {
+fn refuse_local(paths: &[PathBuf]) -> Result<(), RunFailure> {
+    match paths.iter().find(|path| bucket_and_prefix(path).is_none()) {
         None => Ok(()),
         Some(local) => Err(RunFailure::Usage(format!(
             "{}: a backfill reads logs in S3; use `secretrail extract` for local files",
-            local.name
+            local.display()
         ))),
     }
 }
 
-fn planned(header: ExtractHeader, objects: &[InputObject], part_size: u64) -> BackfillManifest {
-    let batches = batches::by_delivery(objects, part_size, manifest::MOST_OBJECTS);
-    let batches = batches.into_iter().map(|objects| {
-        let remote = objects.into_iter().filter_map(InputObject::remote);
-        ManifestBatch::new(&header, remote.cloned().collect())
-    });
-    let batches = batches.collect();
-    BackfillManifest::new(header, batches)
+/// Plans the logs below the paths; also what is wrong with the paths.
+fn of_logs(
+    settings: &RunSettings,
+    store: &dyn ObjectStore,
+    mut planner: JobPlanner<'_>,
+    bar: &ProgressBar,
+) -> Result<(PlannedJob, Vec<InputProblem>), RunFailure> {
+    let mut problems = Vec::new();
+    let paths = settings.paths.iter();
+    for (bucket, prefix) in paths.filter_map(|path| bucket_and_prefix(path)) {
+        let named = format!("s3://{bucket}/{prefix}");
+        if bucket.is_empty() {
+            let message = "names no bucket; write s3://bucket/prefix";
+            return Err(RunFailure::Usage(format!("{named}: {message}")));
+        }
+        let (before, listing) = (
+            planner.objects(),
+            LogListing::new(store, &bucket, &settings.selection),
+        );
+        let listed = listing.list(&prefix, &mut |account, log| {
+            bar.inc(1);
+            planner.add(account, log)
+        });
+        // A plan of half of the logs would look like one of all: there is none.
+        listed.map_err(|end| match end {
+            ListingEnd::Store(error) => RunFailure::Input(format!("{named}: {error}")),
+            ListingEnd::Receiver(failure) => failure,
+        })?;
+        if planner.objects() == before && listing.skipped() == 0 {
+            problems.push(InputProblem::new(named, nothing_below(&prefix)));
+        }
+    }
+    bar.finish_and_clear();
+    Ok((planner.finish()?, problems))
+}
+
+/// Plans what another job could not read, for the same purpose.
+fn of_failed(
+    args: &BackfillPlanArgs,
+    store: &dyn ObjectStore,
+    job: &JobLocation,
+    place: &JobLocation,
+) -> Result<PlannedJob, RunFailure> {
+    let header = job.index(store)?.head.header;
+    let mut planner = JobPlanner::new(store, place, header, args.part_size);
+    let there = job.0.there(store)?;
+    let failed = FailedObjects::of(job, &there).read(store)?.0.into_iter();
+    let mut logs: Vec<FoundLog> = failed.map(|failed| FoundLog::new(failed.item)).collect();
+    // As a listing gives them.
+    logs.sort_by(|a, b| (a.account(), a.month).cmp(&(b.account(), b.month)));
+    for log in logs {
+        let account = log.account().to_owned();
+        planner.add(&account, log)?;
+    }
+    planner.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        commands::tests::{LOGS, ran},
-        input::{object::ObjectPlace, store::RemoteObject},
-    };
-
-    fn remote(key: &str, size: u64) -> InputObject {
-        let remote = RemoteObject {
-            bucket: "b".to_owned(),
-            key: key.to_owned(),
-            etag: "e".to_owned(),
-            size,
-        };
-        InputObject::at(ObjectPlace::S3(remote), format!("s3://b/{key}"), key, false)
-    }
-
-    #[test]
-    fn batches_keep_to_the_size_of_a_part_and_miss_no_object() {
-        let objects = [
-            remote("a.json", 6),
-            remote("b.json", 6),
-            remote("c.json", 1),
-        ];
-        let manifest = planned(ExtractHeader::default(), &objects, 10);
-        assert_eq!((manifest.head.objects, manifest.head.bytes), (3, 13));
-        let keys = |batch: &ManifestBatch| {
-            let keys = batch.objects.iter().map(|item| item.key.clone());
-            keys.collect::<Vec<_>>()
-        };
-        let batches: Vec<_> = manifest.batches.iter().map(keys).collect();
-        assert_eq!(batches, [vec!["a.json"], vec!["b.json", "c.json"]]);
-    }
+    use crate::commands::tests::{LOGS, ran};
 
     #[test]
     fn what_is_on_this_machine_is_refused_by_name() {
-        assert!(refuse_local(&[remote("a.json", 1)]).is_ok());
-        let here = InputObject::at(ObjectPlace::File("x".into()), "x".to_owned(), "x", true);
-        let refused = refuse_local(&[remote("a.json", 1), here]).unwrap_err();
+        assert!(refuse_local(&["s3://b/a".into()]).is_ok());
+        let refused = refuse_local(&["s3://b/a".into(), "x".into()]).unwrap_err();
         assert_eq!(refused.exit_code(), exit::USAGE);
         assert!(
             refused
@@ -120,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_is_in_s3() {
+    fn a_job_is_in_s3_and_so_is_that_whose_failures_are_planned() {
         let folder = ran(&["backfill", "plan", LOGS, "-o", "job"]);
         assert_eq!(folder.code, exit::USAGE);
         assert!(
@@ -128,5 +172,11 @@ mod tests {
             "{}",
             folder.err
         );
+        let same = ["--failed-of", "s3://b/job", "-o", "s3://b/job/"];
+        let same = ran(&[&["backfill", "plan"], &same[..]].concat());
+        assert_eq!(same.code, exit::USAGE, "{}", same.err);
+        assert!(same.err.contains("choose another place"), "{}", same.err);
+        let nothing = ran(&["backfill", "plan", "-o", "s3://b/job/"]);
+        assert_eq!(nothing.code, exit::USAGE, "{}", nothing.err);
     }
 }

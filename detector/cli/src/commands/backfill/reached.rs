@@ -2,15 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use secretrail_engine::{
-    manifest::{BackfillManifest, ManifestBatch},
-    time::EventTime,
-};
+use secretrail_engine::manifest::{BackfillIndex, IndexedBatch};
 
 use crate::{
-    args::backfill::BackfillJobArgs,
+    args::{AwsArgs, backfill::BackfillJobArgs},
     commands::backfill::{
-        items::MapItems,
+        failed::{FailedObjects, FailedTally},
+        items::{RunItems, execution_arn},
         job::JobLocation,
         progress::{ExecutionProgress, ExecutionState},
         step_functions::StepFunctions,
@@ -29,23 +27,30 @@ pub(super) struct StateMachineExecution {
 /// A planned job.
 pub(super) struct ReachedJob {
     pub(super) place: JobLocation,
-    pub(super) manifest: BackfillManifest,
+    pub(super) index: BackfillIndex,
     pub(super) machines: StepFunctions,
-    store: Box<dyn ObjectStore>,
+    pub(super) store: Box<dyn ObjectStore>,
+    aws: AwsArgs,
 }
 
 impl ReachedJob {
-    /// Connects to AWS and reads the manifest of a job.
+    /// Connects to AWS and reads the index of a job.
     pub(super) fn open(args: &BackfillJobArgs) -> Result<Self, RunFailure> {
         let place = JobLocation::of(&args.job)?;
-        let connection = aws::connect_to(&args.aws)?;
-        let store = store(Some(&connection), &args.aws);
+        let (machines, store) = clients(&args.aws)?;
         Ok(Self {
-            manifest: place.manifest(&*store)?,
-            machines: StepFunctions::new(connection),
+            index: place.index(&*store)?,
+            machines,
             place,
             store,
+            aws: args.aws.clone(),
         })
+    }
+
+    /// Connects again, with the credentials that are there now.
+    pub(super) fn reconnect(&mut self) -> Result<(), RunFailure> {
+        (self.machines, self.store) = clients(&self.aws)?;
+        Ok(())
     }
 
     /// Names of all objects of the job, as they are now.
@@ -54,8 +59,13 @@ impl ReachedJob {
     }
 
     /// The batches whose extract files are not among these names.
-    pub(super) fn missing(&self, there: &BTreeSet<String>) -> Vec<&ManifestBatch> {
-        job_manifest::missing(&self.manifest, there)
+    pub(super) fn missing(&self, there: &BTreeSet<String>) -> Vec<&IndexedBatch> {
+        job_manifest::missing(&self.index, there)
+    }
+
+    /// The objects that could not be read, by the lists among these names.
+    pub(super) fn failed(&self, there: &BTreeSet<String>) -> Result<FailedTally, RunFailure> {
+        FailedObjects::of(&self.place, there).read(&*self.store)
     }
 
     /// The last execution; `None` before the first, and once Step Functions has deleted it.
@@ -79,26 +89,34 @@ impl ReachedJob {
         Ok(last.filter(|last| last.progress.state == ExecutionState::Runs))
     }
 
-    /// Starts an execution over these items, records and returns its ARN.
-    pub(super) fn start(
-        &self,
-        state_machine: &str,
-        items: MapItems,
-        now: EventTime,
-    ) -> Result<String, RunFailure> {
-        let ask = serde_json::json!({
-            "bucket": self.place.0.bucket,
-            "prefix": self.place.0.prefix,
-            "items": self.place.0.key(&items.name),
-        });
-        let name = items.execution(now);
+    /// Starts an execution over what is missing, records and returns its ARN; `None` if nothing is.
+    pub(super) fn start(&self, state_machine: &str) -> Result<Option<String>, RunFailure> {
+        let there = self.there()?;
+        let Some(items) = RunItems::of(&self.missing(&there), &self.place) else {
+            return Ok(None);
+        };
+        let last = self.place.execution(&*self.store, &there)?;
+        let name = items.execution(last.as_deref());
+        let arn = execution_arn(state_machine, &name).ok_or_else(|| not_arn(state_machine))?;
         // Written before the start: the state machine reads them at once.
         self.place.put(&*self.store, &items.name, items.text)?;
-        let arn = self
-            .machines
-            .start(state_machine, &name, &ask.to_string())?;
-        // Recorded after the start; commands on other machines find the execution by it.
+        // So is the ARN: a start whose answer is lost is found by it, here and on other machines.
         self.place.put_execution(&*self.store, &arn)?;
-        Ok(arn)
+        let started = self.machines.start(state_machine, &name, &items.input)?;
+        Ok(Some(started.unwrap_or(arn)))
     }
+}
+
+fn clients(args: &AwsArgs) -> Result<(StepFunctions, Box<dyn ObjectStore>), RunFailure> {
+    let connection = aws::connect_to(args)?;
+    let store = store(Some(&connection), args);
+    Ok((StepFunctions::new(connection), store))
+}
+
+/// That a text is no ARN of a state machine.
+pub(super) fn not_arn(state_machine: &str) -> RunFailure {
+    RunFailure::Usage(format!(
+        "{state_machine}: is not the ARN of a state machine; use the output `StateMachine` of the \
+         stack of infra/backfill.yaml"
+    ))
 }

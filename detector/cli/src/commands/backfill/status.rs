@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use secretrail_engine::{
-    manifest::{BackfillManifest, ManifestBatch},
+    manifest::{BackfillIndex, IndexedBatch},
+    sanitize,
     time::EventTime,
 };
 
@@ -20,8 +21,8 @@ use crate::{
     text::number,
 };
 
-/// Prints the progress of a job and, if no execution is running, what is missing; returns the exit
-/// code.
+/// Prints the progress of a job, what could not be read and, if no execution is running, what is
+/// missing; returns the exit code.
 pub(super) fn tell(
     job: &ReachedJob,
     execution: Option<&StateMachineExecution>,
@@ -31,11 +32,15 @@ pub(super) fn tell(
     // Listed again: extract files may have been written since.
     let there = job.there()?;
     let missing = job.missing(&there);
+    let failed = job.failed(&there)?;
     if !quiet {
         let mut text = execution_text(execution, host.now);
-        text.push_str(&parts_text(&job.manifest, &missing, &job.place));
+        text.push_str(&child_text(job, execution));
+        let unread = failed.0.len() as u64;
+        text.push_str(&parts_text(&job.index, &missing, unread, &job.place));
         print(host, &text)?;
     }
+    say(host, &run_summary::problems(&failed.problems(&job.place)));
     // A running execution may still create what is missing.
     let runs = execution.is_some_and(|execution| execution.progress.state == ExecutionState::Runs);
     if !runs {
@@ -43,7 +48,7 @@ pub(super) fn tell(
         let problems = job_manifest::reported(&folder, &missing);
         say(host, &run_summary::problems(&problems));
     }
-    Ok(if missing.is_empty() {
+    Ok(if missing.is_empty() && failed.0.is_empty() {
         exit::DONE
     } else {
         exit::INPUT
@@ -64,13 +69,26 @@ fn execution_text(execution: Option<&StateMachineExecution>, now: EventTime) -> 
     text
 }
 
+/// Why one of the batches failed; empty if none did.
+fn child_text(job: &ReachedJob, execution: Option<&StateMachineExecution>) -> String {
+    let failed = execution.filter(|execution| execution.progress.failed > 0);
+    let why = failed.and_then(|execution| {
+        // That it cannot be asked for must not hide the rest.
+        let failure = job.machines.child_failure(&execution.arn);
+        failure.unwrap_or_else(|error| Some(error.message))
+    });
+    why.map(|why| format!("a failed item  {}\n", sanitize::line(&why)))
+        .unwrap_or_default()
+}
+
 fn parts_text(
-    manifest: &BackfillManifest,
-    missing: &[&ManifestBatch],
+    index: &BackfillIndex,
+    missing: &[&IndexedBatch],
+    unread: u64,
     place: &JobLocation,
 ) -> String {
-    let head = &manifest.head;
-    let missing_bytes: u64 = missing.iter().map(|batch| batch.bytes()).sum();
+    let head = &index.head;
+    let missing_bytes: u64 = missing.iter().map(|batch| batch.bytes).sum();
     // Rounded down: 100 % means complete. Empty objects have no bytes to wait for.
     let share = head
         .bytes
@@ -83,6 +101,10 @@ fn parts_text(
         number(head.batches),
     );
     let mut text = format!("extract files  {done} of {all}, {share} % of the bytes\n");
+    if unread > 0 {
+        let (unread, all) = (number(unread), number(head.objects));
+        writeln!(text, "not read       {unread} of {all} objects").ok();
+    }
     if missing.is_empty() {
         let folder = place.0.name("");
         writeln!(text, "next           secretrail replay {folder}").ok();
@@ -94,17 +116,20 @@ fn parts_text(
 mod tests {
     use std::path::Path;
 
-    use super::super::{progress::ExecutionProgress, tests::manifest};
+    use super::super::{progress::ExecutionProgress, tests::index};
     use super::*;
 
     #[test]
     fn a_share_of_100_percent_means_complete() {
         let place = JobLocation::of(Path::new("s3://b/job")).unwrap();
-        let manifest = manifest(&[999, 1]);
-        let missing = [&manifest.batches[1]];
-        let text = parts_text(&manifest, &missing, &place);
-        assert_eq!(text, "extract files  1 of 2, 99 % of the bytes\n");
-        let text = parts_text(&manifest, &[], &place);
+        let index = index(&[999, 1]);
+        let missing = [&index.batches[1]];
+        let text = parts_text(&index, &missing, 1, &place);
+        assert_eq!(
+            text,
+            "extract files  1 of 2, 99 % of the bytes\nnot read       1 of 2 objects\n"
+        );
+        let text = parts_text(&index, &[], 0, &place);
         assert_eq!(
             text,
             "extract files  2 of 2, 100 % of the bytes\n\
@@ -115,8 +140,8 @@ mod tests {
     #[test]
     fn a_job_of_empty_objects_has_all_its_bytes() {
         let place = JobLocation::of(Path::new("s3://b/job")).unwrap();
-        let manifest = manifest(&[0]);
-        let text = parts_text(&manifest, &[&manifest.batches[0]], &place);
+        let index = index(&[0]);
+        let text = parts_text(&index, &[&index.batches[0]], 0, &place);
         assert_eq!(text, "extract files  0 of 1, 100 % of the bytes\n");
     }
 

@@ -3,26 +3,30 @@
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use secretrail_engine::time::EventTime;
+use secretrail_engine::{sanitize, time::EventTime};
 
 use crate::{
     args::backfill::BackfillJobArgs,
     commands::backfill::{
         progress::{ExecutionProgress, ExecutionState},
-        reached::StateMachineExecution,
-        step_functions::StepFunctions,
+        reached::{ReachedJob, StateMachineExecution},
+        step_functions::MachineError,
     },
     host::{ProcessHost, RunFailure, say},
     input::progress::parts_bar,
 };
 
-/// Time between two polls, and between two lines about the progress if there is no bar.
-const LOOK: Duration = Duration::from_secs(2);
+/// Longest time between two polls: an execution has its own quota of requests. A short one is seen
+/// sooner.
+const LOOK: Duration = Duration::from_secs(10);
+/// Time between two lines about the progress if there is no bar.
 const LINE: Duration = Duration::from_secs(60);
+/// Longest time for which Step Functions is asked in vain: a night with the lid closed, or with
+/// credentials that nobody renews.
+const PATIENCE: Duration = Duration::from_secs(12 * 3_600);
 
 /// Waits for executions and shows their progress.
-pub(super) struct RunWatcher<'w> {
-    machines: &'w StepFunctions,
+pub(super) struct RunWatcher {
     /// Over all executions of the run; hidden without a terminal.
     bar: ProgressBar,
     quiet: bool,
@@ -32,18 +36,12 @@ pub(super) struct RunWatcher<'w> {
     reported: Instant,
 }
 
-impl<'w> RunWatcher<'w> {
+impl RunWatcher {
     /// A watcher for a run over this many extract files.
-    pub(super) fn new(
-        machines: &'w StepFunctions,
-        parts: usize,
-        args: &BackfillJobArgs,
-        host: &ProcessHost,
-    ) -> Self {
+    pub(super) fn new(parts: usize, args: &BackfillJobArgs, host: &ProcessHost) -> Self {
         let is_shown = !args.quiet && !args.no_progress && host.stderr_is_terminal;
         let began = Instant::now();
         Self {
-            machines,
             bar: parts_bar(parts as u64, is_shown),
             quiet: args.quiet,
             began,
@@ -54,6 +52,7 @@ impl<'w> RunWatcher<'w> {
     /// Waits for the end of an execution that another run started.
     pub(super) fn joined(
         &mut self,
+        job: &mut ReachedJob,
         arn: String,
         host: &mut ProcessHost,
     ) -> Result<StateMachineExecution, RunFailure> {
@@ -61,27 +60,44 @@ impl<'w> RunWatcher<'w> {
             host,
             &format!("secretrail: {arn} is already running; waiting for it\n"),
         );
-        self.until_end(arn, host)
+        self.until_end(job, arn, host)
     }
 
-    /// Waits for the end of an execution.
+    /// Waits for the end of an execution. It runs in AWS: neither a network that is away nor
+    /// credentials that have expired end the wait.
     pub(super) fn until_end(
         &mut self,
+        job: &mut ReachedJob,
         arn: String,
         host: &mut ProcessHost,
     ) -> Result<StateMachineExecution, RunFailure> {
         // Items done by the executions before this one.
         let before = self.bar.position();
+        let mut pause = Duration::from_millis(500);
+        let mut outage = Outage::default();
         loop {
-            let Some(progress) = self.machines.execution(&arn)? else {
-                let message = format!("{arn}: the execution no longer exists");
-                return Err(RunFailure::Input(message));
-            };
-            self.show(&progress, before, host);
-            if progress.state != ExecutionState::Runs {
-                return Ok(StateMachineExecution { arn, progress });
+            match job.machines.execution(&arn) {
+                Ok(Some(progress)) => {
+                    outage = Outage::default();
+                    self.show(&progress, before, host);
+                    if progress.state != ExecutionState::Runs {
+                        return Ok(StateMachineExecution { arn, progress });
+                    }
+                }
+                Ok(None) => {
+                    let message = format!("{arn}: the execution no longer exists");
+                    return Err(RunFailure::Input(message));
+                }
+                Err(error) => {
+                    if let Some(message) = outage.after(error, Instant::now())? {
+                        say(host, &format!("secretrail: {message}\n"));
+                    }
+                    // Credentials may have been renewed in files that are read once.
+                    job.reconnect()?;
+                }
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LOOK);
         }
     }
 
@@ -102,6 +118,30 @@ impl<'w> RunWatcher<'w> {
     }
 }
 
+/// A time in which Step Functions cannot be asked.
+#[derive(Debug, Default)]
+struct Outage {
+    since: Option<Instant>,
+}
+
+impl Outage {
+    /// What to say after a failed call, once in an outage.
+    fn after(&mut self, error: MachineError, now: Instant) -> Result<Option<String>, MachineError> {
+        let lasted = self.since.map(|since| now.duration_since(since));
+        if !error.may_pass || lasted.is_some_and(|lasted| lasted > PATIENCE) {
+            return Err(error);
+        }
+        if self.since.is_some() {
+            return Ok(None);
+        }
+        self.since = Some(now);
+        let message = sanitize::line(&error.message);
+        Ok(Some(format!(
+            "{message}\nsecretrail: the execution goes on in AWS; asking again until it answers"
+        )))
+    }
+}
+
 /// The current time: that of the host is the start of the run and does not advance.
 fn later(began: EventTime, elapsed: Duration) -> EventTime {
     began.plus(i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX))
@@ -116,6 +156,27 @@ fn line(progress: &ExecutionProgress, now: EventTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_outage_is_reported_once_and_ends_the_wait_only_after_a_night() {
+        let failed = |may_pass| MachineError {
+            message: "arn: the credentials have expired".to_owned(),
+            may_pass,
+        };
+        let (mut outage, now) = (Outage::default(), Instant::now());
+        let first = outage.after(failed(true), now).unwrap().unwrap();
+        assert!(first.contains("have expired\nsecretrail: the execution goes on in AWS"));
+        let later = now + Duration::from_secs(3_600);
+        assert_eq!(outage.after(failed(true), later), Ok(None));
+        let night = now + PATIENCE + Duration::from_secs(1);
+        assert_eq!(outage.after(failed(true), night), Err(failed(true)));
+        let mut other = Outage::default();
+        assert_eq!(
+            other.after(failed(false), now),
+            Err(failed(false)),
+            "denied"
+        );
+    }
 
     #[test]
     fn a_line_shows_the_pace_once_there_is_one() {
