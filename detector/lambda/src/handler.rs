@@ -161,28 +161,29 @@ impl FunctionContext {
         let invocation =
             notification::read(event).inspect_err(|_| metrics.add("MessagesUnparseable", 1))?;
         let active = self.active(metrics).await?;
+        // Boxed, because rustc lays out futures only to a certain depth.
         match invocation {
             FunctionInvocation::Queue(messages) => {
-                let back = self.queue(messages, &active, until, metrics).await;
+                let back = Box::pin(self.queue(messages, &active, until, metrics)).await;
                 metrics.add("MessagesRetried", back.len() as u64);
                 Ok(returned_for_retry(&back))
             }
             FunctionInvocation::Direct(objects) => {
-                let not_done = self.objects(objects, &active, until, metrics).await;
+                let not_done = Box::pin(self.objects(objects, &active, until, metrics)).await;
                 all_done(not_done).map(|()| Value::Null)
             }
             FunctionInvocation::DirectEvent(event) => {
-                self.direct_event(event, &active, until, metrics).await
+                Box::pin(self.direct_event(event, &active, until, metrics)).await
             }
             FunctionInvocation::Subscription(payload) => {
-                self.subscription(payload, &active, until, metrics).await
+                Box::pin(self.subscription(payload, &active, until, metrics)).await
             }
             FunctionInvocation::Stream(records) => {
-                Ok(self.stream(records, &active, until, metrics).await)
+                Ok(Box::pin(self.stream(records, &active, until, metrics)).await)
             }
             FunctionInvocation::Sweep => {
                 // May be cancelled at any point: the next sweep completes whatever was partly done.
-                let sweep = self.sweep(&active, until, metrics);
+                let sweep = Box::pin(self.sweep(&active, until, metrics));
                 let swept = tokio::time::timeout_at(last_moment(until).into(), sweep).await;
                 swept.map_err(|_| HandleError::OutOfTime)??;
                 Ok(Value::Null)

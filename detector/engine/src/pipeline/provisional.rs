@@ -118,8 +118,9 @@ impl Pipeline<'_> {
         }
         let finalized = now.plus(-self.allowed_lateness_secs);
         let unconfirmed = store.provisional_alerts(finalized).await?;
-        outcome.withdrawn = store.withdraw_alerts(&unconfirmed, now).await?;
-        outcome.report.alerts_withdrawn += outcome.withdrawn.len() as u64;
+        let withdrawn = store.withdraw_alerts(&unconfirmed, now).await?;
+        outcome.report.alerts_withdrawn += withdrawn.len() as u64;
+        outcome.withdrawn.extend(withdrawn);
         Ok(())
     }
 }
