@@ -41,6 +41,9 @@ const UNREAD: &str = "nothing was written: some input could not be read, and wha
 const NEEDLESS: &str =
     "no rule of the function asks what was seen before: there is nothing to prime\n";
 
+/// Times by key, in the order of the keys.
+type Memory = Vec<(SharedStr, SeenTimes)>;
+
 /// Runs the command and returns its exit code.
 ///
 /// # Errors
@@ -59,12 +62,8 @@ pub fn run(args: &PrimeArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
         return Ok(exit::DONE);
     }
     let settings = settings(args, function.lookback, host)?;
-    let started = Instant::now();
-    let opened = OpenedInput::new(&settings)?;
     let task = EvaluationTask::new(&settings, &rules, policy.as_ref()).remembering();
-    let mut found = session::run(opened, task, host, &mut |_, _| Ok(()))?;
-    let memory = std::mem::take(&mut found.memory);
-    let code = close(&settings, &found, started, None, host);
+    let (found, memory, code) = read(&settings, task, host)?;
     if RunReading::of(&found, &settings.selection).is_nothing() {
         return Ok(code);
     }
@@ -80,6 +79,21 @@ pub fn run(args: &PrimeArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     };
     merged(&merge, &memory, &found, &settings, host)?;
     Ok(code)
+}
+
+/// Reads the history: the counts of the run, what is remembered of it, and the exit code of the
+/// input.
+fn read(
+    settings: &RunSettings,
+    task: EvaluationTask<'_>,
+    host: &mut ProcessHost,
+) -> Result<(SessionResult, Memory, u8), RunFailure> {
+    let started = Instant::now();
+    let opened = OpenedInput::new(settings)?;
+    let mut found = session::run(opened, task, host, &mut |_, _| Ok(()))?;
+    let memory = std::mem::take(&mut found.memory);
+    let code = close(settings, &found, started, None, host);
+    Ok((found, memory, code))
 }
 
 /// Reads what the function remembers: everything within its lookback.

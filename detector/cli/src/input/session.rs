@@ -255,15 +255,16 @@ pub(crate) fn run(
     for (marks, newest) in coverage.chain(newest) {
         pollster::block_on(history.mark(marks, newest)).map_err(internal)?;
     }
-    let run = HistoryRun {
+    let memory = evaluate(
         history,
-        runs: &runs,
-        remembers: task.remembers,
-    };
-    let memory = run.evaluate(&mut patterns, &mut |outcome| {
-        report.add(&outcome.report);
-        emit(outcome, host)
-    })?;
+        &runs,
+        task.remembers,
+        &mut patterns,
+        &mut |outcome| {
+            report.add(&outcome.report);
+            emit(outcome, host)
+        },
+    )?;
     Ok(SessionResult {
         report,
         problems,
@@ -276,46 +277,38 @@ pub(crate) fn run(
     })
 }
 
-/// A history that is ready to be evaluated.
-struct HistoryRun<'r, 'p, 'a> {
-    history: HistoryPipeline<'p, 'a>,
-    runs: &'r SortedRuns,
+/// Evaluates all events in slices by time, and returns what is remembered at the end, if that is
+/// asked for. A thread merges the next slice while one is evaluated.
+fn evaluate(
+    mut history: HistoryPipeline<'_, '_>,
+    runs: &SortedRuns,
     remembers: bool,
-}
-
-impl HistoryRun<'_, '_, '_> {
-    /// Evaluates all events in slices by time, and returns what is remembered at the end, if that
-    /// is asked for. A thread merges the next slice while one is evaluated.
-    fn evaluate(
-        self,
-        patterns: &mut UnmatchedPatterns<'_>,
-        emit: &mut dyn FnMut(BatchOutcome) -> Result<(), RunFailure>,
-    ) -> Result<Vec<(SharedStr, SeenTimes)>, RunFailure> {
-        let (mut history, runs) = (self.history, self.runs);
-        std::thread::scope(|scope| {
-            let (sender, slices) = mpsc::sync_channel(1);
-            let merge = scope.spawn(move || {
-                // The receiver is gone when the run has failed.
-                runs.slices(|slice, upto| sender.send((slice, upto)).is_ok())
-            });
-            for (slice, upto) in slices {
-                patterns.see(&slice.observations);
-                emit(pollster::block_on(history.advance(slice, upto)).map_err(internal)?)?;
-            }
-            // A panic of the merge is a bug; it is propagated.
-            merge
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })?;
-        if !self.remembers {
-            emit(pollster::block_on(history.finish()).map_err(internal)?)?;
-            return Ok(Vec::new());
+    patterns: &mut UnmatchedPatterns<'_>,
+    emit: &mut dyn FnMut(BatchOutcome) -> Result<(), RunFailure>,
+) -> Result<Vec<(SharedStr, SeenTimes)>, RunFailure> {
+    std::thread::scope(|scope| {
+        let (sender, slices) = mpsc::sync_channel(1);
+        let merge = scope.spawn(move || {
+            // The receiver is gone when the run has failed.
+            runs.slices(|slice, upto| sender.send((slice, upto)).is_ok())
+        });
+        for (slice, upto) in slices {
+            patterns.see(&slice.observations);
+            emit(pollster::block_on(history.advance(slice, upto)).map_err(internal)?)?;
         }
-        let ended = pollster::block_on(history.finish_with_memory());
-        let (outcome, memory) = ended.map_err(internal)?;
-        emit(outcome)?;
-        Ok(memory)
+        // A panic of the merge is a bug; it is propagated.
+        merge
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })?;
+    if !remembers {
+        emit(pollster::block_on(history.finish()).map_err(internal)?)?;
+        return Ok(Vec::new());
     }
+    let ended = pollster::block_on(history.finish_with_memory());
+    let (outcome, memory) = ended.map_err(internal)?;
+    emit(outcome)?;
+    Ok(memory)
 }
 
 /// Reads every object that is not in the checkpoint, and records it there.

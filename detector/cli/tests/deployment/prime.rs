@@ -1,8 +1,9 @@
 //! `prime`: what it writes, in which order, beside others, and when it writes nothing.
 
-use std::fs;
+use std::{fs, io::Write};
 
 use chrono::{TimeDelta, Utc};
+use flate2::{Compression, write::GzEncoder};
 use secretrail_aws::names;
 use serde_json::{Value, json};
 
@@ -190,7 +191,12 @@ fn a_failure_leaves_the_beginning_of_the_logs_as_it_is() {
 #[test]
 fn what_cannot_be_read_is_no_history_unless_it_is_asked_for() {
     let (cloud, folder) = (empty(), logs(&[20, 1]));
-    fs::write(folder.path().join("broken.json.gz"), b"\x1f\x8bno").expect("a file");
+    let mut packed = GzEncoder::new(Vec::new(), Compression::default());
+    let text = json!({"Records": [read(2)]}).to_string();
+    packed.write_all(text.as_bytes()).expect("memory");
+    let packed = packed.finish().expect("memory");
+    let cut = &packed[..packed.len() - 9];
+    fs::write(folder.path().join("broken.json.gz"), cut).expect("a file");
     let (code, stdout, stderr) = prime(&cloud, &folder, "-q");
     assert_eq!((code, &*stdout, puts(&cloud).len()), (3, "", 0));
     assert!(

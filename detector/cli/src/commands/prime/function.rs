@@ -1,5 +1,5 @@
-//! What must be known of the function, so that a history is remembered as it would do it: its table,
-//! its lookback, and the rules and databases that it has loaded.
+//! What must be known of the function, so that a history is remembered as it would do it: its
+//! table, its lookback, and the rules and databases that it has loaded.
 
 use std::collections::BTreeMap;
 
