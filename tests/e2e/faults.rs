@@ -2,6 +2,7 @@
 //! none is missing, and none comes twice unless nobody could know that it had gone out.
 
 mod destinations;
+mod doors;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

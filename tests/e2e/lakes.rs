@@ -8,7 +8,7 @@ use test_support::lakes::{examples, ocsf};
 
 /// Writes OCSF events as Parquet, with the columns of Security Lake, and prints what DuckDB counts
 /// in it: rows, and reads.
-const SCRIPT: &str = r#"
+pub(crate) const SCRIPT: &str = r#"
 import duckdb, json, sys
 name = "name VARCHAR"
 columns = {

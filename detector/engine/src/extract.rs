@@ -6,7 +6,7 @@
 mod denial;
 mod head;
 mod raw_fields;
-mod role;
+pub(crate) mod role;
 mod version_steps;
 
 use std::{collections::HashSet, sync::Arc};

@@ -22,6 +22,8 @@ pub mod time;
 
 // Input: object names, decompression, splitting, and the JSON form of a record.
 pub mod document;
+#[cfg(feature = "parquet")]
+pub mod parquet_rows;
 pub mod record_shape;
 pub mod row;
 

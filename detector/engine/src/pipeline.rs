@@ -205,17 +205,7 @@ impl<'a> Pipeline<'a> {
         pending_alerts: &mut PendingAlerts,
         report: &mut ReadReport,
     ) -> Result<(Vec<Arc<PendingEvent>>, PendingAlerts), StateError> {
-        let delivered = scan_result.observations.len();
-        let mut observations = distinct(scan_result.observations);
-        report.duplicates += (delivered - observations.len()) as u64;
-        for observed in &observations {
-            report.events.add(observed.observation.head().time);
-        }
-        if let Some(arrived) = arrived {
-            report.conflicting_copies += conflicting_copies(&observations);
-            let ahead = observations.iter().filter(|end| end.is_ahead_of(arrived));
-            report.times_ahead += ahead.count() as u64;
-        }
+        let mut observations = counted(scan_result.observations, arrived, report);
         pending_alerts.add(self.rules, scan_result.matches);
         self.evaluate_events(store, &observations, pending_alerts, |end| {
             self.early(&end.observation)
@@ -240,8 +230,7 @@ impl<'a> Pipeline<'a> {
         // What is finalised next need not be reported before.
         let provisional = match arrived {
             Some(_) => {
-                let changes = observations.iter().filter(|end| !may_pair(end));
-                self.note_changes(store, changes.map(|end| &**end)).await?;
+                self.note_changes(store, &observations).await?;
                 self.provisional(store, &observations, Vec::new()).await?
             }
             None => PendingAlerts::default(),
@@ -434,6 +423,26 @@ impl BatchOutcome {
         }
         self.accesses = accesses;
     }
+}
+
+/// The observations of a batch, each once, after they are counted.
+fn counted(
+    observations: Vec<Arc<PendingEvent>>,
+    arrived: Option<EventTime>,
+    report: &mut ReadReport,
+) -> Vec<Arc<PendingEvent>> {
+    let delivered = observations.len();
+    let observations = distinct(observations);
+    report.duplicates += (delivered - observations.len()) as u64;
+    for observed in &observations {
+        report.events.add(observed.observation.head().time);
+    }
+    if let Some(arrived) = arrived {
+        report.conflicting_copies += conflicting_copies(&observations);
+        let ahead = observations.iter().filter(|end| end.is_ahead_of(arrived));
+        report.times_ahead += ahead.count() as u64;
+    }
+    observations
 }
 
 /// That an event created a secret.

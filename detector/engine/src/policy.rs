@@ -2,6 +2,7 @@
 
 mod file;
 mod index;
+pub mod pattern;
 mod replicas;
 pub mod review;
 mod source;

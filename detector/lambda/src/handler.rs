@@ -172,15 +172,6 @@ impl FunctionContext {
                 let not_done = Box::pin(self.objects(objects, &active, until, metrics)).await;
                 all_done(not_done).map(|()| Value::Null)
             }
-            FunctionInvocation::DirectEvent(event) => {
-                Box::pin(self.direct_event(event, &active, until, metrics)).await
-            }
-            FunctionInvocation::Subscription(payload) => {
-                Box::pin(self.subscription(payload, &active, until, metrics)).await
-            }
-            FunctionInvocation::Stream(records) => {
-                Ok(Box::pin(self.stream(records, &active, until, metrics)).await)
-            }
             FunctionInvocation::Sweep => {
                 // May be cancelled at any point: the next sweep completes whatever was partly done.
                 let sweep = Box::pin(self.sweep(&active, until, metrics));
@@ -188,6 +179,7 @@ impl FunctionContext {
                 swept.map_err(|_| HandleError::OutOfTime)??;
                 Ok(Value::Null)
             }
+            records => self.through(records, &active, until, metrics).await,
         }
     }
 
@@ -226,14 +218,11 @@ impl FunctionContext {
         let objects: Vec<_> = objects.flatten().cloned().collect();
         // Together, not one by one: what they have in common is written to the table once.
         let not_done = self.objects(objects, active, until, metrics).await;
-        let direct = messages.iter().filter_map(|message| message.direct.clone());
-        let direct = direct.collect();
-        let direct_done = self.direct_events(direct, active, until, metrics).await;
+        let direct_done = self.direct_of(&messages, active, until, metrics).await;
         let messages = messages.into_iter();
         messages
             .filter(|message| {
-                let is_direct = message.direct.is_some();
-                is_retried(message, &not_done) || (is_direct && direct_done.is_err())
+                is_retried(message, &not_done) || (!direct_done && message.direct.is_some())
             })
             .map(|message| message.id)
             .collect()

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::{InputArgs, NetworkArgs, OutputDestination, value::ratio};
 
@@ -28,6 +28,10 @@ pub enum PolicyCommand {
             64 usage error."
     )]
     Diff(PolicyDiffArgs),
+    /// Print a pattern for EventBridge that sends events ahead of the log files, without the reads
+    /// of workloads that the policy expects to read often (baseline_per_hour).
+    #[command(after_help = "Exit codes: 0 done, 2 policy error, 64 usage error.")]
+    Pattern(PolicyPatternArgs),
 }
 
 /// Arguments of `policy explain`.
@@ -91,4 +95,29 @@ pub struct PolicyDiffArgs {
     /// The new policy.
     #[arg(value_name = "NEW")]
     pub new: PathBuf,
+}
+
+/// Arguments of `policy pattern`.
+#[derive(Debug, Args)]
+pub struct PolicyPatternArgs {
+    /// Access policy: who may read what.
+    #[arg(long, value_name = "FILE")]
+    pub policy: PathBuf,
+    /// Leave roles to the log files that a grant expects to read a secret at least so many times an
+    /// hour.
+    #[arg(long, value_name = "N", default_value_t = 10.0, value_parser = ratio)]
+    pub min_per_hour: f64,
+    /// The pattern as JSON for a rule, or the roles for the parameter Workloads of
+    /// infra/direct.yaml.
+    #[arg(short, long, value_name = "FORMAT", default_value = "json")]
+    pub format: PatternFormat,
+}
+
+/// Formats of `policy pattern`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PatternFormat {
+    /// The whole pattern.
+    Json,
+    /// The roles, separated by commas.
+    Parameter,
 }

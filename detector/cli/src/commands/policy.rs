@@ -1,6 +1,8 @@
 //! `policy`: who may read a secret and by which grant, which grants are not needed, and what
 //! another policy changes.
 
+mod pattern;
+
 use std::{collections::BTreeSet, fmt::Write as _, time::Instant};
 
 use secretrail_engine::{
@@ -39,6 +41,7 @@ pub fn run(command: &PolicyCommand, host: &mut ProcessHost) -> Result<u8, RunFai
         PolicyCommand::Explain(args) => explain(args, host),
         PolicyCommand::Lint(args) => lint(args, host),
         PolicyCommand::Diff(args) => diff(args, host),
+        PolicyCommand::Pattern(args) => pattern::run(args, host),
     }
 }
 

@@ -233,106 +233,18 @@ impl<R: Read> Read for Limited<R> {
 mod parquet {
     //! Rows of a Parquet file as lines of JSON.
 
-    use std::{
-        io::{self, Read},
-        sync::Arc,
-    };
-
-    use parquet::{
-        errors::ParquetError,
-        file::reader::{ChunkReader, FileReader, SerializedFileReader},
-        record::reader::RowIter,
-        schema::types::Type,
-    };
+    use secretrail_engine::parquet_rows::{ParquetRows, UnreadableParquet, rows as lines};
 
     use super::ContainerBytes;
     use crate::input::object::ObjectReadError;
 
-    /// Columns of OCSF events that tell of a record. The others repeat them.
-    const OCSF: [&str; 14] = [
-        "class_uid",
-        "metadata",
-        "time",
-        "time_dt",
-        "cloud",
-        "api",
-        "actor",
-        "src_endpoint",
-        "http_request",
-        "resources",
-        "unmapped",
-        "region",
-        "accountid",
-        "accountId",
-    ];
-
     /// The rows of a file.
-    pub(super) fn rows(bytes: ContainerBytes) -> Result<Lines, ObjectReadError> {
-        let rows = guarded(|| match bytes {
-            ContainerBytes::File(file) => of(file),
-            ContainerBytes::Bytes(bytes) => of(bytes::Bytes::from(bytes)),
-        });
-        let rows = rows.map_err(|error| ObjectReadError::Content(error.to_string()))?;
-        Ok(Lines {
-            rows,
-            line: Vec::new(),
-            at: 0,
-        })
-    }
-
-    /// The library panics at schemas that it does not expect.
-    fn guarded<T>(read: impl FnOnce() -> parquet::errors::Result<T>) -> parquet::errors::Result<T> {
-        let general = |text: &str| ParquetError::General(text.to_owned());
-        // Nothing of what panicked is used again.
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(read))
-            .unwrap_or_else(|_| Err(general("the Parquet file has a form that cannot be read")))
-    }
-
-    fn of<R: ChunkReader + 'static>(source: R) -> parquet::errors::Result<RowIter<'static>> {
-        let reader = SerializedFileReader::new(source)?;
-        let schema = reader.metadata().file_metadata().schema();
-        let wanted = wanted(schema)?;
-        RowIter::from_file_into(Box::new(reader)).project(wanted)
-    }
-
-    /// The columns to read; `None` for all.
-    fn wanted(schema: &Type) -> parquet::errors::Result<Option<Type>> {
-        let columns = schema.get_fields();
-        let has = |name: &str| columns.iter().any(|column| column.name() == name);
-        if !(has("class_uid") && has("metadata")) {
-            return Ok(None);
-        }
-        let wanted = columns
-            .iter()
-            .filter(|column| OCSF.contains(&column.name()));
-        let wanted = wanted.map(Arc::clone).collect();
-        let schema = Type::group_type_builder(schema.name()).with_fields(wanted);
-        Ok(Some(schema.build()?))
-    }
-
-    /// Lines of JSON, one for each row.
-    pub(super) struct Lines {
-        rows: RowIter<'static>,
-        line: Vec<u8>,
-        at: usize,
-    }
-
-    impl Read for Lines {
-        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-            if self.at >= self.line.len() {
-                let next = guarded(|| self.rows.next().transpose());
-                let Some(row) = next.map_err(io::Error::other)? else {
-                    return Ok(0);
-                };
-                self.line.clear();
-                serde_json::to_writer(&mut self.line, &row.to_json_value())?;
-                self.line.push(b'\n');
-                self.at = 0;
-            }
-            let read = self.line.get(self.at..).unwrap_or_default().read(out)?;
-            self.at += read;
-            Ok(read)
-        }
+    pub(super) fn rows(bytes: ContainerBytes) -> Result<ParquetRows, ObjectReadError> {
+        let rows: Result<ParquetRows, UnreadableParquet> = match bytes {
+            ContainerBytes::File(file) => lines(file),
+            ContainerBytes::Bytes(bytes) => lines(bytes::Bytes::from(bytes)),
+        };
+        rows.map_err(|error| ObjectReadError::Content(error.to_string()))
     }
 }
 

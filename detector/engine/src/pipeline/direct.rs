@@ -6,14 +6,16 @@
 //! only adds what is missing. What is left for later is a question: after a day, has a file brought
 //! the event? If none has, that is an alert of its own.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use ahash::HashSet;
 
-use super::{BatchOutcome, Pipeline, early::early_remembered, pending_alerts::PendingAlerts};
+use super::{
+    BatchOutcome, Pipeline, counted, early::early_remembered, may_pair,
+    pending_alerts::PendingAlerts,
+};
 use crate::{
     alert::{Alert, WindowMatch},
-    copies::distinct,
     coverage::CoverageMark,
     evidence::Evidence,
     fact::{Fact, WindowKey, WindowRange},
@@ -50,13 +52,7 @@ impl Pipeline<'_> {
         now: EventTime,
     ) -> Result<BatchOutcome, StateError> {
         let mut outcome = BatchOutcome::default();
-        let delivered = scan_result.observations.len();
-        let observations = distinct(scan_result.observations);
-        outcome.report.duplicates += (delivered - observations.len()) as u64;
-        for observed in &observations {
-            outcome.report.events.add(observed.time);
-            outcome.report.times_ahead += u64::from(observed.is_ahead_of(now));
-        }
+        let observations = counted(scan_result.observations, Some(now), &mut outcome.report);
         if self.checks_direct {
             let noted = observations.iter().map(|observed| noted(observed));
             store.put_direct_events(noted.collect(), now).await?;
@@ -81,15 +77,16 @@ impl Pipeline<'_> {
 
     /// Notes the changes of files that do not become pending events, so that direct events are
     /// found among them.
-    pub(super) async fn note_changes<'e, S: StateStore>(
+    pub(super) async fn note_changes<S: StateStore>(
         &self,
         store: &S,
-        changes: impl Iterator<Item = &'e PendingEvent>,
+        observations: &[Arc<PendingEvent>],
     ) -> Result<(), StateError> {
         if !self.checks_direct {
             return Ok(());
         }
-        let facts: Vec<_> = changes.map(change_in_file).collect();
+        let changes = observations.iter().filter(|end| !may_pair(end));
+        let facts: Vec<_> = changes.map(|end| change_in_file(end)).collect();
         if facts.is_empty() {
             return Ok(());
         }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::{FunctionContext, HandleError, deadline::last_moment, returned_for_retry};
 use crate::{
-    notification::{DirectEvent, LogPayload, StreamRecord},
+    notification::{DirectEvent, FunctionInvocation, LogPayload, QueueMessage, StreamRecord},
     rules::ActiveRules,
     telemetry::{FunctionMetrics, LogSeverity, log},
 };
@@ -94,8 +94,48 @@ type Sources = Vec<(RecordOrigin, Vec<u8>)>;
 type Readings = Vec<Result<ScanResult, String>>;
 
 impl FunctionContext {
+    /// Handles an invocation that brings records without a queue.
+    pub(super) async fn through(
+        &self,
+        invocation: FunctionInvocation,
+        active: &Arc<ActiveRules>,
+        until: Instant,
+        metrics: &mut FunctionMetrics,
+    ) -> Result<Value, HandleError> {
+        match invocation {
+            FunctionInvocation::DirectEvent(event) => {
+                let done = self.direct_events(vec![event], active, until, metrics);
+                done.await.map(|()| Value::Null)
+            }
+            FunctionInvocation::Subscription(payload) => {
+                self.subscription(payload, active, until, metrics).await
+            }
+            FunctionInvocation::Stream(records) => {
+                Ok(self.stream(records, active, until, metrics).await)
+            }
+            // These bring no records themselves, and do not come here.
+            FunctionInvocation::Queue(_)
+            | FunctionInvocation::Direct(_)
+            | FunctionInvocation::Sweep => Ok(Value::Null),
+        }
+    }
+
+    /// Processes the events of EventBridge among the messages of a queue; returns whether they are
+    /// done.
+    pub(super) async fn direct_of(
+        &self,
+        messages: &[QueueMessage],
+        active: &Arc<ActiveRules>,
+        until: Instant,
+        metrics: &mut FunctionMetrics,
+    ) -> bool {
+        let direct = messages.iter().filter_map(|message| message.direct.clone());
+        let done = self.direct_events(direct.collect(), active, until, metrics);
+        done.await.is_ok()
+    }
+
     /// Processes events of EventBridge together. Each of them is retried when that fails.
-    pub(super) async fn direct_events(
+    async fn direct_events(
         &self,
         events: Vec<DirectEvent>,
         active: &Arc<ActiveRules>,
@@ -121,20 +161,8 @@ impl FunctionContext {
         in_time(until, work).await
     }
 
-    /// An event of EventBridge without a queue: Lambda retries the invocation.
-    pub(super) async fn direct_event(
-        &self,
-        event: DirectEvent,
-        active: &Arc<ActiveRules>,
-        until: Instant,
-        metrics: &mut FunctionMetrics,
-    ) -> Result<Value, HandleError> {
-        let done = self.direct_events(vec![event], active, until, metrics);
-        done.await.map(|()| Value::Null)
-    }
-
     /// A payload of CloudWatch Logs without a stream: Lambda retries the invocation.
-    pub(super) async fn subscription(
+    async fn subscription(
         &self,
         payload: LogPayload,
         active: &Arc<ActiveRules>,
@@ -150,7 +178,7 @@ impl FunctionContext {
 
     /// Records of a stream. Kinesis delivers again what follows the first record that is returned
     /// for retry, in its order: what was processed behind it changes nothing then.
-    pub(super) async fn stream(
+    async fn stream(
         &self,
         records: Vec<StreamRecord>,
         active: &Arc<ActiveRules>,

@@ -3,12 +3,14 @@
 
 use std::{sync::Arc, time::Instant};
 
+use bytes::Bytes;
 use secretrail_aws::{
     dynamodb::ObjectState,
     s3::{ObjectRef, S3Source},
 };
 use secretrail_engine::{
     object::{self, origin},
+    parquet_rows,
     report::{self, ReadReport, SkippedObject},
     scan::{ObjectScanner, ScanInput, ScanResult},
     selection::Selection,
@@ -118,7 +120,7 @@ async fn scan_aside(
     active: &Arc<ActiveRules>,
 ) -> (ScanResult, ObjectResult) {
     let (active, name) = (active.clone(), name.to_owned());
-    let scanned = tokio::task::spawn_blocking(move || scan(&bytes, &name, &active)).await;
+    let scanned = tokio::task::spawn_blocking(move || scan(bytes, &name, &active)).await;
     // A panic fails this object alone.
     scanned.unwrap_or_else(|error| {
         let reason = format!("internal error (a bug in Secretrail) while reading: {error}");
@@ -127,19 +129,25 @@ async fn scan_aside(
 }
 
 /// Reads the records of an object.
-fn scan(bytes: &[u8], name: &str, active: &ActiveRules) -> (ScanResult, ObjectResult) {
+fn scan(bytes: Vec<u8>, name: &str, active: &ActiveRules) -> (ScanResult, ObjectResult) {
     let selection = Selection::default();
     let mut scan_result = ScanResult::default();
     let mut scanner = ObjectScanner::new(&active.rules, &selection);
     // In a tree of CloudTrail's own an object without records is damaged; elsewhere it may be
     // anything.
     let in_tree = object::parse(name).account.is_some();
-    let read = scanner.read(
-        ScanInput::Bytes(bytes),
-        &origin(name),
-        in_tree,
-        &mut scan_result,
-    );
+    let mut read = |input: ScanInput<'_>| {
+        let read = scanner.read(input, &origin(name), in_tree, &mut scan_result);
+        read.map_err(|error| error.to_string())
+    };
+    // The content is the same as that of a log, row by row.
+    let read = if parquet_rows::is_parquet(&bytes) {
+        parquet_rows::rows(Bytes::from(bytes))
+            .map_err(|error| error.to_string())
+            .and_then(|mut rows| read(ScanInput::Stream(&mut rows)))
+    } else {
+        read(ScanInput::Bytes(&bytes))
+    };
     let object_result = match scan_result.report.finalize(read, in_tree, false) {
         report::ObjectStatus::Failed(reason) => ObjectResult::Failed { reason },
         report::ObjectStatus::Read => processed(&scan_result.report),
@@ -203,6 +211,9 @@ mod tests {
     const IN_TREE: &str = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/03/02/\
         111122223333_CloudTrail_eu-west-1_20260302T1000Z_abcdefghijklmnop.json.gz";
 
+    const LAKE: &str = "aws/CLOUD_TRAIL_MGMT/2.0/region=eu-west-1/accountId=111122223333/\
+        eventDay=20260302/part-0.zstd.parquet";
+
     fn delivered(key: &str, size: Option<u64>) -> DeliveredObject {
         DeliveredObject {
             size,
@@ -211,7 +222,7 @@ mod tests {
     }
 
     fn object_result(bytes: &[u8], name: &str) -> ObjectResult {
-        scan(bytes, name, &ActiveRules::default()).1
+        scan(bytes.to_vec(), name, &ActiveRules::default()).1
     }
 
     #[test]
@@ -241,6 +252,11 @@ mod tests {
             object_result(br#"{"a":1}"#, IN_TREE),
             ObjectResult::Failed { .. }
         ));
+        // Damaged Parquet is named as what it is.
+        let ObjectResult::Failed { reason } = object_result(b"PAR1 and no more", LAKE) else {
+            panic!("it is damaged")
+        };
+        assert!(reason.contains("Parquet"), "{reason}");
         let ObjectResult::Done { state, .. } = object_result(br#"{"a":1}"#, "notes.json") else {
             panic!("it is not a CloudTrail log")
         };

@@ -1,8 +1,8 @@
 //! Events and log payloads that bring records themselves, instead of the names of objects.
 //!
-//! Sources: Amazon EventBridge user guide, "AWS service events delivered via AWS CloudTrail"; Amazon
-//! CloudWatch Logs user guide, "Using subscription filters"; AWS Lambda developer guide, "Process
-//! Amazon Kinesis Data Streams records with Lambda"; checked 2026-11.
+//! Sources: Amazon EventBridge user guide, "AWS service events delivered via AWS CloudTrail";
+//! Amazon CloudWatch Logs user guide, "Using subscription filters"; AWS Lambda developer guide,
+//! "Process Amazon Kinesis Data Streams records with Lambda"; checked 2026-11.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
