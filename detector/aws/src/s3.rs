@@ -88,8 +88,8 @@ impl FetchError {
         })
     }
 
-    /// Whether it is about this one object, whose bucket answers otherwise: it is missing, archived,
-    /// denied by its own policy or key, or too large.
+    /// Whether it is about this one object, whose bucket answers otherwise: it is missing,
+    /// archived, denied by its own policy or key, or too large.
     #[must_use]
     pub fn is_of_object(&self) -> bool {
         let Some(call) = self.call() else {

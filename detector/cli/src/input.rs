@@ -4,6 +4,7 @@ pub mod aws;
 pub mod batches;
 pub mod checkpoint;
 pub(crate) mod container;
+pub mod inventory;
 pub mod known;
 pub mod listing;
 pub mod manifest;

@@ -133,9 +133,9 @@ locals {
           Resource = "arn:${local.partition}:states:${local.place}:stateMachine:${local.machine}"
         },
         {
-          Sid      = "WatchChildren"
-          Effect   = "Allow"
-          Action   = ["states:DescribeExecution", "states:StopExecution"]
+          Sid    = "WatchChildren"
+          Effect = "Allow"
+          Action = ["states:DescribeExecution", "states:StopExecution"]
           Resource = [
             "arn:${local.partition}:states:${local.place}:execution:${local.machine}:*",
             "arn:${local.partition}:states:${local.place}:execution:${local.machine}/*",

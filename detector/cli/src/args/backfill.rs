@@ -41,7 +41,10 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 2 rule error, \
 /// Arguments of `backfill plan`.
 #[derive(Debug, Args)]
 #[command(mut_arg("paths", |paths| {
-    paths.required(false).required_unless_present("failed_of").conflicts_with("failed_of")
+    paths
+        .required(false)
+        .required_unless_present_any(["failed_of", "inventory"])
+        .conflicts_with_all(["failed_of", "inventory"])
 }))]
 pub struct BackfillPlanArgs {
     /// What to read; only objects in S3.
@@ -57,6 +60,15 @@ pub struct BackfillPlanArgs {
     /// for the same events. A replay takes both.
     #[arg(long, value_name = "JOB", help_heading = "Job")]
     pub failed_of: Option<PathBuf>,
+    /// Plan the objects of an S3 Inventory in CSV, in place of paths: its manifest.json in S3. For
+    /// more than ten million objects; the selection applies.
+    #[arg(
+        long,
+        value_name = "S3",
+        conflicts_with = "failed_of",
+        help_heading = "Job"
+    )]
+    pub inventory: Option<PathBuf>,
     /// Bytes of gzip logs, as stored, for each invocation; of plain ones twelve times as many. An
     /// invocation has logs of one account and one month.
     #[arg(

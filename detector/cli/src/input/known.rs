@@ -56,12 +56,7 @@ impl<'t> KnownObjects<'t> {
             return None;
         }
         let hash = self.hasher.hash_one((&entry.name, &entry.tag));
-        if entry.records == 0 && matches!(entry.object_status, ObjectStatus::Failed(_)) {
-            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-            failed.insert(hash, entry.clone());
-            return None;
-        }
-        if !self.is_new(hash) {
+        if self.is_unread(hash, entry) || !self.is_new(hash) {
             return None;
         }
         if entry.in_tree {
@@ -92,6 +87,17 @@ impl<'t> KnownObjects<'t> {
             });
         }
         Some(origin)
+    }
+
+    /// Whether nothing of an object could be read, which is remembered until the end.
+    fn is_unread(&self, hash: u64, entry: &ExtractEntry) -> bool {
+        let is_unread =
+            entry.records == 0 && matches!(entry.object_status, ObjectStatus::Failed(_));
+        if is_unread {
+            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            failed.insert(hash, entry.clone());
+        }
+        is_unread
     }
 
     /// Names the objects that no extract file could read. To be called when all have been read.

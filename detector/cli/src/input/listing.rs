@@ -209,7 +209,7 @@ impl<'l> LogListing<'l> {
     }
 
     /// The logs among objects; what is none is counted.
-    fn logs(&self, objects: Vec<ListedItem>) -> Vec<FoundLog> {
+    pub(crate) fn logs(&self, objects: Vec<ListedItem>) -> Vec<FoundLog> {
         let mut logs = Vec::with_capacity(objects.len());
         for listed in objects {
             if self.takes(&object::parse(&listed.item.key), &listed.item.key) {

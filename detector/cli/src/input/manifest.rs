@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use secretrail_engine::manifest::{self, BackfillIndex, IndexedBatch, ManifestError};
+use secretrail_engine::{
+    manifest::{self, BackfillIndex, IndexedBatch, ManifestError},
+    selection::{Selection, SelectionTally},
+};
 
 use super::{
     object::{InputObject, InputProblem},
@@ -47,9 +50,10 @@ fn missing_part(folder: &str, batch: &IndexedBatch) -> InputProblem {
 }
 
 /// Checks the indexes of jobs among the objects of a run against the extract files beside them.
-/// What else a job has written is taken out: it is no log. An object that only has the name of an
-/// index is treated as a log.
-pub(crate) fn check(objects: &mut WalkedObjects, store: &dyn ObjectStore) {
+/// What else a job has written is taken out: it is no log; so are extract files of accounts outside
+/// of the selection, which are not read at all. An object that only has the name of an index is
+/// treated as a log.
+pub(crate) fn check(objects: &mut WalkedObjects, selection: &Selection, store: &dyn ObjectStore) {
     let is_manifest = |object: &mut InputObject| file_name(&object.name) == manifest::NAME;
     // Taken out first: a manifest is no log, and must not be counted as one.
     let mut manifests: Vec<InputObject> = objects.objects.extract_if(.., is_manifest).collect();
@@ -62,12 +66,14 @@ pub(crate) fn check(objects: &mut WalkedObjects, store: &dyn ObjectStore) {
         }
         match read(&object, store) {
             Ok(index) => {
-                let missing = missing_beside(&object, &index, &objects.objects);
-                objects.problems.extend(missing);
                 let folder = object.name.strip_suffix(manifest::NAME).unwrap_or_default();
+                let left_out = leave_out(&index, selection, &mut objects.selected);
+                let missing = missing_beside(folder, &index, &left_out, &objects.objects);
+                objects.problems.extend(missing);
                 objects.objects.retain(|other| {
                     let below = other.name.strip_prefix(folder);
-                    !below.is_some_and(manifest::is_of_job)
+                    !below
+                        .is_some_and(|below| manifest::is_of_job(below) || left_out.contains(below))
                 });
                 folders.push(format!("{folder}{}", manifest::SHARDS));
             }
@@ -103,17 +109,39 @@ impl NoManifest {
     }
 }
 
+/// Extract files of which no object is of a selected account; their objects are counted.
+fn leave_out<'i>(
+    index: &'i BackfillIndex,
+    selection: &Selection,
+    selected: &mut SelectionTally,
+) -> BTreeSet<&'i str> {
+    let mut left_out = BTreeSet::new();
+    for batch in &index.batches {
+        let Some(account) = &batch.account else {
+            continue;
+        };
+        if !selection.accounts.is_empty() && !selection.accounts.contains(account) {
+            selected.unopened += batch.objects;
+            selected.place(Some(account), None);
+            left_out.insert(batch.part.as_str());
+        }
+    }
+    left_out
+}
+
 fn missing_beside(
-    object: &InputObject,
+    folder: &str,
     index: &BackfillIndex,
+    left_out: &BTreeSet<&str>,
     all: &[InputObject],
 ) -> Vec<InputProblem> {
-    let folder = object.name.strip_suffix(manifest::NAME).unwrap_or_default();
     let there: BTreeSet<String> = all
         .iter()
         .filter_map(|object| object.name.strip_prefix(folder).map(str::to_owned))
         .collect();
-    reported(folder, &missing(index, &there))
+    let mut missing = missing(index, &there);
+    missing.retain(|batch| !left_out.contains(batch.part.as_str()));
+    reported(folder, &missing)
 }
 
 fn file_name(name: &str) -> &str {
@@ -188,7 +216,7 @@ mod tests {
                 .objects
                 .push(InputObject::at(ObjectPlace::S3(remote), url, &key, false));
         }
-        check(&mut walked, &store);
+        check(&mut walked, &Selection::default(), &store);
         let left: Vec<&str> = walked.objects.iter().map(|object| &*object.name).collect();
         assert_eq!(left, ["s3://b/job/own.json", &format!("s3://b/job/{part}")]);
         assert_eq!(
@@ -196,5 +224,44 @@ mod tests {
             1,
             "the other extract file is missing"
         );
+    }
+
+    #[test]
+    fn of_other_accounts_no_extract_file_is_read_or_missed() {
+        let accounts = ["111122223333", "444455556666", "777788889999"];
+        let mut writer = ShardWriter::new(ExtractHeader::default(), 10);
+        for account in accounts {
+            let key = format!("AWSLogs/{account}/CloudTrail/eu-west-1/a.json.gz");
+            drop(writer.add(vec![object(&key)]));
+        }
+        drop(writer.add(vec![object("a.json")]));
+        let index = writer.finish().1;
+        let store = MemoryStore::default();
+        let text = index.write().into_bytes();
+        store.put("b", "job/manifest.jsonl", text).unwrap();
+        // The last of the other accounts is missing, which does not matter.
+        let parts = index.batches.iter().enumerate();
+        let names = parts.filter(|(number, _)| *number != 2);
+        let names = names.map(|(_, batch)| batch.part.as_str());
+        let mut walked = WalkedObjects::default();
+        for name in std::iter::once("manifest.jsonl").chain(names) {
+            let remote = object(&format!("job/{name}"));
+            let (url, key) = (remote.name(), remote.key.clone());
+            let place = ObjectPlace::S3(remote);
+            walked
+                .objects
+                .push(InputObject::at(place, url, &key, false));
+        }
+        let only = Selection {
+            accounts: vec!["444455556666".to_owned()],
+            ..Selection::default()
+        };
+        check(&mut walked, &only, &store);
+        let left: Vec<&str> = walked.objects.iter().map(|one| &*one.name).collect();
+        let part = |number: usize| format!("s3://b/job/{}", index.batches[number].part);
+        assert_eq!(left, [part(1), part(3)], "one names no account");
+        assert_eq!(walked.problems, []);
+        assert_eq!(walked.selected.unopened, 2);
+        assert!(walked.selected.accounts.contains("777788889999"));
     }
 }

@@ -125,7 +125,7 @@ pub(crate) fn walk(
     digests: bool,
 ) -> Result<WalkedObjects, RunFailure> {
     let mut objects = walk::walk(&settings.paths, &settings.selection, store, digests);
-    manifest::check(&mut objects, store);
+    manifest::check(&mut objects, &settings.selection, store);
     let files = overwrite::files(&objects.objects);
     let own = settings.checkpoint.iter().chain(&settings.config);
     let paths = settings.paths.iter().chain(own).map(PathBuf::as_path);

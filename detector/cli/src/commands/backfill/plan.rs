@@ -1,6 +1,6 @@
 //! `backfill plan`: divides the logs into batches and writes the manifests of the job.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 use secretrail_engine::extract_file::ExtractHeader;
@@ -17,12 +17,13 @@ use crate::{
     host::{ProcessHost, RunFailure, print, say},
     input::{
         aws,
+        inventory::Inventory,
         listing::{FoundLog, ListingEnd, LogListing},
         object::InputProblem,
         progress::listing_bar,
         rules_and_policy,
         s3::store,
-        store::ObjectStore,
+        store::{ObjectStore, RemoteObject},
         walk::nothing_below,
     },
     output::{ending::NOTHING_READ, run_summary::input_code},
@@ -30,41 +31,19 @@ use crate::{
 
 pub(super) fn run(args: &BackfillPlanArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let place = JobLocation::of(&args.output)?;
-    let settings = settings(args, host)?;
-    let connection = aws::connect_to(&settings.aws);
-    let (planned, mut problems) = match &args.failed_of {
-        Some(job) => {
-            let job = JobLocation::of(job)?;
-            if job.0.name("") == place.0.name("") {
-                let name = job.0.name("");
-                let message = format!("{name}: choose another place; the job itself stays");
-                return Err(RunFailure::Usage(message));
-            }
-            let store = store(Some(&connection?), &settings.aws);
-            (of_failed(args, &*store, &job, &place)?, Vec::new())
-        }
-        None => {
-            refuse_local(&settings.paths)?;
-            let rules = rules_and_policy::rules_alone(&args.files, host)?.set;
-            let store = store(Some(&connection?), &settings.aws);
-            let header = ExtractHeader::new(&rules, &settings.selection);
-            let planner = JobPlanner::new(&*store, &place, header, args.part_size);
-            let bar = listing_bar(!args.quiet && host.stderr_is_terminal);
-            of_logs(&settings, &*store, planner, &bar)?
-        }
+    let plan = match &args.failed_of {
+        Some(job) => of_failed(args, &JobLocation::of(job)?, &place)?,
+        None => of_logs(args, &place, host)?,
     };
-    problems.extend(planned.problems);
-    let code = input_code(&problems, host);
+    let code = input_code(&plan.problems, host);
     // An empty manifest would count as a complete job. The problems say why there are no logs.
-    if planned.index.batches.is_empty() {
+    if plan.index.batches.is_empty() {
         say(host, &format!("secretrail: {NOTHING_READ}\n"));
         return Ok(exit::INPUT);
     }
     if !args.quiet {
-        print(
-            host,
-            &estimate::text(&planned.index, &place, args.concurrency),
-        )?;
+        let text = estimate::text(&plan.index, &place, args.concurrency, plan.lists);
+        print(host, &text)?;
     }
     Ok(code)
 }
@@ -89,14 +68,40 @@ fn refuse_local(paths: &[PathBuf]) -> Result<(), RunFailure> {
     }
 }
 
-/// Plans the logs below the paths; also what is wrong with the paths.
+/// Plans the logs below the paths.
 fn of_logs(
+    args: &BackfillPlanArgs,
+    place: &JobLocation,
+    host: &mut ProcessHost,
+) -> Result<PlannedJob, RunFailure> {
+    let settings = settings(args, host)?;
+    refuse_local(&settings.paths)?;
+    let rules = rules_and_policy::rules_alone(&args.files, host)?.set;
+    let store = store(Some(&aws::connect_to(&settings.aws)?), &settings.aws);
+    let header = ExtractHeader::new(&rules, &settings.selection);
+    let mut planner = JobPlanner::new(&*store, place, header, args.part_size);
+    let bar = listing_bar(!args.quiet && host.stderr_is_terminal);
+    let listed = match &args.inventory {
+        Some(manifest) => inventoried(manifest, &settings, &*store, &mut planner, &bar),
+        None => listed(&settings, &*store, &mut planner, &bar),
+    };
+    bar.finish_and_clear();
+    let (problems, lists) = listed?;
+    let mut planned = planner.finish()?;
+    planned.problems.extend(problems);
+    planned.lists = lists;
+    Ok(planned)
+}
+
+/// Lists the logs below the paths; returns what is wrong with the paths, and the number of
+/// requests.
+fn listed(
     settings: &RunSettings,
     store: &dyn ObjectStore,
-    mut planner: JobPlanner<'_>,
+    planner: &mut JobPlanner<'_>,
     bar: &ProgressBar,
-) -> Result<(PlannedJob, Vec<InputProblem>), RunFailure> {
-    let mut problems = Vec::new();
+) -> Result<(Vec<InputProblem>, u64), RunFailure> {
+    let (mut problems, mut lists) = (Vec::new(), 0);
     let paths = settings.paths.iter();
     for (bucket, prefix) in paths.filter_map(|path| bucket_and_prefix(path)) {
         let named = format!("s3://{bucket}/{prefix}");
@@ -104,39 +109,82 @@ fn of_logs(
             let message = "names no bucket; write s3://bucket/prefix";
             return Err(RunFailure::Usage(format!("{named}: {message}")));
         }
-        let (before, listing) = (
-            planner.objects(),
-            LogListing::new(store, &bucket, &settings.selection),
-        );
-        let listed = listing.list(&prefix, &mut |account, log| {
+        let before = planner.objects();
+        let listing = LogListing::new(store, &bucket, &settings.selection);
+        let end = listing.list(&prefix, &mut |account, log| {
             bar.inc(1);
             planner.add(account, log)
         });
         // A plan of half of the logs would look like one of all: there is none.
-        listed.map_err(|end| match end {
+        end.map_err(|end| match end {
             ListingEnd::Store(error) => RunFailure::Input(format!("{named}: {error}")),
             ListingEnd::Receiver(failure) => failure,
         })?;
+        lists += listing.requests();
         if planner.objects() == before && listing.skipped() == 0 {
             problems.push(InputProblem::new(named, nothing_below(&prefix)));
         }
     }
-    bar.finish_and_clear();
-    Ok((planner.finish()?, problems))
+    Ok((problems, lists))
+}
+
+/// Takes the logs from an inventory.
+fn inventoried(
+    manifest: &Path,
+    settings: &RunSettings,
+    store: &dyn ObjectStore,
+    planner: &mut JobPlanner<'_>,
+    bar: &ProgressBar,
+) -> Result<(Vec<InputProblem>, u64), RunFailure> {
+    let named = manifest.display();
+    let Some((bucket, key)) = bucket_and_prefix(manifest) else {
+        let message = "an inventory is in S3; write s3://bucket/…/manifest.json";
+        return Err(RunFailure::Usage(format!("{named}: {message}")));
+    };
+    let unreadable = |error| RunFailure::Input(format!("{named}: {error}"));
+    let object = RemoteObject {
+        bucket,
+        key,
+        etag: String::new(),
+        size: 0,
+    };
+    let text = store.fetch(&object).map_err(unreadable)?.bytes;
+    let inventory = Inventory::read(&text).map_err(unreadable)?;
+    let listing = LogListing::new(store, inventory.source(), &settings.selection);
+    let end = inventory.logs(store, &listing, &mut |account, log| {
+        bar.inc(1);
+        planner.add(account, log)
+    });
+    end.map_err(|end| match end {
+        ListingEnd::Store(error) => unreadable(error),
+        ListingEnd::Receiver(failure) => failure,
+    })?;
+    Ok((Vec::new(), 0))
 }
 
 /// Plans what another job could not read, for the same purpose.
 fn of_failed(
     args: &BackfillPlanArgs,
-    store: &dyn ObjectStore,
     job: &JobLocation,
     place: &JobLocation,
 ) -> Result<PlannedJob, RunFailure> {
-    let header = job.index(store)?.head.header;
-    let mut planner = JobPlanner::new(store, place, header, args.part_size);
-    let there = job.0.there(store)?;
-    let failed = FailedObjects::of(job, &there).read(store)?.0.into_iter();
-    let mut logs: Vec<FoundLog> = failed.map(|failed| FoundLog::new(failed.item)).collect();
+    let name = job.0.name("");
+    if name == place.0.name("") {
+        let message = format!("{name}: choose another place; the job itself stays");
+        return Err(RunFailure::Usage(message));
+    }
+    let aws = &args.input.aws;
+    let store = store(Some(&aws::connect_to(aws)?), aws);
+    let header = job.index(&*store)?.head.header;
+    let mut planner = JobPlanner::new(&*store, place, header, args.part_size);
+    let there = job.0.there(&*store)?;
+    let failed = FailedObjects::of(job, &there).read(&*store)?.0;
+    if failed.is_empty() {
+        let message = "its extract files name no object that could not be read";
+        return Err(RunFailure::Input(format!("{name}: {message}")));
+    }
+    let failed = failed.into_iter().map(|failed| FoundLog::new(failed.item));
+    let mut logs: Vec<FoundLog> = failed.collect();
     // As a listing gives them.
     logs.sort_by(|a, b| (a.account(), a.month).cmp(&(b.account(), b.month)));
     for log in logs {

@@ -70,6 +70,8 @@ pub(super) struct PlannedJob {
     pub(super) index: BackfillIndex,
     /// What was left out.
     pub(super) problems: Vec<InputProblem>,
+    /// Number of requests that listed the logs.
+    pub(super) lists: u64,
 }
 
 impl<'p> JobPlanner<'p> {
@@ -190,7 +192,11 @@ impl<'p> JobPlanner<'p> {
         if !index.batches.is_empty() {
             place.put(store, manifest::NAME, index.write())?;
         }
-        Ok(PlannedJob { index, problems })
+        Ok(PlannedJob {
+            index,
+            problems,
+            lists: 0,
+        })
     }
 }
 

@@ -66,8 +66,8 @@ impl LogListing<'_> {
         Ok(found)
     }
 
-    /// Those of these folders in which to look for accounts. Regions of accounts are found, and what
-    /// is outside of the selection is left.
+    /// Those of these folders in which to look for accounts. Regions of accounts are found, and
+    /// what is outside of the selection is left.
     fn opened(&self, folders: Vec<String>, found: &mut Vec<ListingShard>) -> Vec<String> {
         let mut opened = Vec::new();
         for folder in folders {

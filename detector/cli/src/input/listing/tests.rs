@@ -1,3 +1,5 @@
+//! Listings of organisations in memory: what is found, in which order, and by how many requests.
+
 use std::sync::atomic::Ordering;
 
 use super::*;

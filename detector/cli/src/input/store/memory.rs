@@ -68,10 +68,7 @@ impl ObjectStore for MemoryStore {
             let Some(below) = below.filter(|_| bucket == request.bucket) else {
                 break;
             };
-            let folder = below
-                .split_once('/')
-                .filter(|_| request.by_folder)
-                .map(|(folder, _)| format!("{}{folder}/", request.prefix));
+            let folder = folder(request, below);
             if folder.as_deref().unwrap_or(key) <= after {
                 continue;
             }
@@ -121,4 +118,10 @@ impl ObjectStore for MemoryStore {
         self.objects.lock().unwrap().remove(&place);
         Ok(())
     }
+}
+
+/// The folder of a key, by what follows the prefix; `None` for an object.
+fn folder(request: &PageRequest<'_>, below: &str) -> Option<String> {
+    let (folder, _) = below.split_once('/').filter(|_| request.by_folder)?;
+    Some(format!("{}{folder}/", request.prefix))
 }
