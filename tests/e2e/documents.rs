@@ -273,6 +273,52 @@ fn every_command_in_a_sentence_is_one() {
     assert!(of("secretrail replay --nothing").is_some());
 }
 
+/// What is wrong with a row of numbers: what, number, when, command.
+fn unproven(row: &str) -> Option<String> {
+    let row = row.trim().trim_matches('|');
+    let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+    let [_, number, when, command] = cells[..] else {
+        return Some(format!("{} cells in place of four", cells.len()));
+    };
+    if number.is_empty() {
+        return Some("there is no number".to_owned());
+    }
+    let is_date = |c: (usize, char)| match c {
+        (4 | 7, c) => c == '-',
+        (_, c) => c.is_ascii_digit(),
+    };
+    if when.len() != 10 || !when.chars().enumerate().all(is_date) {
+        return Some(format!("{when} is no date"));
+    }
+    let line = command.strip_prefix('`').and_then(|c| c.strip_suffix('`'));
+    let commands = line.map(shell::commands).unwrap_or_default();
+    let [words] = commands.as_slice() else {
+        return Some(format!("{command} is not one command"));
+    };
+    fault(words)
+}
+
+#[test]
+fn every_number_has_a_date_and_a_command_that_exists() {
+    let text = fs::read_to_string(Path::new(ROOT).join("detector/MEASURED.md")).unwrap();
+    let is_head = |line: &str| line.starts_with("| ---") || line.starts_with("| what |");
+    let rows = text.lines().filter(|line| line.starts_with('|'));
+    let rows: Vec<&str> = rows.filter(|line| !is_head(line)).collect();
+    assert!(rows.len() > 10, "{} rows", rows.len());
+    let wrong = rows.iter().filter_map(|row| {
+        let why = unproven(row)?;
+        Some(format!("{row}: {why}"))
+    });
+    nothing(&wrong.collect::<Vec<_>>());
+    let of = |command: &str| unproven(&format!("| a | 1 | 2026-11-28 | {command} |"));
+    assert_eq!(of("`cargo test -p engine-tests bounds`"), None);
+    assert!(of("`cargo test -p engine-tests no_such_test`").is_some());
+    assert!(of("`secretrail rules tset`").is_some());
+    assert!(of("`tests/fuzz/nothing 15`").is_some());
+    assert!(of("by hand").is_some());
+    assert!(unproven("| a | 1 | yesterday | `cargo test` |").is_some());
+}
+
 /// Runs the built command in the root of the repository, and gives what it printed.
 fn run(words: &[String]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_secretrail-under-test"));

@@ -2,6 +2,7 @@
 //! and runs nothing that came from a log. And the ledger as Parquet, read by DuckDB.
 
 mod cards;
+mod image;
 
 use std::{
     path::{Path, PathBuf},

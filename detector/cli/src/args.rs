@@ -4,6 +4,7 @@ pub mod backfill;
 pub mod defaults;
 pub mod deployment;
 pub mod exposure;
+pub mod guide;
 pub mod input;
 pub mod output;
 pub mod path;
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use secretrail_engine::rule_meta::RuleLevel;
 
-use self::value::{age, bytes, ratio};
+use self::value::{age, bytes, levels, ratio};
 pub use self::{
     exposure::ExposureArgs,
     input::{AwsArgs, InputArgs},
@@ -49,7 +50,10 @@ const EXIT_CODES_OF_EXPOSURE: &str = "Exit codes: 0 done, 1 open exposures with 
 /// One variant for each command; the doc comments are the help texts.
 #[derive(Debug, Subcommand)]
 pub enum CommandArgs {
-    /// Replay CloudTrail logs through the rules and print the alerts.
+    /// Try it without logs of your own: write example logs to a folder, find their incidents,
+    /// explain one, and make the report.
+    Demo(DemoArgs),
+    /// Replay CloudTrail logs through the rules and print the incidents, most suspicious first.
     #[command(after_help = EXIT_CODES)]
     Replay(ReplayArgs),
     /// List every access to a secret, with the evidence of its KMS Decrypt (the ledger).
@@ -68,11 +72,12 @@ pub enum CommandArgs {
             or logs without any digest, 3 input error, 64 usage error, 74 output error."
     )]
     Verify(VerifyArgs),
-    /// Show one alert with its evidence: what was counted, the raw records, and where to look next.
+    /// Explain one incident or alert: what happened, what to check first, what contains it, with
+    /// its evidence.
     ///
     /// A path may also be a file of alerts, as `replay -f jsonl` writes them, or `-` for alerts on
-    /// standard input. The alert is then taken from that file: the rules and the policy that raised
-    /// it are not needed, and logs are only searched for its records.
+    /// standard input. The incident or alert is then taken from that file: the rules and the policy
+    /// that raised it are not needed, and logs are only searched for its records.
     #[command(after_help = EXIT_CODES)]
     Explain(ExplainArgs),
     /// List which versions of which secrets were revealed, to whom, whether they still work, and
@@ -127,14 +132,33 @@ pub enum CommandArgs {
     /// List the incidents of a deployment, close them, and open them again.
     #[command(subcommand)]
     Incident(deployment::IncidentCommand),
-    /// Print shell completions: `secretrail completions bash >
-    /// /etc/bash_completion.d/secretrail`.
+    /// Print shell completions: of commands, options, and the values of options.
     Completions {
         /// The shell to print completions for.
         shell: clap_complete::Shell,
     },
-    /// Print the manual page: `secretrail man | man -l -`.
-    Man,
+    /// Print the manual page of a command, or write those of all.
+    Man(ManArgs),
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Folder for the example logs and the report: a new one, an empty one, or one that `demo` has
+    /// made.
+    #[arg(value_name = "DIR", default_value = "secretrail-demo")]
+    pub folder: PathBuf,
+}
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// The command, as in `secretrail man rules test`; `secretrail` itself by default.
+    #[arg(value_name = "COMMAND")]
+    pub command: Vec<String>,
+    /// Write the pages of all commands to this folder, as secretrail-rules-test.1.
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub all: Option<PathBuf>,
 }
 
 /// Arguments of `gaps`.
@@ -187,7 +211,7 @@ pub struct SummaryArgs {
     /// Number of lines in each list.
     #[arg(long, value_name = "N", default_value_t = 5, help_heading = "Output")]
     pub top: usize,
-    /// Format (table or json) and destination of the output.
+    /// Format and destination of the output.
     #[command(flatten)]
     pub output: OutputArgs,
 }
@@ -204,7 +228,7 @@ pub struct ExplainArgs {
     /// Show everything, with the JSON of the records; without it, one screen.
     #[arg(long)]
     pub raw: bool,
-    /// The rules that raised the alert.
+    /// The rules that raised the alerts.
     #[command(flatten)]
     pub files: RuleFilesArgs,
     /// The access policy to use.
@@ -323,12 +347,13 @@ pub struct ReplayArgs {
     #[arg(
         long,
         value_name = "LEVEL",
+        value_parser = levels(),
         default_value = "informational",
         help_heading = "Rules"
     )]
     pub min_level: RuleLevel,
     /// Exit with code 1 if there are alerts at or above this level.
-    #[arg(long, value_name = "LEVEL", help_heading = "Rules")]
+    #[arg(long, value_name = "LEVEL", value_parser = levels(), help_heading = "Rules")]
     pub fail_on: Option<RuleLevel>,
     /// Format and destination of the output.
     #[command(flatten)]

@@ -5,6 +5,7 @@ pub mod accesses;
 pub mod backfill;
 pub mod baseline;
 pub mod completions;
+pub mod demo;
 #[cfg(feature = "s3")]
 pub mod doctor;
 pub mod explain;
@@ -41,6 +42,7 @@ use crate::{
 /// [`RunFailure`]: the run ended early.
 pub fn execute(command: CommandArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     match command {
+        CommandArgs::Demo(args) => demo::run(&args, execute, host),
         CommandArgs::Replay(args) => replay::run(&args, host),
         CommandArgs::Accesses(args) => accesses::run(&args, host),
         CommandArgs::Gaps(args) => gaps::run(&args, host),
@@ -58,7 +60,7 @@ pub fn execute(command: CommandArgs, host: &mut ProcessHost) -> Result<u8, RunFa
         | CommandArgs::Prime(_)
         | CommandArgs::Incident(_) => about_deployment(&command, host),
         CommandArgs::Completions { shell } => completions::run(shell, host),
-        CommandArgs::Man => man::run(host),
+        CommandArgs::Man(args) => man::run(&args, host),
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::{ffi::OsString, io::ErrorKind};
 
-use clap::{CommandFactory, Parser};
+use clap::{FromArgMatches, error::ErrorKind as ParseFault};
 
 use crate::{
-    args::{CommandArgs, CommandLine, defaults},
+    args::{CommandArgs, CommandLine, defaults, guide},
     commands, exit,
     host::{ProcessHost, RunFailure, say},
 };
@@ -32,15 +32,22 @@ pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut ProcessHost) -> 
 /// The parsed command line, completed by the defaults of the user; or the exit code, if parsing
 /// failed or only printed help or version.
 fn parse(args: Vec<OsString>, host: &mut ProcessHost) -> Result<CommandArgs, u8> {
-    let args = defaults::with_defaults(CommandLine::command, args, host.config.as_ref());
+    let is_alone = args.len() < 2;
+    let args = defaults::with_defaults(guide::command, args, host.config.as_ref());
     let args = args.map_err(|failure| {
         say(host, &format!("secretrail: {failure}\n"));
         exit::USAGE
     })?;
-    CommandLine::try_parse_from(args)
+    let matches = guide::command().try_get_matches_from(args);
+    matches
+        .and_then(|matches| CommandLine::from_arg_matches(&matches))
         .map(|cli| cli.command)
         .map_err(|error| {
-            let text = error.render().to_string();
+            let is_missing = error.kind() == ParseFault::DisplayHelpOnMissingArgumentOrSubcommand;
+            let text = match is_alone && is_missing {
+                true => guide::greeting(),
+                false => error.render().to_string(),
+            };
             if error.use_stderr() {
                 say(host, &text);
                 return exit::USAGE;
@@ -88,12 +95,48 @@ mod tests {
     }
 
     #[test]
-    fn every_command_has_a_page_in_the_manual() {
-        let (code, page, _) = typed("secretrail man");
-        assert_eq!(code, exit::DONE);
-        let command = CommandLine::command();
-        for command in command.get_subcommands() {
-            assert!(page.contains(command.get_name()), "{}", command.get_name());
+    fn without_a_command_people_are_greeted_and_scripts_get_an_error() {
+        let (code, out, err) = typed("secretrail");
+        assert_eq!((code, out.as_str()), (exit::USAGE, ""));
+        assert!(err.contains("\n  secretrail demo\n"), "{err}");
+        assert!(err.ends_with("secretrail --help\n"), "{err}");
+        assert!(err.lines().all(|line| line.len() <= 80), "{err}");
+        // Commands of commands are not greeted again.
+        let (code, _, err) = typed("secretrail rules");
+        assert_eq!(code, exit::USAGE);
+        assert!(err.contains("Usage: secretrail rules"), "{err}");
+    }
+
+    #[test]
+    fn short_help_has_examples_and_long_help_everything() {
+        let (_, short, _) = typed("secretrail replay -h");
+        let (_, long, _) = typed("secretrail replay --help");
+        for help in [&short, &long] {
+            assert!(help.contains("\n  secretrail replay AWSLogs/ "), "{help}");
         }
+        assert!(!short.contains("Exit codes") && long.contains("Exit codes: 0 done"));
+        assert!(!short.contains("--lookback") && long.contains("--lookback"));
+        let lines = short.lines().count();
+        assert!(lines <= 64, "{lines} lines:\n{short}");
+    }
+
+    #[test]
+    fn formats_that_a_command_refuses_are_not_offered() {
+        let offered = |command: &str| {
+            let (_, help, _) = typed(&format!("secretrail {command} -h"));
+            let (_, rest) = help.split_once("Output format").unwrap();
+            let (_, rest) = rest.split_once("possible values: ").unwrap();
+            let (values, _) = rest.split_once(']').unwrap();
+            values.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(offered("replay"), "table, json, jsonl, csv, ocsf, html");
+        assert_eq!(offered("accesses"), "table, json, jsonl, csv, parquet");
+        assert_eq!(offered("summary"), "table, json");
+        assert_eq!(offered("gaps"), "table, json, jsonl, csv");
+        assert_eq!(offered("exposure"), "table, json, jsonl, csv, html");
+        // They are understood all the same, and the command says who has them.
+        let (code, _, err) = typed("secretrail gaps /nowhere -f html");
+        assert_eq!(code, exit::USAGE);
+        assert!(err.contains("html are for replay"), "{err}");
     }
 }

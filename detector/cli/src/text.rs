@@ -1,4 +1,6 @@
-//! Numbers and names in text for people.
+//! Numbers and names in text for people, and words for their shell.
+
+use secretrail_engine::sanitize;
 
 /// Most names to suggest.
 const SUGGESTED: usize = 3;
@@ -52,6 +54,21 @@ pub(crate) fn close<'n>(wanted: &str, names: impl IntoIterator<Item = &'n str>) 
 /// Bytes as hexadecimal digits, in lower case.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The text quoted for a shell, if necessary.
+pub(crate) fn shell_quoted(text: &str) -> String {
+    let text = sanitize::line(text);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.into_owned();
+    }
+    // A single quote is written as end of quotes, escaped quote, start of quotes.
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// Whether a character has no special meaning in any shell.
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_./:@=+,".contains(c)
 }
 
 #[cfg(test)]

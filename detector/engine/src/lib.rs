@@ -19,6 +19,7 @@ mod repair;
 pub mod sanitize;
 mod shallow;
 pub mod time;
+pub mod yaml;
 
 // Input: object names, decompression, splitting, and the JSON form of a record.
 pub mod document;

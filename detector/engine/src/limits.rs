@@ -60,6 +60,17 @@ pub const EXTRACTED_STRETCHES: usize = 2_000_000;
 /// in the texts of records. A file with another time is refused as damaged.
 pub const EXTRACTED_TIMES: RangeInclusive<i64> = -62_167_219_200..=253_402_300_799;
 
+/// Deepest nesting of `[` and `{` in the YAML of rules, policies and placeholder values.
+///
+/// Beyond it a file is refused before it is parsed: the time of the parser grows with the square
+/// of the depth. The parser itself refuses values nested more than 128 deep.
+pub const YAML_NESTING: usize = 500;
+
+/// Most values that the aliases of a YAML file may add to those that are written.
+///
+/// Beyond it a file is refused: a few kilobytes could become gigabytes.
+pub const YAML_EXPANDED: usize = 1_000_000;
+
 /// Largest number of accesses listed in an alert; the alert also has the total.
 pub const ALERT_ACCESSES: usize = 10;
 

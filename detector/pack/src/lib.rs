@@ -37,6 +37,16 @@ pub fn files() -> FileTexts {
         .collect()
 }
 
+/// Name of each rule file of the pack without `.yml`, and the title of its first rule.
+pub fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
+    PACK.files().filter_map(|file| {
+        let path = file.path().to_str().filter(|name| is_rule(name))?;
+        let mut lines = file.contents_utf8()?.lines();
+        let title = lines.find_map(|line| line.strip_prefix("title: "))?;
+        Some((path.rsplit_once('.')?.0, title))
+    })
+}
+
 /// Whether a file with this name holds rules: it ends in `.yml` or `.yaml`.
 #[must_use]
 pub fn is_rule(name: &str) -> bool {

@@ -48,7 +48,7 @@ pub struct ExposureArgs {
     /// Exit with code 1 if a version was revealed that nothing is known to have superseded.
     #[arg(long, help_heading = "Output")]
     pub fail_on_open: bool,
-    /// Format (table, json, jsonl, csv or html) and destination of the output.
+    /// Format and destination of the output.
     #[command(flatten)]
     pub output: OutputArgs,
 }

@@ -7,7 +7,7 @@ use secretrail_engine::{
     access::AccessMethod, observation::CallOutcome, policy::SourcePattern, time::EventTime,
 };
 
-use crate::args::value::{EndTime, account, age, bytes, end_time, time};
+use crate::args::value::{EndTime, account, age, bytes, end_time, methods, outcomes, time};
 
 /// What to read.
 #[derive(Debug, Default, Args)]
@@ -62,18 +62,20 @@ pub struct InputArgs {
     /// Only calls from these networks (10.0.0.0/8), addresses, VPC endpoints (vpce-…) or services.
     #[arg(long, value_name = "CIDR", help_heading = "Selection")]
     pub source: Vec<SourcePattern>,
-    /// Only calls with these outcomes: success, denied, failed.
+    /// Only calls with these outcomes.
     #[arg(
         long,
         value_name = "OUTCOME",
+        value_parser = outcomes(),
         value_delimiter = ',',
         help_heading = "Selection"
     )]
     pub outcome: Vec<CallOutcome>,
-    /// Only accesses by these methods: api, batch, by_path, history, direct_decrypt, decrypt_only.
+    /// Only accesses by these methods.
     #[arg(
         long,
         value_name = "METHOD",
+        value_parser = methods(),
         value_delimiter = ',',
         help_heading = "Selection"
     )]

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{
+    Args, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 
 /// Format, destination and colours of the output.
 #[derive(Debug, Args)]
@@ -49,15 +52,28 @@ pub enum OutputFormat {
     Jsonl,
     /// CSV, for spreadsheets; text that would be a formula is quoted.
     Csv,
-    /// OCSF Detection Findings (class 2004, version 1.5.0), one on each line; for replay only.
+    /// OCSF Detection Findings (class 2004, version 1.5.0), one on each line.
     Ocsf,
-    /// A self-contained report for a browser, without network access; for replay only.
+    /// A self-contained page for a browser, without network access.
     Html,
-    /// Apache Parquet, for DuckDB and Athena; for accesses only.
+    /// Apache Parquet, for DuckDB and Athena.
     Parquet,
 }
 
 impl OutputFormat {
+    /// The formats of lists.
+    pub(super) const ROWS: [Self; 4] = [Self::Table, Self::Json, Self::Jsonl, Self::Csv];
+
+    /// A parser that offers only these formats to people and shells. The others are parsed, too:
+    /// their command refuses them, and says which command has them.
+    pub(super) fn offered(formats: &'static [Self]) -> impl TypedValueParser<Value = Self> {
+        let values = Self::value_variants().iter().filter_map(|format| {
+            let value = format.to_possible_value()?;
+            Some(value.hide(!formats.contains(format)))
+        });
+        PossibleValuesParser::new(values).try_map(|name| Self::from_str(&name, false))
+    }
+
     /// The name on the command line, which is also the usual extension.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::args::output::ListFormat;
+use crate::args::{output::ListFormat, value::RuleNameParser};
 
 /// The commands of `rules`.
 #[derive(Debug, Subcommand)]
@@ -120,7 +120,7 @@ pub struct RulesTestArgs {
     #[command(flatten)]
     pub files: RuleFilesArgs,
     /// Only the rule with this id, title or file name; may be repeated.
-    #[arg(long, value_name = "RULE")]
+    #[arg(long, value_name = "RULE", value_parser = RuleNameParser, hide_possible_values = true)]
     pub rule: Vec<String>,
     /// Print only failures.
     #[arg(long)]
@@ -153,7 +153,7 @@ pub struct RulesListArgs {
 #[derive(Debug, Args)]
 pub struct RulesExplainArgs {
     /// Id, title or file name of the rule.
-    #[arg(value_name = "RULE")]
+    #[arg(value_name = "RULE", value_parser = RuleNameParser, hide_possible_values = true)]
     pub rule: String,
     /// File with CloudTrail records, in any format that `replay` reads; `-` for standard input.
     #[arg(value_name = "EVENT-FILE")]

@@ -1,7 +1,16 @@
-//! Parsers for the values of options: times, ages, sizes and account ids.
+//! Parsers for the values of options: times, ages, sizes, account ids and names.
+
+use std::ffi::OsStr;
 
 use chrono::{FixedOffset, NaiveDate, NaiveTime};
-use secretrail_engine::{ids::is_account, time::EventTime};
+use clap::{
+    Arg, Command,
+    builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser},
+};
+use secretrail_engine::{
+    access::AccessMethod, ids::is_account, observation::CallOutcome, rule_meta::RuleLevel,
+    time::EventTime,
+};
 
 /// The syntax that a value should have. clap adds the option and the value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -153,6 +162,49 @@ pub(crate) fn age(text: &str) -> Result<i64, ValueError> {
     match number.parse::<i64>() {
         Ok(number) if number >= 0 => number.checked_mul(secs).ok_or(ValueError::Age),
         _ => Err(ValueError::Age),
+    }
+}
+
+/// The levels of rules, by name.
+pub(crate) fn levels() -> impl TypedValueParser<Value = RuleLevel> {
+    let names = PossibleValuesParser::new(RuleLevel::ALL.map(RuleLevel::as_str));
+    names.try_map(|name| name.parse::<RuleLevel>())
+}
+
+/// The outcomes of calls, by name.
+pub(crate) fn outcomes() -> impl TypedValueParser<Value = CallOutcome> {
+    let names = PossibleValuesParser::new(CallOutcome::ALL.map(CallOutcome::as_str));
+    names.try_map(|name| name.parse::<CallOutcome>())
+}
+
+/// The methods of accesses, by name.
+pub(crate) fn methods() -> impl TypedValueParser<Value = AccessMethod> {
+    let names = PossibleValuesParser::new(AccessMethod::ALL.map(AccessMethod::as_str));
+    names.try_map(|name| name.parse::<AccessMethod>())
+}
+
+/// Any name of a rule. Shells are offered the built-in ones, by the names of their files: these say
+/// more than ids.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RuleNameParser;
+
+impl TypedValueParser for RuleNameParser {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let names = secretrail_pack::names();
+        Some(Box::new(
+            names.map(|(name, title)| PossibleValue::new(name).help(title)),
+        ))
     }
 }
 

@@ -1,11 +1,17 @@
 //! An incident for Amazon Q Developer in chat applications: all messages about it are one thread.
 
+use std::collections::BTreeMap;
+
 use super::{
+    Incident,
     announced::NewsKind,
     message::IncidentMessage,
     story::{IncidentStory, StoryAction, most_serious_steps},
 };
-use crate::alert::chat::{ChatContent, ChatMetadata, ChatNotification, of_rule, plain};
+use crate::{
+    actor::ActorKind,
+    alert::chat::{ChatContent, ChatMetadata, ChatNotification, of_rule, plain},
+};
 
 /// Most steps that are described, and most lines of what is to be done.
 const STEPS: usize = 4;
@@ -27,8 +33,11 @@ pub fn notification(message: &IncidentMessage) -> String {
     let of_alert = ChatMetadata::of(&alert);
     let mut context = of_alert.additional_context;
     context.remove("rule_id");
-    context.insert("incident_id", message.incident.id.0.to_string());
+    context.extend(for_actions(message));
+    let mut resources = actor_resource(&message.incident);
+    resources.extend(of_alert.related_resources);
     let metadata = ChatMetadata {
+        related_resources: resources,
         thread_id: message.announced.thread.0.to_string(),
         summary: plain(&story.headline),
         event_type: "secretrail.incident",
@@ -36,6 +45,46 @@ pub fn notification(message: &IncidentMessage) -> String {
         ..of_alert
     };
     ChatNotification::new(message.id(), content, metadata).json()
+}
+
+/// What custom actions can use, as variables of the commands that they run: ids, times and counts;
+/// names only where every shell takes them as they are.
+fn for_actions(message: &IncidentMessage) -> BTreeMap<&'static str, String> {
+    let incident = &message.incident;
+    let only_key = match incident.access_keys.first.as_slice() {
+        [key] if incident.access_keys.total == 1 => exact(key),
+        _ => None,
+    };
+    let regions = incident.regions.first.join(",");
+    let all = [
+        ("incident_id", Some(incident.id.0.to_string())),
+        ("actor", exact(&incident.actor.name)),
+        ("actor_kind", Some(incident.actor.kind.as_str().to_owned())),
+        ("access_key", only_key),
+        ("regions", exact(&regions)),
+        ("began", Some(incident.first.to_string())),
+        ("alerts", Some(incident.alerts_total.to_string())),
+        ("secrets", Some(incident.secrets.total.to_string())),
+    ];
+    let known = all.into_iter();
+    known
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
+}
+
+/// A name that means nothing to a shell or a chat; `None` for any other.
+fn exact(name: &str) -> Option<String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=+,".contains(c);
+    let is_exact = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    (is_exact && name.chars().all(is_plain)).then(|| name.to_owned())
+}
+
+/// The ARN of the principal that the incident is about.
+fn actor_resource(incident: &Incident) -> Vec<String> {
+    let actor = &incident.actor;
+    let arn = exact(&actor.name).filter(|name| name.starts_with("arn:"));
+    let arn = arn.filter(|_| actor.kind == ActorKind::Principal);
+    arn.into_iter().collect()
 }
 
 /// What is new, and for the first message what is known and what happened.
@@ -80,5 +129,26 @@ fn action(action: &StoryAction) -> String {
         (Some(command), _) if !command.contains('`') => format!("{text} `{command}`"),
         (None, Some(link)) => format!("{text} {link}"),
         _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_without_meaning_to_a_shell_are_given_to_actions() {
+        for name in [
+            "arn:aws:iam::111122223333:role/my_app",
+            "AKIAEXAMPLE",
+            "eu-west-1,sa-east-1",
+        ] {
+            assert_eq!(exact(name).as_deref(), Some(name));
+        }
+        for name in [
+            "", "-x", "a b", "$(id)", "a;b", "`a`", "a\nb", "it's", "@here", "<!here>", "é",
+        ] {
+            assert_eq!(exact(name), None, "{name}");
+        }
     }
 }

@@ -9,7 +9,12 @@ use super::{
     replicas::ReplicaGrant,
     source::{GrantSource, InvalidSource},
 };
-use crate::{glob::GlobPattern, ids::is_account, sanitize::without_byte_order_mark};
+use crate::{
+    glob::GlobPattern,
+    ids::is_account,
+    sanitize::without_byte_order_mark,
+    yaml::{self, YamlFault},
+};
 
 /// Why a policy cannot be used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -29,6 +34,9 @@ pub enum PolicyFault {
         "{0}; write `version: 1` and `grants:`, a list of entries with `secrets` and `principals`"
     )]
     NotAPolicy(String),
+    /// YAML that the parser should not be given.
+    #[error(transparent)]
+    Refused(#[from] YamlFault),
     /// The `version` is not supported.
     #[error("version {0} is not supported; write `version: 1`")]
     Version(u32),
@@ -68,7 +76,7 @@ impl PolicyFault {
         match self {
             Self::Replica(fault) | Self::Decoy(fault) | Self::Grant { fault, .. } => fault.word(),
             Self::NotAnAccount(list, _) => format!("{list}:").into(),
-            Self::Version(_) | Self::NotAPolicy(_) => "version:".into(),
+            Self::Version(_) | Self::NotAPolicy(_) | Self::Refused(_) => "version:".into(),
         }
     }
 }
@@ -150,6 +158,10 @@ pub(super) struct PolicyContent {
 /// Parses and validates a policy.
 pub(super) fn read(text: &str) -> Result<PolicyContent, PolicyError> {
     let text = without_byte_order_mark(text);
+    yaml::check(text).map_err(|fault| PolicyError {
+        line: fault.line(),
+        fault: fault.into(),
+    })?;
     let file: PolicyFile = yaml_serde::from_str(text).map_err(|error| PolicyError {
         line: error.location().map(|l| l.line()),
         fault: PolicyFault::NotAPolicy(error.to_string()),
@@ -312,6 +324,19 @@ mod tests {
             assert_eq!(error.line, Some(2), "{wrong}");
             assert!(error.to_string().contains("twelve digits"), "{error}");
         }
+    }
+
+    #[test]
+    fn what_the_parser_cannot_bear_is_refused_before_it() {
+        let deep = format!("version: 1\ngrants: {}", "[".repeat(100_000));
+        let error = read(&deep).unwrap_err();
+        assert_eq!(error.line, Some(2));
+        assert!(error.to_string().contains("more than 500 deep"), "{error}");
+        let list = "1, ".repeat(5_000);
+        let aliases = "*a, ".repeat(5_000);
+        let large = format!("version: 1\ntrusted_accounts: [&a [{list}], {aliases}]\ngrants: []\n");
+        let error = read(&large).unwrap_err().to_string();
+        assert!(error.contains("its aliases"), "{error}");
     }
 
     #[test]

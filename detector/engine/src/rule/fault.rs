@@ -115,6 +115,9 @@ impl SigmaFault {
             m if m.contains("not a YAML mapping") => {
                 ("rule", "write `title:`, `logsource:` and `detection:`")
             }
+            m if m.contains("are nested more than") || m.contains("its aliases") => {
+                ("yaml", "the rule was not read")
+            }
             m if m.contains("YAML") => (
                 "yaml",
                 "indent with spaces, \

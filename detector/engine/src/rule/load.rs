@@ -218,6 +218,26 @@ correlation:
 ";
 
     #[test]
+    fn a_rule_nested_100_000_deep_is_refused_at_once_and_hides_no_other() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        let hostile = format!("{RULE}---\ntitle: Deep\ndetection: {{s: {{a: {deep}}}}}\n");
+        let errors = load([("a.yml", &*hostile), ("b.yml", RULE)]).unwrap_err();
+        let deep = errors.iter().find(|error| error.message.contains("deep"));
+        let deep = deep.expect("it is refused");
+        assert_eq!((&*deep.file, deep.line), ("a.yml", 8));
+        assert!(
+            deep.message.contains("are nested more than 500 deep"),
+            "{deep:?}"
+        );
+        assert!(!is_foreign(&hostile));
+        let list = "x, ".repeat(5_000);
+        let aliases = "*a, ".repeat(5_000);
+        let large = format!("title: L\na: &a [{list}]\nlogsource: {{x: [{aliases}]}}\n");
+        let errors = load([("c.yml", &*large)]).unwrap_err();
+        assert!(errors[0].message.contains("its aliases"), "{errors:?}");
+    }
+
+    #[test]
     fn a_correlation_may_stand_in_a_file_before_its_rule() {
         let (rules, _) = load([("a.yml", CORRELATION), ("b.yml", RULE)]).unwrap();
         assert_eq!((rules.detections.len(), rules.windows.len()), (1, 1));

@@ -8,6 +8,7 @@ use rsigma_parser::{SigmaCollection, parse_sigma_yaml};
 use crate::{
     rule::fault::{LoadError, SigmaFault},
     sanitize::without_byte_order_mark,
+    yaml,
 };
 
 /// One YAML document of a rule file: one rule, correlation or filter.
@@ -250,17 +251,28 @@ impl EarlierDocuments {
 
 /// Parses text whose lines from `skipped` on stand in a file after `lines_before` lines.
 fn parse_text(text: &str, lines_before: usize, skipped: usize) -> SigmaCollection {
-    let merged = merged(text);
-    let text = merged.as_deref().unwrap_or(text);
-    let mut parsed = parse_sigma_yaml(text).unwrap_or_else(|error| {
-        let mut failed = SigmaCollection::new();
-        failed.errors.push(error.to_string());
-        failed
-    });
+    let mut parsed = match yaml::check(text) {
+        Ok(()) => {
+            let merged = merged(text);
+            let text = merged.as_deref().unwrap_or(text);
+            parse_sigma_yaml(text).unwrap_or_else(|error| failed(error.to_string()))
+        }
+        Err(fault) => failed(match fault.line() {
+            Some(line) => format!("{fault} (from line {line} on)"),
+            None => fault.to_string(),
+        }),
+    };
     for error in &mut parsed.errors {
         *error = with_lines_of_file(error, lines_before, skipped);
     }
     parsed
+}
+
+/// A document that could not be read.
+fn failed(error: String) -> SigmaCollection {
+    let mut failed = SigmaCollection::new();
+    failed.errors.push(error);
+    failed
 }
 
 /// The text of a document with merge keys (`<<`) in which they are merged; `None` without any. The
@@ -296,7 +308,10 @@ pub fn is_foreign(text: &str) -> bool {
 
 impl RuleDocument<'_> {
     fn is_foreign(&self) -> bool {
-        let Ok(document) = yaml_serde::from_str::<yaml_serde::Value>(self.text) else {
+        let parsed = yaml::check(self.text).ok();
+        let parsed =
+            parsed.and_then(|()| yaml_serde::from_str::<yaml_serde::Value>(self.text).ok());
+        let Some(document) = parsed else {
             return !SIGMA_KEYS.iter().any(|key| self.has_key(key));
         };
         // A rule that lacks its detection is a mistake, which only a title shows.

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use rsigma_eval::{PipelineState, pipeline::Transformation};
 use rsigma_parser::{Detection as Selection, DetectionItem, Modifier, SigmaRule, SigmaValue};
 
-use crate::sanitize::without_byte_order_mark;
+use crate::{
+    sanitize::without_byte_order_mark,
+    yaml::{self, YamlFault},
+};
 
 /// Values of the placeholders that rules with `|expand` name between percent signs.
 pub type Placeholders = BTreeMap<String, Vec<String>>;
@@ -20,6 +23,9 @@ pub enum PlaceholderError {
     /// It is not YAML.
     #[error("{0}; {REMEDY}")]
     Yaml(#[from] yaml_serde::Error),
+    /// YAML that the parser should not be given.
+    #[error("{}", placed(*.0))]
+    Refused(#[from] YamlFault),
     /// It holds no names.
     #[error("is not a mapping; {REMEDY}")]
     NoMapping,
@@ -35,7 +41,9 @@ pub enum PlaceholderError {
 ///
 /// What is wrong and how to mend it.
 pub fn read(text: &str) -> Result<Placeholders, PlaceholderError> {
-    let file: yaml_serde::Value = yaml_serde::from_str(without_byte_order_mark(text))?;
+    let text = without_byte_order_mark(text);
+    yaml::check(text)?;
+    let file: yaml_serde::Value = yaml_serde::from_str(text)?;
     let map = file.get("vars").unwrap_or(&file).as_mapping();
     let mut vars = Placeholders::new();
     for (name, value) in map.ok_or(PlaceholderError::NoMapping)? {
@@ -45,6 +53,14 @@ pub fn read(text: &str) -> Result<Placeholders, PlaceholderError> {
         vars.insert(name, values);
     }
     Ok(vars)
+}
+
+/// The fault, with its line where one is known.
+fn placed(fault: YamlFault) -> String {
+    match fault.line() {
+        Some(line) => format!("line {line}: {fault}; {REMEDY}"),
+        None => format!("{fault}; {REMEDY}"),
+    }
 }
 
 /// A text, or a number as it would be written.
@@ -153,6 +169,16 @@ mod tests {
             let error = read(wrong).unwrap_err().to_string();
             assert!(error.ends_with(REMEDY), "{wrong}: {error}");
         }
+    }
+
+    #[test]
+    fn values_nested_too_deep_are_refused_with_their_line() {
+        let error = read(&format!("a: b\nc: {}", "[".repeat(100_000))).unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.starts_with("line 2: `[` and `{` are nested"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::{
     args::settings::RunSettings,
     input::{records::RawRecord, subject::FoundSubject},
     output::incidents,
-    text::plural,
+    text::{plural, shell_quoted},
 };
 
 /// Seconds before and after an alert in which to search for records and to look next.
@@ -163,7 +163,9 @@ impl Explanation<'_, '_> {
     /// Commands for the next steps, ready to paste into a shell.
     fn push_next(&self, most: usize, text: &mut String) {
         let paths = self.settings.paths.iter();
-        let paths: Vec<String> = paths.map(|path| quoted(&path.to_string_lossy())).collect();
+        let paths: Vec<String> = paths
+            .map(|path| shell_quoted(&path.to_string_lossy()))
+            .collect();
         let paths = if paths.is_empty() {
             Cow::Borrowed("LOGS")
         } else {
@@ -173,7 +175,7 @@ impl Explanation<'_, '_> {
         let (from, to) = (first.plus(-AROUND), last.plus(AROUND));
         text.push_str("\nlook next:\n");
         for AnalystHint { why, option, value } in hints(self.subject).into_iter().take(most) {
-            let value = quoted(value);
+            let value = shell_quoted(value);
             if self.raw {
                 writeln!(text, "  # {why}").ok();
             }
@@ -285,21 +287,6 @@ fn only<'a>(values: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     values.first().filter(|_| values.len() == 1).copied()
 }
 
-/// The text quoted for a shell, if necessary.
-fn quoted(text: &str) -> String {
-    let text = sanitize::line(text);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.into_owned();
-    }
-    // A single quote is written as end of quotes, escaped quote, start of quotes.
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
-/// Whether a character has no special meaning in any shell.
-fn is_plain(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "-_./:@=+,".contains(c)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -330,11 +317,14 @@ mod tests {
 
     #[test]
     fn what_a_log_holds_cannot_become_a_command() {
-        assert_eq!(quoted("arn:aws:iam::1:role/a"), "arn:aws:iam::1:role/a");
-        assert_eq!(quoted("a'; rm -rf ~"), r"'a'\''; rm -rf ~'");
-        assert_eq!(quoted("$(id)"), "'$(id)'");
-        assert_eq!(quoted(""), "''");
-        assert!(!quoted("a\nb").contains('\n'));
+        assert_eq!(
+            shell_quoted("arn:aws:iam::1:role/a"),
+            "arn:aws:iam::1:role/a"
+        );
+        assert_eq!(shell_quoted("a'; rm -rf ~"), r"'a'\''; rm -rf ~'");
+        assert_eq!(shell_quoted("$(id)"), "'$(id)'");
+        assert_eq!(shell_quoted(""), "''");
+        assert!(!shell_quoted("a\nb").contains('\n'));
     }
 
     #[test]

@@ -115,7 +115,8 @@ correlation:
 ";
 
     fn refused(rule: &str, correlation: &str) -> String {
-        let errors = load([("a.yml", rule), ("b.yml", correlation)]).unwrap_err();
+        let text = format!("{rule}---\n{correlation}");
+        let errors = load([("a.yml", &*text)]).unwrap_err();
         assert_eq!(errors.len(), 1);
         let error = &errors[0];
         assert_eq!((&*error.field, error.line), ("secretrail.covered-by", 6));
@@ -145,7 +146,7 @@ correlation:
         let other = RULE.replace("[principal.arn, secret.account]", "[secret.name]");
         assert!(refused(&other, CORRELATION).contains("`secret.name` must be one of them"));
         let unsuppressed = RULE.replace("suppress: 1h, ", "");
-        assert!(refused(&unsuppressed, "").contains("needs `suppress`"));
+        assert!(refused(&unsuppressed, CORRELATION).contains("needs `suppress`"));
         let two = format!("{RULE}---\n{}", RULE.replace("one", "two"));
         let of_two = CORRELATION.replace("[one]", "[two]");
         assert!(refused(&two, &of_two).contains("does not count this rule"));
