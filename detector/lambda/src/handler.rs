@@ -179,7 +179,7 @@ impl FunctionContext {
                 swept.map_err(|_| HandleError::OutOfTime)??;
                 Ok(Value::Null)
             }
-            records => self.through(records, &active, until, metrics).await,
+            records => Box::pin(self.through(records, &active, until, metrics)).await,
         }
     }
 
