@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_damaged_is_told_and_what_holds_nothing_is_not() {
+    fn what_is_damaged_is_reported_and_what_holds_nothing_is_not() {
         let active = ActiveRules::default();
         let read = |bytes: &[u8]| {
             let source = (payload_origin(bytes), bytes.to_vec());

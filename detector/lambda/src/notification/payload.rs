@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn events_of_cloudtrail_are_told_from_notifications_and_schedules() {
+    fn events_of_cloudtrail_are_neither_notifications_nor_schedules() {
         let call = "AWS API Call via CloudTrail";
         for (source, kind, expected) in [
             ("aws.secretsmanager", call, true),
