@@ -2,6 +2,7 @@
 //! batches.
 
 mod doors;
+mod large;
 mod rules;
 mod set_aside;
 mod topics;

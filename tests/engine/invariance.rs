@@ -30,7 +30,7 @@ use test_support::{
 pub(crate) static RULES: LazyLock<RuleSet> = LazyLock::new(|| rules_with(|_| true));
 
 /// The same without rules about what is new.
-static RULES_WITHOUT_SEEN: LazyLock<RuleSet> =
+pub(crate) static RULES_WITHOUT_SEEN: LazyLock<RuleSet> =
     LazyLock::new(|| rules_with(|text| !NOVELTY.iter().any(|word| text.contains(word))));
 
 /// Words of rules that need what was seen before, or a base rule that does.

@@ -23,6 +23,7 @@ use crate::{
 const SEGMENT_SECS: i64 = 600;
 
 const DUE: &str = "due";
+const DELIVERIES: &str = "deliveries";
 const DIRECT: &str = "direct";
 const OUTBOX: &str = "outbox";
 const PROVISIONAL: &str = "provisional";
@@ -112,6 +113,15 @@ impl CorrelationSegment {
         ItemKey::new(&self.pk, format!("{}#closed#{digest}", self.segment))
     }
 
+    /// The ids of closed pending events.
+    pub(super) fn all_closed(&self) -> SortKeyRange {
+        SortKeyRange {
+            pk: self.pk.clone(),
+            from: format!("{}#closed#", self.segment),
+            to: format!("{}#closed#~", self.segment),
+        }
+    }
+
     /// Pending events, and the ids of closed ones.
     pub(super) fn whole(&self) -> SortKeyRange {
         SortKeyRange {
@@ -153,6 +163,12 @@ pub(super) fn shared_partition(shared_id: &str) -> String {
 pub(super) fn due(since: EventTime, digest: &str) -> ItemKey {
     // Padded, as text sorts: a sweep takes those that have waited longest first.
     ItemKey::new(DUE, format!("{:012}#{digest}", since.0.max(0)))
+}
+
+/// References to events that have been pending since a time, of some seconds of one actor. Those of
+/// the same seconds are next to each other, so that a sweep takes them together.
+pub(super) fn due_of_busy(since: EventTime, time: EventTime, digest: &str) -> ItemKey {
+    due(since, &format!("{:012}#{digest}", time.0.max(0)))
 }
 
 /// References to events that have been pending since a time or longer.
@@ -200,6 +216,16 @@ pub(super) fn coverage(mark: &CoverageMark) -> ItemKey {
         names::coverage(&mark.account, &mark.region),
         mark.bucket.to_string(),
     )
+}
+
+/// The hours in which log files of an account and region were delivered.
+pub(super) fn deliveries(account: &str, region: &str) -> ItemKey {
+    ItemKey::new(DELIVERIES, format!("{account}#{region}"))
+}
+
+/// The hours of all accounts and regions.
+pub(super) fn all_deliveries() -> SortKeyRange {
+    SortKeyRange::whole(DELIVERIES)
 }
 
 pub(super) fn seen(key: &str) -> ItemKey {

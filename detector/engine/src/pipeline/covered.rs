@@ -3,11 +3,10 @@
 
 use std::mem;
 
-use ahash::HashMap;
-
 use super::{
     BatchOutcome, Pipeline,
     alerts::{AlertsById, window_alert},
+    pending_alerts::TouchedTimes,
 };
 use crate::{
     alert::{Alert, AlertId},
@@ -20,10 +19,6 @@ use crate::{
 
 /// Number of groups of a correlation that are read at a time.
 const GROUPS: usize = 64;
-
-/// Times that facts of correlations have touched: by the window that raises the alerts of a covered
-/// rule, and the group of the correlation.
-pub(super) type TouchedCovers = HashMap<(usize, WindowKey), (EventTime, EventTime)>;
 
 /// Whole buckets of a covered rule in one group of its correlation.
 #[derive(Debug, Clone)]
@@ -101,9 +96,9 @@ impl Pipeline<'_> {
     }
 
     /// The buckets in which touched facts, or facts around them, may be.
-    pub(super) fn ranges_around(&self, touched: TouchedCovers) -> Vec<CoverRange> {
+    pub(super) fn ranges_around(&self, touched: TouchedTimes) -> Vec<CoverRange> {
         let ranges = touched
-            .into_iter()
+            .into_entries()
             .filter_map(|((window, key), (first, last))| {
                 let (rule, correlation, _) = covered(self.rules, window)?;
                 let bucket = rule.suppress_secs;
@@ -141,12 +136,12 @@ impl Pipeline<'_> {
     /// rest stays touched.
     pub(super) fn complete_covers(
         &self,
-        touched: &mut TouchedCovers,
+        touched: &mut TouchedTimes,
         before: EventTime,
         over: impl Fn(EventTime, i64) -> EventTime,
     ) -> Vec<CoverRange> {
         let mut complete = Vec::new();
-        for ((window, key), (first, last)) in mem::take(touched) {
+        for ((window, key), (first, last)) in mem::take(touched).into_entries() {
             let Some((rule, correlation, _)) = covered(self.rules, window) else {
                 continue;
             };
@@ -157,7 +152,7 @@ impl Pipeline<'_> {
                 complete.push(CoverRange { window, key, times });
             }
             if last >= over {
-                touched.insert((window, key), (first.max(over), last));
+                touched.add((window, key), (first.max(over), last));
             }
         }
         complete

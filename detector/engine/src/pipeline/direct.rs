@@ -11,8 +11,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use ahash::HashSet;
 
 use super::{
-    BatchOutcome, Pipeline, counted, early::early_remembered, may_pair,
-    pending_alerts::PendingAlerts,
+    BatchOutcome, Pipeline, counted,
+    early::early_remembered,
+    may_pair,
+    pending_alerts::{PendingAlerts, TouchedGroups},
 };
 use crate::{
     alert::{Alert, WindowMatch},
@@ -70,7 +72,14 @@ impl Pipeline<'_> {
             .await?;
         // Until the file is here and its events are finalised.
         let since = now.plus(self.allowed_lateness_secs);
-        self.create_provisional(store, provisional, since, now, &mut outcome)
+        let mut touched = TouchedGroups::default();
+        let alerts = self
+            .alerts_of_part(store, provisional, &mut touched)
+            .await?;
+        let alerts = self
+            .alerts_of_windows(store, touched.windows, alerts)
+            .await?;
+        self.create_provisional(store, alerts, since, now, &mut outcome)
             .await?;
         Ok(outcome)
     }

@@ -369,8 +369,7 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
         let PendingAlerts {
             touched, covers, ..
         } = &self.pending_alerts;
-        let open = touched.values().chain(covers.values());
-        let open = open.map(|(first, _)| *first).min();
+        let open = touched.first().into_iter().chain(covers.first()).min();
         let before = open.map_or(before, |open| open.min(before));
         // No id is less than the empty one.
         let later = self.alerts.split_off(&(before, AlertId("".into())));
