@@ -9,8 +9,8 @@
 //! | ids of closed pending events | the same | segment `#closed#` digest |
 //! | copies of events in several accounts | `shared#` sharedEventID | digest |
 //! | references to due pending events | `due` | start of the wait `#` digest |
-//! | events that came directly | `direct` | time of arrival `#` digest |
 //! | the same, of many events of one actor | `due` | start of the wait `#` event time `#` digest |
+//! | events that came directly | `direct` | time of arrival `#` digest |
 //! | coverage | `coverage#` account `#` region | hour |
 //! | hours with deliveries of an account and region | `deliveries` | account `#` region |
 //! | sightings (`seen.*`) | `seen#` digest of the key | `-` |
@@ -31,12 +31,10 @@
 //! | data of the front end (permanent) | `kept#` name | `-` |
 //!
 //! Content with several concurrent writers is only ever added: the digest of the content is part of
-//! the key, so that writing it again changes nothing and no writer overwrites another. Alerts
-//! (created once), sightings (merged), destinations and incidents (changed) are written
-//! conditionally. Every read is strongly consistent.
-//!
-//! A *digest* is that of the content, unless stated otherwise. A *segment* is ten minutes of event
-//! time. A *slot* is [`Fact::slot`], the position of a rule in its window.
+//! the key, so that no writer overwrites another. Alerts (created once), sightings (merged),
+//! destinations and incidents (changed) are written conditionally. Every read is strongly
+//! consistent. A *digest* is that of the content, unless stated otherwise. A *segment* is ten
+//! minutes of event time. A *slot* is [`Fact::slot`], the position of a rule in its window.
 
 mod alerts;
 mod coverage;
@@ -225,8 +223,7 @@ impl DynamoStore {
         self.deliveries.all().await
     }
 
-    /// When an object with events, or logs without an object, were last recorded; `None` when none
-    /// ever were.
+    /// When an object with events, or logs without one, came last; `None` when none ever did.
     ///
     /// # Errors
     ///

@@ -27,7 +27,7 @@ const KNOWN_HOURS: i64 = 24;
 /// Hours with deliveries below which they are not known either.
 const ENOUGH_HOURS: usize = 12;
 
-/// Shortest silence in hours. CloudTrail delivers about every five minutes, and has been hours late.
+/// Shortest silence in hours. CloudTrail delivers about every five minutes, and was hours late.
 const SHORTEST_HOURS: i64 = 3;
 
 /// The hours in which log files of an account and region were delivered, up to [`HOURS`] before the
@@ -168,8 +168,8 @@ impl FromStr for DeliveryHours {
 }
 
 /// The alerts about places that are silent, beside others that are not: measured against the latest
-/// delivery of all, so that a backlog or a stop of everything is no silence of each. An alert is the
-/// same until the place delivers again.
+/// delivery of all, so that a backlog or a stop of everything is no silence of each. An alert is
+/// the same until the place delivers again.
 #[must_use]
 pub fn silences(places: &[DeliveringPlace]) -> Vec<Alert> {
     let latest = places.iter().map(|place| place.hours.last).max();

@@ -72,9 +72,11 @@ const NO_NAME: &str = "a name that no secret or parameter can have";
 /// Whether a policy can be attached to a principal.
 fn is_identity(id: &str) -> bool {
     let arn = ArnParts::parse(id).filter(|arn| arn.service == "iam");
-    let is_kind =
-        |arn: ArnParts<'_>| arn.resource.starts_with("role/") || arn.resource.starts_with("user/");
-    arn.is_some_and(is_kind)
+    let Some(ArnParts { resource, .. }) = arn else {
+        return false;
+    };
+    let is_kind = resource.starts_with("role/") || resource.starts_with("user/");
+    is_kind
         && id
             .chars()
             .all(|c| c.is_ascii_graphic() && !"*?$\"\\".contains(c))
@@ -113,10 +115,11 @@ impl IdentityDraft {
                 self.actions.entry(resource).or_default().insert(action);
             }
         }
-        // Keys are in the region of the secret that they encrypt.
-        let is_here =
-            |key: &&SharedStr| ArnParts::parse(key).is_some_and(|arn| arn.region == &**region);
-        for key in pair.keys.keys().filter(is_here) {
+        for key in pair.keys.keys() {
+            // A key is in the region of the secret that it encrypts.
+            if ArnParts::parse(key).is_none_or(|arn| arn.region != &**region) {
+                continue;
+            }
             let place = (target.store, region.clone(), key.clone());
             let secrets = self.decrypts.entry(place).or_default();
             secrets.insert(arn.to_owned());
@@ -162,21 +165,24 @@ fn via(service: &str, region: &str, key: &str) -> Vec<String> {
 
 /// The actions that a method needs, each with its resource.
 fn actions(store: SecretStore, method: AccessMethod, arn: &str) -> Vec<(&'static str, String)> {
-    let own = |action| (action, arn.to_owned());
+    let arn = arn.to_owned();
     match (store, method) {
         (SecretStore::SecretsManager, AccessMethod::Batch) => vec![
-            own("secretsmanager:GetSecretValue"),
+            ("secretsmanager:GetSecretValue", arn),
             // It knows no resources; each secret is checked by itself.
             ("secretsmanager:BatchGetSecretValue", "*".to_owned()),
         ],
-        (SecretStore::SecretsManager, _) => vec![own("secretsmanager:GetSecretValue")],
+        (SecretStore::SecretsManager, _) => vec![("secretsmanager:GetSecretValue", arn)],
         // IAM checks the path that is asked for, which ends where a folder does.
         (SecretStore::Ssm, AccessMethod::ByPath) => {
-            let path = arn.rsplit_once('/').map_or(arn, |(path, _)| path);
+            let path = arn.rsplit_once('/').map_or(&*arn, |(path, _)| path);
             vec![("ssm:GetParametersByPath", path.to_owned())]
         }
-        (SecretStore::Ssm, AccessMethod::History) => vec![own("ssm:GetParameterHistory")],
-        (SecretStore::Ssm, _) => vec![own("ssm:GetParameter"), own("ssm:GetParameters")],
+        (SecretStore::Ssm, AccessMethod::History) => vec![("ssm:GetParameterHistory", arn)],
+        (SecretStore::Ssm, _) => vec![
+            ("ssm:GetParameter", arn.clone()),
+            ("ssm:GetParameters", arn),
+        ],
     }
 }
 

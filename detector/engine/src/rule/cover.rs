@@ -1,7 +1,7 @@
 //! Rules whose alerts a correlation covers: where the correlation matches, its alert says more than
 //! many single ones. Lost log files look like many principals who hide a read.
 
-use super::WindowRule;
+use super::{WindowMember, WindowRule};
 use crate::{
     fact::{Fact, WindowKey},
     ids::SharedStr,
@@ -36,6 +36,16 @@ pub(crate) enum CoveredField {
     Value,
 }
 
+impl CoveredField {
+    /// Where a correlation that counts a rule so has a field of the rule; `None` if nowhere.
+    fn of(field: &String, counted: &WindowMember) -> Option<Self> {
+        let in_group = counted.group.iter().position(|known| known == field);
+        let is_value = counted.value.as_slice() == std::slice::from_ref(field);
+        let value = is_value.then_some(Self::Value);
+        in_group.map(Self::Group).or(value)
+    }
+}
+
 impl CoveredRule {
     /// The rule with its group, whose fields must be those of the correlation's group or what it
     /// counts; `None` where one is not, and the name of that field.
@@ -47,20 +57,15 @@ impl CoveredRule {
     ) -> Result<Self, String> {
         let own = rule.members.first().map(|member| member.group.as_slice());
         let counted = correlation.members.get(slot);
-        let place = |field: &String| {
-            let counted = counted.ok_or_else(|| field.clone())?;
-            let in_group = counted.group.iter().position(|known| known == field);
-            let is_value = counted.value.as_slice() == std::slice::from_ref(field);
-            in_group
-                .map(CoveredField::Group)
-                .or_else(|| is_value.then_some(CoveredField::Value))
-                .ok_or_else(|| field.clone())
-        };
-        let fields = own.unwrap_or_default().iter().map(place);
+        let mut fields = Vec::new();
+        for field in own.unwrap_or_default() {
+            let place = counted.and_then(|counted| CoveredField::of(field, counted));
+            fields.push(place.ok_or_else(|| field.clone())?);
+        }
         Ok(Self {
             window,
             slot,
-            fields: fields.collect::<Result<_, _>>()?,
+            fields,
         })
     }
 

@@ -149,8 +149,10 @@ impl StoredAlerts {
     ) -> Result<Vec<Alert>, StateError> {
         let mut withdrawn = Vec::new();
         let known = self.standing(ids.iter()).await?;
-        let standing = |id: &&AlertId| known.get(id).is_some_and(|known| !known.withdrawn);
-        for id in ids.iter().filter(standing) {
+        for id in ids {
+            if known.get(id).is_none_or(|known| known.withdrawn) {
+                continue;
+            }
             self.outbox.register().await?;
             let mut tries = self.table.tries();
             // Until it is withdrawn, by this call or another one.
