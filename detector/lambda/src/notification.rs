@@ -1,6 +1,6 @@
 //! Reads what an event holds: objects, in every envelope of S3, SQS, SNS, EventBridge and
-//! CloudTrail; events of CloudTrail itself, in those of EventBridge; log payloads of CloudWatch Logs
-//! and Kinesis.
+//! CloudTrail; events of CloudTrail itself, in those of EventBridge; log payloads of CloudWatch
+//! Logs and Kinesis.
 //! Lenient about everything but what is needed; what cannot be parsed is an error, and never
 //! dropped.
 //!
