@@ -3,7 +3,9 @@
 //! Sources: AWS SDK user agent headers as in the SDK sources and `facts.md`'s records; GuardDuty
 //! user guide, finding types `PenTest:IAMUser/*`, for the distributions.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
+
+use aho_corasick::AhoCorasick;
 
 /// The program behind a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,10 +112,7 @@ impl<'a> ClientProgram<'a> {
         if text.is_empty() {
             return None;
         }
-        let lower = text.to_ascii_lowercase();
-        let marked = MARKERS
-            .into_iter()
-            .find_map(|(word, family)| Some((position_of(&lower, word)?, word, family)));
+        let marked = marker_in(text);
         let command = ["command/", "md/command#"]
             .into_iter()
             .find_map(|word| Some(word_at(text, text.find(word)? + word.len())));
@@ -126,6 +125,7 @@ impl<'a> ClientProgram<'a> {
                 command,
             });
         }
+        let lower = text.to_ascii_lowercase();
         if CONSOLES.iter().any(|console| lower.starts_with(console)) {
             return Some(Self::named("console"));
         }
@@ -163,10 +163,24 @@ impl<'a> ClientProgram<'a> {
     }
 }
 
-/// Where a word begins in a text, not within another word.
-fn position_of(text: &str, word: &str) -> Option<usize> {
-    let mut starts = text.match_indices(word).map(|(at, _)| at);
-    starts.find(|at| is_alone(text, *at, word))
+/// Finds all markers at once: every access has a user agent. `None` only if they were too many.
+static FINDER: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+    let words = MARKERS.iter().map(|(word, _)| word);
+    let mut builder = AhoCorasick::builder();
+    builder.ascii_case_insensitive(true).build(words).ok()
+});
+
+/// The most telling marker that is not within another word: where it begins first, its word and
+/// its family.
+fn marker_in(text: &str) -> Option<(usize, &'static str, &'static str)> {
+    let found = FINDER.as_ref()?.find_overlapping_iter(text);
+    let found = found.filter_map(|found| {
+        let (index, at) = (found.pattern().as_usize(), found.start());
+        let (word, family) = *MARKERS.get(index)?;
+        is_alone(text, at, word).then_some((index, at, word, family))
+    });
+    let (_, at, word, family) = found.min()?;
+    Some((at, word, family))
 }
 
 /// Distributions, which stand in the version of a kernel or a package: `6.5.0-13parrot1-amd64`.
@@ -204,7 +218,32 @@ fn version_at(text: &str, end: usize) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{prelude::*, sample::select};
+
     use super::*;
+
+    /// Looks for one marker after the other.
+    fn first_marker(text: &str) -> Option<(usize, &'static str, &'static str)> {
+        let lower = text.to_ascii_lowercase();
+        MARKERS.into_iter().find_map(|(word, family)| {
+            let mut starts = lower.match_indices(word).map(|(at, _)| at);
+            let at = starts.find(|at| is_alone(&lower, *at, word))?;
+            Some((at, word, family))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn all_markers_at_once_are_found_as_one_after_the_other(
+            parts in proptest::collection::vec((select(&MARKERS[..]), "[ /.(a-z0-9KZ-]{0,3}"), 0..4),
+            is_upper in any::<bool>(),
+        ) {
+            let parts = parts.iter().map(|((word, _), between)| format!("{between}{word}"));
+            let text: String = parts.collect();
+            let text = if is_upper { text.to_ascii_uppercase() } else { text };
+            prop_assert_eq!(marker_in(&text), first_marker(&text));
+        }
+    }
 
     #[test]
     #[expect(clippy::too_many_lines, reason = "a table")]

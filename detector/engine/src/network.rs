@@ -110,6 +110,12 @@ impl SourceClass {
     }
 }
 
+/// Whether the address of a source is a private one, through whatever endpoint.
+#[must_use]
+pub fn is_from_private(source: &CallSource) -> bool {
+    source.kind == SourceKind::Ip && address(source).is_some_and(is_private)
+}
+
 /// The network of a source: the id of its VPC endpoint, or the /24 (IPv6: /48) around its address.
 /// `None` for services and what is no address.
 #[must_use]

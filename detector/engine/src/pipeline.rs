@@ -43,7 +43,7 @@ use crate::{
     report::ReadReport,
     rule::{EvalScope, Matches, RuleSet, RuleTarget, event::DerivedEvent},
     scan::ScanResult,
-    seen::{self, LookbackPeriods, SeenTimes, SeenVerdicts, Sighting},
+    seen::{self, AccessKeys, LookbackPeriods, SeenTimes, SeenVerdicts, Sighting},
     selection::Selection,
     state::{DueEvents, StateError, StateStore},
     time::EventTime,
@@ -86,6 +86,9 @@ pub struct BatchOutcome {
     /// Counts, in addition to those of the scan result.
     pub report: ReadReport,
 }
+
+/// An access with the keys under which it is remembered.
+type KeyedAccess<'k> = (&'k Arc<Access>, AccessKeys);
 
 /// Number of events that are evaluated on several threads before their matches are merged in order.
 const ASKED: usize = 4_096;
@@ -234,13 +237,21 @@ impl<'a> Pipeline<'a> {
         pending_alerts: &mut PendingAlerts,
         outcome: &mut BatchOutcome,
     ) -> Result<(), StateError> {
-        // All of them, selected or not: what the filter hides still makes a principal known.
-        let seen = self.seen_before(store, &accesses).await?;
         let scope = EvalScope::finalized(RuleTarget::Access);
-        self.evaluate_events(store, &accesses, pending_alerts, |access| {
-            self.judge(access, scope, seen.as_ref().map(|seen| seen.judge(access)))
-        })
-        .await?;
+        if self.rules.asks_for_seen() {
+            let keyed = self.keyed(&accesses);
+            // All of them, selected or not: what the filter hides still makes a principal known.
+            let seen = self.seen_before(store, &keyed).await?;
+            self.evaluate_events(store, &keyed, pending_alerts, |(access, keys)| {
+                self.judge(access, scope, Some(seen.judge_by(access, keys)))
+            })
+            .await?;
+        } else {
+            self.evaluate_events(store, &accesses, pending_alerts, |access| {
+                self.judge(access, scope, None)
+            })
+            .await?;
+        }
         accesses.retain(|access| self.selection.takes(access));
         outcome.list_accesses(accesses);
         Ok(())
@@ -297,30 +308,37 @@ impl<'a> Pipeline<'a> {
         Ok(())
     }
 
-    /// Records these accesses, selected or not, and returns all known sightings of their kind;
-    /// `None` when no rule uses `seen.*`. Recording an access before it is judged does not make it
-    /// known: only earlier sightings count.
+    /// Accesses with the keys under which they are remembered.
+    fn keyed<'k>(&self, accesses: &'k [Arc<Access>]) -> Vec<KeyedAccess<'k>> {
+        parallel::map(self.threads, accesses, |access| AccessKeys::of(access))
+            .into_iter()
+            .zip(accesses)
+            .map(|(keys, access)| (access, keys))
+            .collect()
+    }
+
+    /// Records these accesses, selected or not, and returns all known sightings of their kind.
+    /// Recording an access before it is judged does not make it known: only earlier sightings
+    /// count.
     async fn seen_before<S: StateStore>(
         &self,
         store: &S,
-        accesses: &[Arc<Access>],
-    ) -> Result<Option<seen::NoveltyJudge>, StateError> {
-        if !self.rules.asks_for_seen() {
-            return Ok(None);
-        }
-        let times = accesses.iter().flat_map(|access| seen::remembered(access));
+        accesses: &[KeyedAccess<'_>],
+    ) -> Result<seen::NoveltyJudge, StateError> {
+        let times = accesses.iter();
+        let times = times.flat_map(|(access, keys)| seen::remembered_by(access, keys));
         self.remember(store, times).await?;
-        self.novelty(store, accesses, Vec::new()).await.map(Some)
+        self.novelty(store, accesses, Vec::new()).await
     }
 
     /// All known sightings of the kind of these accesses, and some that the store need not have.
     async fn novelty<S: StateStore>(
         &self,
         store: &S,
-        accesses: &[Arc<Access>],
+        accesses: &[KeyedAccess<'_>],
         own: Vec<Sighting>,
     ) -> Result<seen::NoveltyJudge, StateError> {
-        let keys = seen::needed(accesses.iter().map(|access| &**access));
+        let keys = seen::needed(accesses.iter().map(|(access, keys)| (&***access, keys)));
         let known = store.seen(&keys).await?;
         let mut known: HashMap<SharedStr, SeenTimes> = keys.into_iter().zip(known).collect();
         for Sighting { key, time } in own {

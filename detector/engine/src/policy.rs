@@ -8,10 +8,12 @@ pub mod review;
 mod source;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     str::FromStr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+use ahash::HashMap;
 
 use self::{file::PolicyContent, index::GrantIndex, replicas::ReplicaGrant, source::GrantSource};
 
@@ -24,8 +26,8 @@ use crate::{
     access::{Access, AccessMethod},
     glob::{GlobPattern, UNKNOWN},
     ids::{SecretKey, SecretRef, SecretStore, SharedStr},
-    network::{NetworkLists, SourceClass},
-    observation::{CallSource, SourceKind},
+    network::{NetworkLists, is_from_private},
+    observation::SourceKind,
 };
 
 /// Whether the policy expects something.
@@ -175,11 +177,7 @@ impl PolicyGrant {
         }
         // Anybody may number a network like ours: through an endpoint, a private address counts
         // only if its grant names the endpoint.
-        let is_private = SourceClass::by_shape(&CallSource {
-            vpc_endpoint: None,
-            ..(**source).clone()
-        }) == Some(SourceClass::Private);
-        let by_endpoint_alone = is_private && source.vpc_endpoint.is_some();
+        let by_endpoint_alone = source.vpc_endpoint.is_some() && is_from_private(source);
         let mut patterns = list
             .iter()
             .filter(|pattern| !(by_endpoint_alone && pattern.is_of_addresses()));

@@ -13,6 +13,7 @@ pub mod judged;
 pub mod load;
 pub(crate) mod missing;
 pub mod needs;
+pub mod plan;
 pub(crate) mod source;
 mod target;
 mod unreadable;
@@ -39,7 +40,8 @@ use crate::{
     rule::{
         judged::JudgedAt,
         needs::{DetectionNeeds, NeededCalls},
-        values::{ListedEvent, ValueLists},
+        plan::{PlanCell, RepeatedConditions, RepeatingEvent},
+        values::ValueLists,
     },
     rule_meta::RuleMeta,
 };
@@ -57,6 +59,8 @@ pub struct DetectionRule {
     pub judged: JudgedAt,
     /// See [`judged::regardless_of_seen`].
     regardless_of_seen: Vec<Option<ConditionExpr>>,
+    /// What of it is the same for many events; `None` where nothing is.
+    repeated: Option<RepeatedConditions>,
     pub(crate) compiled: CompiledRule,
     /// Whether it can only match with an access policy.
     needs_policy: bool,
@@ -160,6 +164,7 @@ pub struct RuleSet {
     geo: GeoDatabases,
     /// The long lists of values in all rules.
     pub(crate) lists: ValueLists,
+    plan: PlanCell,
 }
 
 impl WantedFields {
@@ -338,38 +343,37 @@ impl RuleSet {
 
     /// Whether any rule of the kind matches an event.
     #[must_use]
-    pub fn any_match(&self, scope: EvalScope, event: &impl Event) -> bool {
-        self.matching(scope, event).next().is_some()
-    }
-
-    fn matching<'s, E: Event>(
-        &'s self,
-        scope: EvalScope,
-        event: &'s E,
-    ) -> impl Iterator<Item = (usize, &'s DetectionRule)> {
-        // Looked up once: most rules about records are ruled out by the service alone.
-        let source = event.get_field("eventSource").and_then(|v| scalar_text(&v));
-        let event = ListedEvent {
-            event,
-            lists: &self.lists,
-        };
-        self.detections
-            .iter()
-            .enumerate()
-            .filter(move |(_, detection)| {
-                let asked = detection.target == scope.target && scope.asks(detection.judged);
-                asked && detection.may_match(source.as_deref()) && detection.matches(&event)
-            })
+    pub fn any_match(&self, scope: EvalScope, event: &impl RepeatingEvent) -> bool {
+        !self.matching(scope, event).is_empty()
     }
 
     /// Asks every rule of the kind about an event.
     #[must_use]
-    pub fn matches(&self, scope: EvalScope, event: &impl Event, evidence: &Evidence) -> Matches {
+    pub fn matches(
+        &self,
+        scope: EvalScope,
+        event: &impl RepeatingEvent,
+        evidence: &Evidence,
+    ) -> Matches {
+        self.matches_of(&self.matching(scope, event), scope, event, evidence)
+    }
+
+    /// The alerts and facts of the rules that match an event.
+    #[must_use]
+    pub fn matches_of(
+        &self,
+        matching: &[usize],
+        scope: EvalScope,
+        event: &impl Event,
+        evidence: &Evidence,
+    ) -> Matches {
         let mut matches = Matches::default();
         // Many windows have a fact about one event, and most events have none: the key that all of
         // them share is made once, and only then.
         let key = OnceCell::new();
-        for (index, detection) in self.matching(scope, event) {
+        let rules = matching.iter();
+        let rules = rules.filter_map(|index| Some((*index, self.detections.get(*index)?)));
+        for (index, detection) in rules {
             if detection.alerts {
                 matches.singles.push((index, evidence.clone()));
             }
@@ -393,15 +397,6 @@ impl RuleSet {
 }
 
 impl DetectionRule {
-    fn may_match(&self, source: Option<&str>) -> bool {
-        match (&self.calls, source) {
-            (Some(calls), Some(source)) => {
-                calls.iter().any(|c| c.source.eq_ignore_ascii_case(source))
-            }
-            _ => true,
-        }
-    }
-
     fn matches(&self, event: &impl Event) -> bool {
         let mut conditions = self.compiled.conditions.iter();
         conditions.any(|condition| self.holds(condition, event))

@@ -332,7 +332,8 @@ impl UnitSink<'_, '_> {
             at: JudgedAt::Final,
             counts: true,
         };
-        if !scanner.rules.any_match(ask, &event) {
+        let matching = scanner.rules.matching(ask, &event);
+        if matching.is_empty() {
             return;
         }
         // The header is built only for records that a rule matches. The rule has already seen the
@@ -348,9 +349,8 @@ impl UnitSink<'_, '_> {
                 secret: None,
                 access: None,
             };
-            self.scan_result
-                .matches
-                .append(scanner.rules.matches(ask, &event, &evidence));
+            let matches = scanner.rules.matches_of(&matching, ask, &event, &evidence);
+            self.scan_result.matches.append(matches);
         }
     }
 

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use ahash::HashMap;
 
 use self::keys::needed_for;
+pub(crate) use self::keys::{AccessKeys, remembered_by};
 pub use self::{
     judge::NoveltyJudge,
     keys::{item_of, remembered, remembered_change, remembered_early},
@@ -247,7 +248,9 @@ pub fn is_since_key(key: &str) -> bool {
 
 /// All keys needed to judge the accesses, sorted.
 #[must_use]
-pub fn needed<'a>(accesses: impl Iterator<Item = &'a Access>) -> Vec<SharedStr> {
+pub(crate) fn needed<'a>(
+    accesses: impl Iterator<Item = (&'a Access, &'a AccessKeys)>,
+) -> Vec<SharedStr> {
     let mut all: Vec<SharedStr> = needed_for(accesses).into_iter().collect();
     all.sort_unstable();
     all
@@ -387,6 +390,7 @@ mod tests {
         Arc::make_mut(&mut denied.head).outcome = CallOutcome::Denied;
         assert_eq!(remembered(&denied).count(), 0);
         // It is judged nonetheless.
-        assert!(needed([&denied].into_iter()).len() > 4);
+        let keys = AccessKeys::of(&denied);
+        assert!(needed([(&denied, &keys)].into_iter()).len() > 4);
     }
 }

@@ -49,14 +49,15 @@ impl Pipeline<'_> {
         if accesses.is_empty() {
             return Ok(pending_alerts);
         }
+        let accesses = self.keyed(&accesses);
         let seen = self.novelty(store, &accesses, own).await?;
         let scope = EvalScope {
             target: RuleTarget::Access,
             at: JudgedAt::Provisional,
             counts: true,
         };
-        for access in &accesses {
-            let matches = self.judge(access, scope, Some(seen.judge(access)));
+        for (access, keys) in &accesses {
+            let matches = self.judge(access, scope, Some(seen.judge_by(access, keys)));
             pending_alerts.add(self.rules, matches);
         }
         Ok(pending_alerts)

@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
-use super::{RuleSet, load::load, needs::NeededCalls};
+use super::{RuleSet, load::load, needs::NeededCalls, plan::PlanCell};
 use crate::{digest::digest, glob::GlobPattern, ids::ArnParts, policy::AccessPolicy};
 
 impl RuleSet {
@@ -48,6 +48,8 @@ impl RuleSet {
             self.detections.push(detection);
         }
         self.windows.extend(others.windows);
+        // That of the rules before is not for these.
+        self.plan = PlanCell::default();
         self
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     rule::{
         changed::ChangedPolicy,
         fields::{self, FieldSubject},
+        plan::{CombinationField, RepeatingEvent},
     },
     seen::SeenVerdicts,
 };
@@ -110,6 +111,15 @@ impl Event for DerivedEvent<'_> {
     }
 }
 
+impl RepeatingEvent for DerivedEvent<'_> {
+    fn value(&self, field: &CombinationField) -> Option<EventValue<'_>> {
+        match field.derived {
+            Some(derived) => derived.read(&self.subject),
+            None => self.get_field(&field.name),
+        }
+    }
+}
+
 /// A record as it is.
 pub struct RecordEvent<'d, 'a>(pub &'d LazyDocument<'a>);
 
@@ -138,6 +148,8 @@ impl Event for RecordEvent<'_, '_> {
         serde_json::from_str(self.0.text()).unwrap_or(Value::Null)
     }
 }
+
+impl RepeatingEvent for RecordEvent<'_, '_> {}
 
 fn owned_value(node: JsonNode<'_>) -> EventValue<'_> {
     match node {

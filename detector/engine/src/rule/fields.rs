@@ -1,13 +1,20 @@
 //! The fields that rules may use besides CloudTrail's own: one table for the lookup, the load-time
 //! check and the docs.
 
+mod raw;
+pub(super) mod spread;
 mod values;
 
-use std::borrow::Cow;
+use std::sync::LazyLock;
 
+use ahash::HashMap;
 use rsigma_eval::EventValue;
 
-use self::values::{list, novelty, opt, secret_id, verdict, word, yes};
+pub use self::raw::{held, is_kept, is_raw};
+use self::{
+    raw::RECORD,
+    values::{list, novelty, opt, secret_id, verdict, word, yes},
+};
 use crate::{
     access::Access,
     client::ClientProgram,
@@ -343,66 +350,27 @@ fields! {
         |s| word(changed::management_events(s.head)?.as_str());
 }
 
-/// Top-level keys of a CloudTrail record (user guide, "CloudTrail record contents").
-const RECORD: &[&str] = &[
-    "eventVersion",
-    "userIdentity",
-    "eventTime",
-    "eventSource",
-    "eventName",
-    "awsRegion",
-    "sourceIPAddress",
-    "userAgent",
-    "errorCode",
-    "errorMessage",
-    "requestParameters",
-    "responseElements",
-    "additionalEventData",
-    "requestID",
-    "eventID",
-    "eventType",
-    "apiVersion",
-    "managementEvent",
-    "readOnly",
-    "resources",
-    "recipientAccountId",
-    "serviceEventDetails",
-    "sharedEventID",
-    "vpcEndpointId",
-    "vpcEndpointAccountId",
-    "eventCategory",
-    "addendum",
-    "sessionCredentialFromConsole",
-    "eventContext",
-    "edgeDeviceDetails",
-    "tlsDetails",
-    "insightDetails",
-];
+impl DerivedField {
+    /// The value of an event; `None` when it lacks the field.
+    pub(crate) fn read<'a>(&self, subject: &FieldSubject<'a>) -> Option<EventValue<'a>> {
+        (self.get)(subject)
+    }
+}
 
-/// CloudTrail fields that every observation keeps, so that rules do not need the record for them.
-const HELD: [(&str, Get); 2] = [
-    ("awsRegion", |head| &head.region),
-    ("eventName", |head| &head.api),
-];
+/// The derived fields by their names: rules look fields up for every event.
+static BY_NAME: LazyLock<HashMap<&str, &DerivedField>> =
+    LazyLock::new(|| DERIVED.iter().map(|field| (field.name, field)).collect());
 
-type Get = fn(&EventHeader) -> &str;
-
-/// Looks up a CloudTrail field that every observation keeps. `None` for any other field, and when
-/// the record lacks it.
-#[must_use]
-pub fn held<'a>(head: &'a EventHeader, name: &str) -> Option<EventValue<'a>> {
-    let (_, get) = HELD.into_iter().find(|(held, _)| *held == name)?;
-    Some(get(head))
-        .filter(|value| !value.is_empty())
-        .map(|value| EventValue::Str(Cow::Borrowed(value)))
+/// The derived field of a name.
+pub(crate) fn by_name(name: &str) -> Option<&'static DerivedField> {
+    BY_NAME.get(name).copied()
 }
 
 /// Looks up a derived field. `None` when there is no such field; `Some(None)` when this event lacks
 /// it.
 #[must_use]
 pub fn derived<'a>(subject: &FieldSubject<'a>, name: &str) -> Option<Option<EventValue<'a>>> {
-    let field = DERIVED.iter().find(|f| f.name == name)?;
-    Some((field.get)(subject))
+    Some(by_name(name)?.read(subject))
 }
 
 /// Whether a field has a value only in the final evaluation, after the allowed lateness.
@@ -428,19 +396,6 @@ pub fn is_geo(name: &str) -> bool {
 #[must_use]
 pub fn is_seen(name: &str) -> bool {
     name.starts_with("seen.") || name.starts_with("profile.") || name == "secret.fresh"
-}
-
-/// Whether a field is one of CloudTrail's own, judged by its first segment.
-#[must_use]
-pub fn is_raw(name: &str) -> bool {
-    let first = name.split(['.', '[']).next().unwrap_or_default();
-    RECORD.contains(&first)
-}
-
-/// Whether a field must be copied from the record for the rules that use it.
-#[must_use]
-pub fn is_kept(name: &str) -> bool {
-    is_raw(name) && !HELD.iter().any(|(held, _)| *held == name)
 }
 
 /// The fields of the record from which a field is derived, beside those that are always known.
@@ -474,8 +429,7 @@ pub enum UnknownField {
 ///
 /// Why they cannot, and what to write instead.
 pub fn check(name: &str, target: RuleTarget) -> Result<(), UnknownField> {
-    let derived = DERIVED.iter().find(|f| f.name == name);
-    match (derived, target) {
+    match (by_name(name), target) {
         // Records may have any field: AWS adds fields and services.
         (_, RuleTarget::Record) => Ok(()),
         (Some(field), RuleTarget::Change) if field.access_only => Err(UnknownField::OfAccesses),

@@ -1,6 +1,6 @@
 //! When a rule is judged: early, finally, or early with what is known of the past so far.
 
-use rsigma_parser::{ConditionExpr, SigmaRule};
+use rsigma_parser::{ConditionExpr, Detection as Selection, SigmaRule};
 use serde::Deserialize;
 
 use crate::rule::{
@@ -100,41 +100,59 @@ pub(crate) fn regardless_of_seen(
     conditions: &[ConditionExpr],
     rule: &SigmaRule,
 ) -> Vec<Option<ConditionExpr>> {
+    regardless_of(conditions, rule, &asks_for_seen)
+}
+
+/// What must hold of an event whatever some selections say, one for each condition of a rule;
+/// `None` where that depends on them.
+pub(super) fn regardless_of(
+    conditions: &[ConditionExpr],
+    rule: &SigmaRule,
+    depends: &impl Fn(&Selection) -> bool,
+) -> Vec<Option<ConditionExpr>> {
     let conditions = conditions.iter();
     conditions
-        .map(|condition| certain(condition, rule))
+        .map(|condition| certain(condition, rule, depends))
         .collect()
 }
 
-fn certain(condition: &ConditionExpr, rule: &SigmaRule) -> Option<ConditionExpr> {
+fn certain(
+    condition: &ConditionExpr,
+    rule: &SigmaRule,
+    depends: &impl Fn(&Selection) -> bool,
+) -> Option<ConditionExpr> {
+    let certain = |part: &ConditionExpr| certain(part, rule, depends);
     match condition {
         ConditionExpr::And(parts) => {
-            let parts: Vec<_> = parts
-                .iter()
-                .filter_map(|part| certain(part, rule))
-                .collect();
+            let parts: Vec<_> = parts.iter().filter_map(certain).collect();
             (!parts.is_empty()).then_some(ConditionExpr::And(parts))
         }
         ConditionExpr::Or(parts) => {
-            let parts: Option<Vec<_>> = parts.iter().map(|part| certain(part, rule)).collect();
+            let parts: Option<Vec<_>> = parts.iter().map(certain).collect();
             parts.map(ConditionExpr::Or)
         }
-        other => (!asks_for_seen(other, rule)).then(|| other.clone()),
+        other => (!any_depends(other, rule, depends)).then(|| other.clone()),
     }
 }
 
-/// Whether a condition looks at what was seen.
-fn asks_for_seen(condition: &ConditionExpr, rule: &SigmaRule) -> bool {
-    let of = |name: &str| {
-        let selection = rule.detection.named.get(name);
-        let fields = selection.map(|selection| DetectionNeeds::of_selection(selection).fields);
-        fields.is_none_or(|fields| fields.iter().any(|field| fields::is_seen(field)))
-    };
+/// Whether a selection looks at what was seen.
+fn asks_for_seen(selection: &Selection) -> bool {
+    let fields = DetectionNeeds::of_selection(selection).fields;
+    fields.iter().any(|field| fields::is_seen(field))
+}
+
+/// Whether a condition names a selection of a kind, or one that is not in the rule.
+fn any_depends(
+    condition: &ConditionExpr,
+    rule: &SigmaRule,
+    depends: &impl Fn(&Selection) -> bool,
+) -> bool {
+    let of = |name: &str| rule.detection.named.get(name).is_none_or(depends);
     match condition {
         ConditionExpr::And(parts) | ConditionExpr::Or(parts) => {
-            parts.iter().any(|part| asks_for_seen(part, rule))
+            parts.iter().any(|part| any_depends(part, rule, depends))
         }
-        ConditionExpr::Not(part) => asks_for_seen(part, rule),
+        ConditionExpr::Not(part) => any_depends(part, rule, depends),
         ConditionExpr::Identifier(name) => of(name),
         ConditionExpr::Selector { pattern, .. } => {
             let mut names = rule.detection.named.keys();

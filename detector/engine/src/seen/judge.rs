@@ -29,7 +29,7 @@ pub struct NoveltyJudge {
 struct AccessJudgement<'j> {
     known: &'j HashMap<SharedStr, SeenTimes>,
     lookback: LookbackPeriods,
-    keys: AccessKeys,
+    keys: &'j AccessKeys,
     time: EventTime,
     /// When the logs of the account begin.
     since: Option<EventTime>,
@@ -68,11 +68,17 @@ impl NoveltyJudge {
     /// make each other known.
     #[must_use]
     pub fn judge(&self, access: &Access) -> SeenVerdicts {
+        self.judge_by(access, &AccessKeys::of(access))
+    }
+
+    /// Like [`Self::judge`], with the keys of the access.
+    #[must_use]
+    pub(crate) fn judge_by(&self, access: &Access, keys: &AccessKeys) -> SeenVerdicts {
         let since = self.known.get(&since_key(&access.head.account));
         let judgement = AccessJudgement {
             known: &self.known,
             lookback: self.lookback,
-            keys: AccessKeys::of(access),
+            keys,
             time: access.head.time,
             since: since.and_then(SeenTimes::first),
         };
@@ -94,7 +100,7 @@ impl NoveltyJudge {
 
 impl AccessJudgement<'_> {
     fn verdicts(&self) -> SeenVerdicts {
-        let keys = &self.keys;
+        let keys = self.keys;
         let profile = &keys.profile;
         SeenVerdicts {
             principal_secret: self.novelty(keys.principal_secret.as_ref()),

@@ -38,7 +38,7 @@ pub(super) const SECRET_SLOTS: u64 = 32;
 
 /// The keys of an access. `None` where the record does not tell.
 #[derive(Debug, Default)]
-pub(super) struct AccessKeys {
+pub(crate) struct AccessKeys {
     pub(super) principal_secret: Option<SharedStr>,
     pub(super) principal: Option<SharedStr>,
     pub(super) region: Option<SharedStr>,
@@ -196,7 +196,8 @@ fn created_key(secret: &SecretRef) -> Option<SharedStr> {
 }
 
 impl AccessKeys {
-    pub(super) fn of(access: &Access) -> Self {
+    /// The keys of an access: made once, to record it, to look up what is known, and to judge it.
+    pub(crate) fn of(access: &Access) -> Self {
         let principal = access.head.principal.id.as_deref();
         // Without a name, one key would stand for every unnamed secret of the store.
         let named = access.secret.name.is_some();
@@ -221,40 +222,27 @@ impl AccessKeys {
     }
 
     /// The keys to record at the time of an access.
-    fn recorded(self, is_rotation: bool) -> impl Iterator<Item = SharedStr> {
-        let ProfileKeys {
-            class,
-            country,
-            asn,
-            client,
-            method,
-            person,
-            roam_slot,
-            secret_slot,
-            mut hours,
-            rotates,
-            ..
-        } = self.profile;
-        hours.truncate(1);
+    fn recorded(&self, is_rotation: bool) -> impl Iterator<Item = &SharedStr> {
+        let profile = &self.profile;
         [
-            self.principal_secret,
-            self.principal,
-            self.region,
-            self.source,
-            self.account_source,
-            class,
-            country,
-            asn,
-            client,
-            method,
-            person,
-            roam_slot,
-            secret_slot,
-            rotates.filter(|_| is_rotation),
+            &self.principal_secret,
+            &self.principal,
+            &self.region,
+            &self.source,
+            &self.account_source,
+            &profile.class,
+            &profile.country,
+            &profile.asn,
+            &profile.client,
+            &profile.method,
+            &profile.person,
+            &profile.roam_slot,
+            &profile.secret_slot,
         ]
         .into_iter()
         .flatten()
-        .chain(hours)
+        .chain(profile.rotates.as_ref().filter(|_| is_rotation))
+        .chain(profile.hours.first())
     }
 
     /// The keys that decide about an access, without those of whole profiles.
@@ -284,14 +272,25 @@ impl AccessKeys {
 
 /// The sightings to record for an access: its keys at its event time. None unless it succeeded.
 pub fn remembered(access: &Access) -> impl Iterator<Item = Sighting> + use<> {
+    let keys = AccessKeys::of(access);
+    let sightings: Vec<Sighting> = remembered_by(access, &keys).collect();
+    sightings.into_iter()
+}
+
+/// Like [`remembered`], with the keys of the access.
+pub(crate) fn remembered_by<'k>(
+    access: &Access,
+    keys: &'k AccessKeys,
+) -> impl Iterator<Item = Sighting> + use<'k> {
     let time = access.head.time;
     // Only the function that rotates a secret has a use for the value that is not in force yet.
     let is_rotation = access.secret.version_stage.as_deref() == Some("AWSPENDING");
     // A denied attempt must not make an attacker known before the first read that succeeds.
-    let keys = (access.head.outcome == CallOutcome::Success).then(|| AccessKeys::of(access));
-    keys.into_iter()
-        .flat_map(move |keys| keys.recorded(is_rotation))
-        .map(move |key| Sighting { key, time })
+    let keys = (access.head.outcome == CallOutcome::Success).then_some(keys);
+    let keys = keys
+        .into_iter()
+        .flat_map(move |keys| keys.recorded(is_rotation));
+    keys.cloned().map(move |key| Sighting { key, time })
 }
 
 /// Like [`remembered`], of an access whose method is not known for certain yet: that of a batch is
@@ -319,12 +318,13 @@ pub fn remembered_change(change: &SecretChange) -> Option<Sighting> {
 }
 
 /// The keys that decide about accesses, with when the logs of their accounts begin.
-pub(super) fn needed_for<'a>(accesses: impl Iterator<Item = &'a Access>) -> HashSet<SharedStr> {
+pub(super) fn needed_for<'a>(
+    accesses: impl Iterator<Item = (&'a Access, &'a AccessKeys)>,
+) -> HashSet<SharedStr> {
     let mut needed = HashSet::default();
     // The keys of a whole profile are many, and the same for all accesses of a principal.
     let mut profiles: HashSet<(Option<SharedStr>, Option<SharedStr>)> = HashSet::default();
-    for access in accesses {
-        let keys = AccessKeys::of(access);
+    for (access, keys) in accesses {
         let profile = (keys.principal.clone(), keys.profile.class.clone());
         if profiles.insert(profile) {
             needed.extend(keys.profile.roam_slots());
