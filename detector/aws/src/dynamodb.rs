@@ -52,17 +52,20 @@ mod table;
 mod windows;
 mod written;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use aws_sdk_dynamodb::Client;
 use secretrail_engine::{
     actor::Actor,
-    alert::{Alert, AlertId},
+    alert::{Alert, AlertId, IncidentId},
     coverage::CoverageMark,
     evidence::Evidence,
     fact::{Fact, RuleRange, WindowKey, WindowRange},
     ids::SharedStr,
-    incident::announced::AnnouncedIncident,
+    incident::{announced::AnnouncedIncident, decision::IncidentDecision},
     outbox::{Destination, DestinationState, OutboxNote, WaitingMessage},
     pending_event::{CorrelationRange, PendingEvent},
     seen::{LookbackPeriods, SeenTimes, Sighting},
@@ -232,17 +235,16 @@ impl DynamoStore {
         self.ledger.last_object().await
     }
 
-    /// For each incident, whether a person has closed it, so that its next message, which reports
-    /// more of the same, is not sent.
+    /// What people have decided about incidents, by their ids.
     ///
     /// # Errors
     ///
     /// The table could not be read.
-    pub async fn are_silenced(
+    pub async fn decisions(
         &self,
-        incidents: &[&AnnouncedIncident],
-    ) -> Result<Vec<bool>, StateError> {
-        self.incidents.are_silenced(incidents).await
+        ids: &[&IncidentId],
+    ) -> Result<HashMap<IncidentId, IncidentDecision>, StateError> {
+        self.incidents.decisions(ids).await
     }
 
     /// Why items were set aside since the last call: they cannot be read.

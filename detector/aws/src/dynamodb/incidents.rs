@@ -140,23 +140,19 @@ impl StoredIncidents {
     }
 
     /// For each incident, whether a person has closed it, so that its next message is not sent.
-    pub(super) async fn are_silenced(
+    pub(super) async fn decisions(
         &self,
-        incidents: &[&AnnouncedIncident],
-    ) -> Result<Vec<bool>, StateError> {
-        let asked = incidents.iter().map(|one| keys::decision(&one.id));
+        ids: &[&IncidentId],
+    ) -> Result<HashMap<IncidentId, IncidentDecision>, StateError> {
+        let asked = ids.iter().map(|id| keys::decision(id));
         let items = self.table.get(asked.collect(), None).await?;
-        Ok(incidents
-            .iter()
-            .map(|one| {
-                let item = items.get(&keys::decision(&one.id));
-                let text = item.and_then(|item| text_of(item, DECIDED));
-                // One of another version silences nothing.
-                let decision: Option<IncidentDecision> =
-                    text.and_then(|text| serde_json::from_str(text).ok());
-                decision.is_some_and(|decision| decision.silences(one))
-            })
-            .collect())
+        let decisions = ids.iter().filter_map(|id| {
+            let text = text_of(items.get(&keys::decision(id))?, DECIDED)?;
+            // One of another version decides nothing.
+            let decision = serde_json::from_str(text).ok()?;
+            Some(((*id).clone(), decision))
+        });
+        Ok(decisions.collect())
     }
 
     pub(super) async fn announce(

@@ -95,26 +95,72 @@ impl IncidentDecision {
         is_update && self.is_closed(incident)
     }
 
+    /// The decisions that the next message about an incident names, the last first: that somebody
+    /// had closed it, where what the message reports opens it again; and that somebody reopened it,
+    /// in the first message since then, with who had closed it.
+    #[must_use]
+    pub fn named_in(&self, incident: &AnnouncedIncident) -> Vec<Decided> {
+        match self.last.status {
+            DecidedStatus::Closed if self.is_opened_by_news(incident) => vec![self.last.clone()],
+            DecidedStatus::Reopened if is_first_since(incident, self.last.time()) => {
+                let mut before = self.earlier.iter();
+                let closed = before.find(|before| before.status == DecidedStatus::Closed);
+                std::iter::once(&self.last).chain(closed).cloned().collect()
+            }
+            DecidedStatus::Closed | DecidedStatus::Reopened => Vec::new(),
+        }
+    }
+
+    /// Whether the next message about an incident reports what opens it again.
+    fn is_opened_by_news(&self, incident: &AnnouncedIncident) -> bool {
+        let (news, level) = (&incident.news, self.level());
+        let has_risen =
+            incident.level > level && news.level_before.is_some_and(|before| before <= level);
+        let is_unknown = |values: &[SharedStr], known: &BTreeSet<SharedStr>| {
+            values.iter().any(|value| !known.contains(value))
+        };
+        news.kind == NewsKind::Updated
+            && !self.is_closed(incident)
+            && (has_risen
+                || is_unknown(&news.rules, &self.rules)
+                || is_unknown(&news.secrets, &self.secrets))
+    }
+
+    fn level(&self) -> RuleLevel {
+        // A level of another version compares as the lowest: what is unclear is open.
+        RuleLevel::ALL
+            .into_iter()
+            .find(|level| level.as_str() == self.level)
+            .unwrap_or(RuleLevel::Informational)
+    }
+
     /// Whether an incident is still closed: it was, and since then nothing has come but more of the
     /// same. A higher level, another rule or another secret opens it again.
     #[must_use]
     pub fn is_closed(&self, incident: &AnnouncedIncident) -> bool {
-        // A level of another version compares as the lowest: what is unclear is open.
-        let level = RuleLevel::ALL
-            .into_iter()
-            .find(|level| level.as_str() == self.level)
-            .unwrap_or(RuleLevel::Informational);
         self.last.status == DecidedStatus::Closed
-            && incident.level <= level
+            && incident.level <= self.level()
             && incident.values.rules.is_subset(&self.rules)
             && incident.values.secrets.is_subset(&self.secrets)
     }
 }
 
+/// Whether no message about an incident was due between a time and the next one.
+fn is_first_since(incident: &AnnouncedIncident, time: EventTime) -> bool {
+    let before = incident.earlier.last();
+    incident.news.kind == NewsKind::Updated
+        && incident.due >= time
+        && before.is_none_or(|before| before.due < time)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{alert::IncidentId, incident::announced::IncidentNews, state::contract::announced};
+    use crate::{
+        alert::IncidentId,
+        incident::announced::{EarlierMessage, IncidentNews},
+        state::contract::announced,
+    };
 
     fn decided(status: DecidedStatus, at: i64) -> Decided {
         Decided {
@@ -170,6 +216,47 @@ mod tests {
         incident.news.merged.clear();
         incident.values.secrets.insert("another".into());
         assert!(!decision.silences(&incident));
+    }
+
+    #[test]
+    fn the_message_that_opens_it_again_names_who_closed_it() {
+        let mut incident = announced("ann", 100);
+        let closed = decided(DecidedStatus::Closed, 200);
+        let decision = IncidentDecision::new(closed.clone(), &incident, None);
+        incident.news = IncidentNews::of(NewsKind::Updated);
+        (incident.due, incident.news.alerts) = (EventTime(300), 1);
+        assert_eq!(decision.named_in(&incident), [], "more of the same");
+        incident.values.secrets.insert("another".into());
+        incident.news.secrets = vec!["another".into()];
+        assert_eq!(decision.named_in(&incident), [closed.clone()]);
+        // The message after it reports nothing that opens it.
+        incident.news.secrets.clear();
+        assert_eq!(decision.named_in(&incident), []);
+        let mut lower = announced("ann", 100);
+        lower.level = RuleLevel::Medium;
+        let decision = IncidentDecision::new(closed.clone(), &lower, None);
+        incident.level = RuleLevel::Critical;
+        incident.news.level_before = Some(RuleLevel::Medium);
+        assert_eq!(decision.named_in(&incident), [closed.clone()]);
+        incident.news.kind = NewsKind::Withdrawn;
+        assert_eq!(decision.named_in(&incident), []);
+
+        let mut incident = announced("ann", 100);
+        incident.news = IncidentNews::of(NewsKind::Updated);
+        let reopened = decided(DecidedStatus::Reopened, 400);
+        let decision = IncidentDecision::new(reopened.clone(), &incident, Some(&decision));
+        incident.due = EventTime(390);
+        assert_eq!(decision.named_in(&incident), [], "it was sent before");
+        incident.due = EventTime(500);
+        assert_eq!(decision.named_in(&incident), [reopened, closed]);
+        let message = EarlierMessage {
+            due: EventTime(500),
+            level: incident.level,
+            news: IncidentNews::of(NewsKind::Updated),
+        };
+        incident.earlier.push(message);
+        incident.due = EventTime(600);
+        assert_eq!(decision.named_in(&incident), [], "it was said");
     }
 
     #[test]

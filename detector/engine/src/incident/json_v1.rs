@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     Incident, IncidentPeriods, IncidentRule, Listed,
     announced::{AnnouncedIncident, IncidentEnd},
+    decision::Decided,
     story::{IncidentStory, StoryAction},
 };
 use crate::{ids::SharedStr, rule_meta::RuleLevel, time::EventTime};
@@ -99,6 +100,20 @@ struct NewsV1<'a> {
     alerts: usize,
     /// Incidents that became parts of it.
     merged: Vec<&'a str>,
+    /// What people had decided that this message opens again, or who reopened it; the last first.
+    decisions: Vec<DecidedV1<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct DecidedV1<'a> {
+    /// `closed` or `reopened`.
+    status: &'static str,
+    /// When, in UTC.
+    at: String,
+    /// ARN of who decided.
+    by: &'a str,
+    /// Why, in the words of the person.
+    reason: &'a str,
 }
 
 #[derive(Debug, Serialize)]
@@ -176,7 +191,7 @@ impl<'a> IncidentV1<'a> {
 impl<'a> IncidentV1<'a> {
     /// With what is known of an incident that is published.
     #[must_use]
-    pub fn published(mut self, announced: &'a AnnouncedIncident) -> Self {
+    pub fn published(mut self, announced: &'a AnnouncedIncident, decisions: &'a [Decided]) -> Self {
         let news = &announced.news;
         if let Some(end) = &announced.end {
             self.status = "ended";
@@ -197,8 +212,20 @@ impl<'a> IncidentV1<'a> {
             regions: each(&news.regions),
             alerts: news.alerts,
             merged: news.merged.iter().map(|id| &*id.0).collect(),
+            decisions: decisions.iter().map(DecidedV1::from).collect(),
         });
         self
+    }
+}
+
+impl<'a> From<&'a Decided> for DecidedV1<'a> {
+    fn from(decided: &'a Decided) -> Self {
+        Self {
+            status: decided.status.as_str(),
+            at: decided.time().to_string(),
+            by: &decided.by,
+            reason: &decided.reason,
+        }
     }
 }
 

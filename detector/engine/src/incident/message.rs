@@ -9,6 +9,7 @@ use std::{
 use super::{
     Incident, IncidentPeriods, Listed,
     announced::{AnnouncedIncident, IncidentEnd, IncidentNews, NewsKind},
+    decision::{Decided, DecidedStatus},
     json_v1::IncidentV1,
     story::{
         IncidentStory, StoryAction, StoryStep, counted, first_and_rest, most_serious_steps,
@@ -39,6 +40,9 @@ const HARMLESS: usize = 2;
 /// Stands for a command with a name that a client would make a link.
 const HAS_LINK: &str = "(a name in the command looks like a link: secretrail explain shows it)";
 
+/// Most characters of the reason of a decision.
+const REASON: usize = 200;
+
 /// Most new values that are named in a line.
 const NEW_VALUES: usize = 3;
 
@@ -58,6 +62,8 @@ pub struct IncidentMessage {
     pub incident: Incident,
     /// The time of publishing.
     pub now: EventTime,
+    /// Decisions of people that it names, the last first.
+    pub decisions: Vec<Decided>,
 }
 
 impl IncidentMessage {
@@ -71,7 +77,15 @@ impl IncidentMessage {
             announced,
             incident,
             now,
+            decisions: Vec::new(),
         }
+    }
+
+    /// The message that also names decisions: see
+    /// [`IncidentDecision::named_in`](super::decision::IncidentDecision::named_in).
+    #[must_use]
+    pub fn naming(self, decisions: Vec<Decided>) -> Self {
+        Self { decisions, ..self }
     }
 
     /// Identity of the message: the same when it is repeated.
@@ -99,7 +113,11 @@ impl IncidentMessage {
         let news = &self.announced.news;
         match (news.kind, &self.announced.end) {
             (NewsKind::Opened, _) => Vec::new(),
-            (NewsKind::Updated, _) => self.updates(news),
+            (NewsKind::Updated, _) => {
+                let mut lines = self.decided();
+                lines.extend(self.updates(news));
+                lines
+            }
             (NewsKind::Merged, Some(IncidentEnd::MergedInto(id))) => vec![format!(
                 "Alerts that came late belong between this incident and another one: it goes on \
                  as a part of incident {}.",
@@ -111,6 +129,23 @@ impl IncidentMessage {
                     .to_owned(),
             ],
         }
+    }
+
+    /// Who closed it and who reopened it, when and why.
+    fn decided(&self) -> Vec<String> {
+        let decisions = self.decisions.iter().enumerate();
+        let sentences = decisions.map(|(index, decided)| {
+            let Decided { by, reason, .. } = decided;
+            let (at, reason) = (decided.time(), cut(reason, REASON));
+            match decided.status {
+                DecidedStatus::Closed if index == 0 => format!(
+                    "Open again: what is new was not known when {by} closed it at {at}: {reason}"
+                ),
+                DecidedStatus::Closed => format!("It had been closed by {by} at {at}: {reason}"),
+                DecidedStatus::Reopened => format!("Reopened by {by} at {at}: {reason}"),
+            }
+        });
+        sentences.collect()
     }
 
     fn updates(&self, news: &IncidentNews) -> Vec<String> {
@@ -194,7 +229,8 @@ impl IncidentMessage {
     fn json_of(&self, incident: &Incident) -> String {
         let form = IncidentV1::new(incident, self.now, IncidentPeriods::default());
         // Cannot fail: every key is text.
-        let text = serde_json::to_string(&form.published(&self.announced)).unwrap_or_default();
+        let text = serde_json::to_string(&form.published(&self.announced, &self.decisions))
+            .unwrap_or_default();
         sanitize::json(&text).into_owned()
     }
 
@@ -441,6 +477,47 @@ fn write_steps(steps: &[StoryStep], out: &mut String) -> fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_decided_is_said_first_when_and_why() {
+        let decided = |status, reason: &str| Decided {
+            status,
+            reason: reason.to_owned(),
+            by: "arn:aws:iam::111122223333:user/ana".to_owned(),
+            at: 1_772_445_600,
+        };
+        let incident = crate::state::contract::announced("ann", 100);
+        let said = |decisions: Vec<Decided>| {
+            let mut known = incident.clone();
+            known.news = IncidentNews::of(NewsKind::Updated);
+            let message = IncidentMessage::new(known, None, EventTime(0)).naming(decisions);
+            let body = message.body();
+            (message.news(), body, message.json(usize::MAX))
+        };
+        let closed = decided(DecidedStatus::Closed, "a drill\u{1b}[31m");
+        let (news, body, json) = said(vec![closed.clone()]);
+        let expected = "Open again: what is new was not known when \
+            arn:aws:iam::111122223333:user/ana closed it at 2026-03-02T10:00:00Z: a drill";
+        assert!(news.len() == 1 && news[0].starts_with(expected), "{news:?}");
+        assert!(
+            body.contains(expected) && !body.contains('\u{1b}'),
+            "{body}"
+        );
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let first = &json["news"]["decisions"][0];
+        assert_eq!(
+            (&first["status"], &first["at"]),
+            (&"closed".into(), &"2026-03-02T10:00:00Z".into())
+        );
+        let (news, ..) = said(vec![
+            decided(DecidedStatus::Reopened, "it was real"),
+            closed,
+        ]);
+        assert!(
+            news[0].ends_with("Z: it was real") && news[1].starts_with("It had been closed by")
+        );
+        assert_eq!(said(Vec::new()).0, [""; 0]);
+    }
 
     #[test]
     fn a_title_says_read_only_of_what_was_read() {

@@ -12,7 +12,10 @@ use secretrail_aws::sns::TopicDestination;
 use secretrail_engine::{
     actor::ActorKey,
     alert::{Alert, AlertId, IncidentId},
-    incident::{Incident, IncidentPeriods, announced::AnnouncedIncident, message::IncidentMessage},
+    incident::{
+        Incident, IncidentPeriods, announced::AnnouncedIncident, decision::IncidentDecision,
+        message::IncidentMessage,
+    },
     outbox::{GROUPING, NoteTopic, OutboxNote, WaitingContent, WaitingMessage},
     regroup::{ChangedIncident, contents, incidents_of, regroup},
     state::{OutboxStore, StateError},
@@ -25,6 +28,22 @@ use crate::telemetry::{FunctionMetrics, LogSeverity, log};
 
 /// How long new alerts wait for their incidents, before they are published without.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What people have decided, by the ids of incidents.
+type Decisions = HashMap<IncidentId, IncidentDecision>;
+
+/// Incidents that have changed and are published, and what people had decided about them.
+pub(super) struct SentIncidents {
+    changed: Vec<ChangedIncident>,
+    decisions: Decisions,
+}
+
+impl SentIncidents {
+    /// Whether nothing is published.
+    pub(super) fn is_empty(&self) -> bool {
+        self.changed.is_empty()
+    }
+}
 
 impl Delivery<'_> {
     /// Groups alerts, if that does not take long: they are not to wait for it.
@@ -169,11 +188,12 @@ impl Delivery<'_> {
     pub(super) fn changed_for(
         &self,
         topic: &TopicDestination,
-        changed: &[ChangedIncident],
+        changed: &SentIncidents,
         is_behind: bool,
     ) -> Vec<Outgoing> {
         let (destination, now) = (topic.destination(), self.now());
-        let waiting = changed.iter().filter_map(|changed| {
+        let decisions = &changed.decisions;
+        let waiting = changed.changed.iter().filter_map(|changed| {
             let announced = &changed.announced;
             // The others wait for their time, or for the digest of the day.
             let waits = announced.is_pending(now) || destination.digests(announced.level);
@@ -181,7 +201,8 @@ impl Delivery<'_> {
                 return None;
             }
             let note = destination.note_of_incident(announced)?;
-            Some(self.about_incident(note, announced, changed.incident.clone()))
+            let content = changed.incident.clone();
+            Some(self.about_incident(note, announced, content, decisions.get(&announced.id)))
         });
         waiting.collect()
     }
@@ -191,16 +212,20 @@ impl Delivery<'_> {
     pub(super) async fn unsilenced(
         &self,
         changed: &[ChangedIncident],
-    ) -> Result<Vec<ChangedIncident>, StateError> {
-        // The first message about an incident is always sent.
-        let (new, known): (Vec<_>, Vec<_>) = changed
-            .iter()
-            .partition(|changed| changed.announced.messages == 1);
-        let asked: Vec<_> = known.iter().map(|changed| &changed.announced).collect();
-        let silenced = self.store.are_silenced(&asked).await?;
-        let known = known.into_iter().zip(silenced);
-        let sent = known.filter_map(|(changed, is_silenced)| (!is_silenced).then_some(changed));
-        Ok(new.into_iter().chain(sent).cloned().collect())
+    ) -> Result<SentIncidents, StateError> {
+        // The first message about an incident is always sent, and nobody has decided anything yet.
+        let known = changed.iter().map(|changed| &changed.announced);
+        let known = known.filter(|announced| announced.messages > 1);
+        let known: Vec<&IncidentId> = known.map(|announced| &announced.id).collect();
+        let decisions = self.store.decisions(&known).await?;
+        let is_sent = |changed: &&ChangedIncident| {
+            let decision = decisions.get(&changed.announced.id);
+            !decision.is_some_and(|decision| decision.silences(&changed.announced))
+        };
+        Ok(SentIncidents {
+            changed: changed.iter().filter(is_sent).cloned().collect(),
+            decisions,
+        })
     }
 
     /// What is published of an incident because of a note.
@@ -209,10 +234,13 @@ impl Delivery<'_> {
         note: OutboxNote,
         announced: &AnnouncedIncident,
         incident: Option<Incident>,
+        decision: Option<&IncidentDecision>,
     ) -> Outgoing {
         let now = self.now();
         let reported = note.reported(announced, now);
-        Outgoing::incident(note, IncidentMessage::new(reported, incident, now))
+        let named = decision.map(|decision| decision.named_in(&reported));
+        let message = IncidentMessage::new(reported, incident, now);
+        Outgoing::incident(note, message.naming(named.unwrap_or_default()))
     }
 
     /// What waits in the outbox, with the incidents of alerts and the content of incidents. Of
@@ -224,7 +252,8 @@ impl Delivery<'_> {
         waiting: Vec<WaitingMessage>,
     ) -> Result<Vec<Outgoing>, StateError> {
         let destination = topic.destination();
-        let silenced = self.silenced(&waiting).await?;
+        let decisions = self.decisions(&waiting).await?;
+        let silenced = self.silenced(&waiting, &decisions);
         let mut met: HashSet<NoteTopic> = HashSet::new();
         let (waiting, spare): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|waiting| {
             let was_published = waiting
@@ -237,38 +266,46 @@ impl Delivery<'_> {
         let spare = spare.into_iter().map(|spare: WaitingMessage| spare.note);
         let spare: Vec<OutboxNote> = spare.collect();
         self.store.remove_notes(&spare).await?;
-        self.contents(waiting).await
+        self.contents(waiting, &decisions).await
+    }
+
+    /// What people have decided about the incidents that wait.
+    async fn decisions(&self, waiting: &[WaitingMessage]) -> Result<Decisions, StateError> {
+        let waiting = waiting.iter().filter_map(WaitingMessage::incident);
+        let ids: HashSet<&IncidentId> = waiting.map(|announced| &announced.id).collect();
+        let ids: Vec<&IncidentId> = ids.into_iter().collect();
+        if ids.is_empty() {
+            return Ok(Decisions::new());
+        }
+        self.store.decisions(&ids).await
     }
 
     /// The notes whose messages are not sent, because a person has closed their incidents: what
     /// they are about, and since when the destination lacks news.
-    async fn silenced(
+    fn silenced(
         &self,
         waiting: &[WaitingMessage],
-    ) -> Result<HashSet<(NoteTopic, i64)>, StateError> {
+        decisions: &Decisions,
+    ) -> HashSet<(NoteTopic, i64)> {
         let now = self.now();
-        let reported = waiting
+        let silenced = waiting
             .iter()
             .filter_map(|WaitingMessage { note, content }| {
                 let WaitingContent::Incident(incident) = content else {
                     return None;
                 };
-                let key = (note.topic.clone(), note.created.0);
-                Some((key, note.reported(incident, now)))
+                let decision = decisions.get(&incident.id)?;
+                let is_silenced = decision.silences(&note.reported(incident, now));
+                is_silenced.then(|| (note.topic.clone(), note.created.0))
             });
-        let (keys, reported): (Vec<_>, Vec<AnnouncedIncident>) = reported.unzip();
-        if reported.is_empty() {
-            return Ok(HashSet::new());
-        }
-        let reported: Vec<&AnnouncedIncident> = reported.iter().collect();
-        let are_silenced = self.store.are_silenced(&reported).await?;
-        let silenced = keys.into_iter().zip(are_silenced);
-        Ok(silenced
-            .filter_map(|(key, is_silenced)| is_silenced.then_some(key))
-            .collect())
+        silenced.collect()
     }
 
-    async fn contents(&self, waiting: Vec<WaitingMessage>) -> Result<Vec<Outgoing>, StateError> {
+    async fn contents(
+        &self,
+        waiting: Vec<WaitingMessage>,
+        decisions: &Decisions,
+    ) -> Result<Vec<Outgoing>, StateError> {
         let periods = IncidentPeriods::default();
         let alerts = waiting.iter().filter_map(WaitingMessage::alert).cloned();
         let alerts: Vec<Alert> = alerts.collect();
@@ -290,7 +327,8 @@ impl Delivery<'_> {
                 }
                 WaitingContent::Incident(announced) => {
                     let incident = known.remove(&announced.id);
-                    self.about_incident(note, &announced, incident)
+                    let decision = decisions.get(&announced.id);
+                    self.about_incident(note, &announced, incident, decision)
                 }
             });
         }
