@@ -76,12 +76,13 @@ fn of_logs(
 ) -> Result<PlannedJob, RunFailure> {
     let settings = settings(args, host)?;
     refuse_local(&settings.paths)?;
+    let inventory = args.inventory.as_deref().map(inventory_at).transpose()?;
     let rules = rules_and_policy::rules_alone(&args.files, host)?.set;
     let store = store(Some(&aws::connect_to(&settings.aws)?), &settings.aws);
     let header = ExtractHeader::new(&rules, &settings.selection);
     let mut planner = JobPlanner::new(&*store, place, header, args.part_size);
     let bar = listing_bar(!args.quiet && host.stderr_is_terminal);
-    let listed = match &args.inventory {
+    let listed = match &inventory {
         Some(manifest) => inventoried(manifest, &settings, &*store, &mut planner, &bar),
         None => listed(&settings, &*store, &mut planner, &bar),
     };
@@ -128,27 +129,31 @@ fn listed(
     Ok((problems, lists))
 }
 
+/// The manifest of an inventory.
+fn inventory_at(path: &Path) -> Result<RemoteObject, RunFailure> {
+    let named = path.display();
+    let Some((bucket, key)) = bucket_and_prefix(path) else {
+        let message = "an inventory is in S3; write s3://bucket/…/manifest.json";
+        return Err(RunFailure::Usage(format!("{named}: {message}")));
+    };
+    Ok(RemoteObject {
+        bucket,
+        key,
+        etag: String::new(),
+        size: 0,
+    })
+}
+
 /// Takes the logs from an inventory.
 fn inventoried(
-    manifest: &Path,
+    manifest: &RemoteObject,
     settings: &RunSettings,
     store: &dyn ObjectStore,
     planner: &mut JobPlanner<'_>,
     bar: &ProgressBar,
 ) -> Result<(Vec<InputProblem>, u64), RunFailure> {
-    let named = manifest.display();
-    let Some((bucket, key)) = bucket_and_prefix(manifest) else {
-        let message = "an inventory is in S3; write s3://bucket/…/manifest.json";
-        return Err(RunFailure::Usage(format!("{named}: {message}")));
-    };
-    let unreadable = |error| RunFailure::Input(format!("{named}: {error}"));
-    let object = RemoteObject {
-        bucket,
-        key,
-        etag: String::new(),
-        size: 0,
-    };
-    let text = store.fetch(&object).map_err(unreadable)?.bytes;
+    let unreadable = |error| RunFailure::Input(format!("{}: {error}", manifest.name()));
+    let text = store.fetch(manifest).map_err(unreadable)?.bytes;
     let inventory = Inventory::read(&text).map_err(unreadable)?;
     let listing = LogListing::new(store, inventory.source(), &settings.selection);
     let end = inventory.logs(store, &listing, &mut |account, log| {
@@ -196,8 +201,13 @@ fn of_failed(
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
-    use crate::commands::tests::{LOGS, ran};
+    use crate::{
+        args::CommandLine,
+        commands::tests::{LOGS, ran},
+    };
 
     #[test]
     fn what_is_on_this_machine_is_refused_by_name() {
@@ -224,7 +234,40 @@ mod tests {
         let same = ran(&[&["backfill", "plan"], &same[..]].concat());
         assert_eq!(same.code, exit::USAGE, "{}", same.err);
         assert!(same.err.contains("choose another place"), "{}", same.err);
-        let nothing = ran(&["backfill", "plan", "-o", "s3://b/job/"]);
-        assert_eq!(nothing.code, exit::USAGE, "{}", nothing.err);
+    }
+
+    #[test]
+    fn a_plan_is_of_paths_of_an_inventory_or_of_the_failures_of_a_job() {
+        let parses = |of: &[&str]| {
+            let args = [&["secretrail", "backfill", "plan", "-o", "s3://b/job"], of].concat();
+            CommandLine::try_parse_from(args).is_ok()
+        };
+        let (failed, listed) = (
+            ["--failed-of", "s3://b/a"],
+            ["--inventory", "s3://b/m.json"],
+        );
+        assert!(parses(&["s3://logs/"]) && parses(&failed) && parses(&listed));
+        assert!(!parses(&[]), "nothing to plan");
+        assert!(!parses(&[failed, listed].concat()));
+        for other in [failed, listed] {
+            assert!(
+                !parses(&[&["s3://logs/"], &other[..]].concat()),
+                "{other:?}"
+            );
+        }
+        let here = ran(&[
+            "backfill",
+            "plan",
+            "--inventory",
+            "m.json",
+            "-o",
+            "s3://b/job",
+        ]);
+        assert_eq!(here.code, exit::USAGE, "{}", here.err);
+        assert!(
+            here.err.starts_with("m.json: an inventory is in S3"),
+            "{}",
+            here.err
+        );
     }
 }
