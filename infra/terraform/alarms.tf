@@ -136,7 +136,7 @@ resource "aws_cloudwatch_metric_alarm" "alarm_rules" {
 
 resource "aws_cloudwatch_metric_alarm" "alarm_records" {
   alarm_name          = "${var.name}-records"
-  alarm_description   = "Records in files of the trail cannot be read, so reads may be missing. The log names file and reason."
+  alarm_description   = "Records in files of the trail cannot be read, or not all of them, so reads may be missing. The log names file and reason."
   namespace           = "Secretrail"
   metric_name         = "RecordsSkipped"
   dimensions          = local.of_function

@@ -46,6 +46,7 @@ fn with_endpoint(url: &str, args: &[&str]) -> Printed {
 mod backfill; // an extraction on many machines: planned, run, broken, resumed, replayed
 mod baseline; // history to an access policy and back
 mod cases; // the cases of tests/cases, through the command
+mod cost; // what an object costs in the table never grows
 mod documents; // links and commands of the Markdown files
 mod examples; // the example logs of the README
 mod extract_files; // observation parts and checkpoints in place of logs

@@ -1,6 +1,7 @@
 //! The real function on stand-ins for AWS: the same alerts as the replay, in other orders and
 //! batches.
 
+mod large;
 mod rules;
 mod set_aside;
 mod topics;

@@ -27,10 +27,10 @@ use test_support::{
 
 /// The pack, with thresholds that small inputs reach, and rules about order, records and changes.
 /// Loaded once, because that takes longer than most inputs do.
-static RULES: LazyLock<RuleSet> = LazyLock::new(|| rules_with(|_| true));
+pub(crate) static RULES: LazyLock<RuleSet> = LazyLock::new(|| rules_with(|_| true));
 
 /// The same without rules about what is new.
-static RULES_WITHOUT_SEEN: LazyLock<RuleSet> =
+pub(crate) static RULES_WITHOUT_SEEN: LazyLock<RuleSet> =
     LazyLock::new(|| rules_with(|text| !NOVELTY.iter().any(|word| text.contains(word))));
 
 /// Words of rules that need what was seen before, or a base rule that does.
@@ -154,7 +154,7 @@ detection:
 secretrail: {judge: early, suppress: 10s, group-by: [principal.arn]}
 ";
 
-static POLICY: LazyLock<AccessPolicy> = LazyLock::new(|| {
+pub(crate) static POLICY: LazyLock<AccessPolicy> = LazyLock::new(|| {
     let text = "
 version: 1
 grants:

@@ -20,6 +20,7 @@ mod cases; // records in tests/cases, with the ledger and alerts they must give
 mod envelopes; // what wraps, compresses or damages records
 mod formats; // what is published and stored, frozen
 mod geo; // where addresses are registered
+mod in_parts; // what does not fit into memory is read in parts, with the same alerts
 mod invariance; // order, repetition, delay and split of the input change nothing
 mod lakes; // rows of Security Lake, Athena, CloudTrail Lake and Sentinel
 mod ledger; // one small situation each: what the ledger says about it

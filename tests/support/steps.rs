@@ -241,15 +241,10 @@ pub async fn look<S: IncidentStore>(store: &S) -> Vec<String> {
             })
         })
         .collect();
-    for facts in store.facts(&ranges).await.unwrap() {
-        seen.push(format!(
-            "{:?}",
-            facts
-                .iter()
-                .map(|f| (f.time, &f.key, &f.value))
-                .collect::<BTreeSet<_>>()
-        ));
-    }
+    let facts = store.facts(&ranges).await.unwrap();
+    seen.extend(facts.iter().map(|facts| said(facts)));
+    facts_are_the_same_in_parts(store, &ranges, &facts).await;
+    what_is_due_is_found_in_parts(store).await;
     let slots = ["rule", "none"].map(|rule| RuleRange {
         rule: SharedStr::from(rule),
         from: at(0),
@@ -299,6 +294,52 @@ pub async fn look<S: IncidentStore>(store: &S) -> Vec<String> {
     seen.extend(alerts_left(store).await);
     seen.extend(incidents(store).await);
     seen
+}
+
+/// What tells facts apart.
+fn said(facts: &[Fact]) -> String {
+    let said = facts.iter().map(|f| (f.time, &f.key, &f.value));
+    format!("{:?}", said.collect::<BTreeSet<_>>())
+}
+
+/// However few facts are taken into memory: a range has all of its facts, or is left out.
+async fn facts_are_the_same_in_parts<S: IncidentStore>(
+    store: &S,
+    ranges: &[WindowRange],
+    all: &[Vec<Fact>],
+) {
+    for most in [0, 1, 3, 1_000] {
+        let some = store.facts_up_to(ranges, most).await.unwrap();
+        assert_eq!(some.len(), all.len());
+        for (some, all) in some.iter().zip(all) {
+            let same = some.as_ref().is_none_or(|some| said(some) == said(all));
+            assert!(same, "{most} at once: {some:?} of {all:?}");
+            assert!(some.is_some() || most < 1_000, "there are fewer");
+        }
+    }
+    let mut parts = vec![Vec::new(); ranges.len()];
+    let mut take = |index: usize, fact: Fact| parts[index].push(fact);
+    store.facts_in_parts(ranges, &mut take).await.unwrap();
+    for (part, all) in parts.iter().zip(all) {
+        assert_eq!(said(part), said(all));
+    }
+}
+
+/// What is due is found in parts of any size, while none of it is closed.
+async fn what_is_due_is_found_in_parts<S: IncidentStore>(store: &S) {
+    let ids = |ends: &[Arc<PendingEvent>]| -> BTreeSet<_> {
+        ends.iter().map(|end| format!("{:?}", end.id)).collect()
+    };
+    let all = store.due_pending_events(at(5_000), usize::MAX).await;
+    let all = ids(&all.unwrap().ends);
+    let mut found = BTreeSet::new();
+    let mut due = store.due_pending_events(at(5_000), 2).await.unwrap();
+    while !due.ends.is_empty() {
+        found.extend(ids(&due.ends));
+        let next = store.due_pending_events_after(at(5_000), 2, &due.receipt);
+        due = next.await.unwrap();
+    }
+    assert_eq!(found, all);
 }
 
 /// The alerts of each actor, and the incidents that were announced.

@@ -9,7 +9,9 @@
 //! | ids of closed pending events | the same | segment `#closed#` digest |
 //! | copies of events in several accounts | `shared#` sharedEventID | digest |
 //! | references to due pending events | `due` | start of the wait `#` digest |
+//! | the same, of many events of one actor | `due` | start of the wait `#` event time `#` digest |
 //! | coverage | `coverage#` account `#` region | hour |
+//! | hours with deliveries of an account and region | `deliveries` | account `#` region |
 //! | sightings (`seen.*`) | `seen#` digest of the key | `-` |
 //! | alert | `alert#` id | `-` |
 //! | alert of an actor | `alerts-of#` digest of the actor | time `#` id |
@@ -37,6 +39,7 @@
 
 mod alerts;
 mod coverage;
+mod deliveries;
 mod incidents;
 mod item;
 mod kept;
@@ -62,14 +65,16 @@ use secretrail_engine::{
     outbox::{Destination, DestinationState, OutboxNote, WaitingMessage},
     pending_event::{CorrelationRange, PendingEvent},
     seen::{LookbackPeriods, SeenTimes, Sighting},
+    silence::DeliveringPlace,
     state::{ActorRange, DueEvents, IncidentStore, OutboxStore, SetAside, StateError, StateStore},
     time::EventTime,
 };
 
 use self::{
-    alerts::StoredAlerts, coverage::StoredCoverage, incidents::StoredIncidents,
-    ledger::ObjectLedger, outbox::StoredOutbox, pending_events::StoredPendingEvents,
-    seen::StoredSeenTimes, table::DynamoTable, windows::StoredWindows,
+    alerts::StoredAlerts, coverage::StoredCoverage, deliveries::StoredDeliveries,
+    incidents::StoredIncidents, ledger::ObjectLedger, outbox::StoredOutbox,
+    pending_events::StoredPendingEvents, seen::StoredSeenTimes, table::DynamoTable,
+    windows::StoredWindows,
 };
 pub use self::{
     ledger::{ObjectEntry, ObjectKey, ObjectState},
@@ -112,6 +117,7 @@ pub struct DynamoStore {
     windows: StoredWindows,
     pending_events: StoredPendingEvents,
     coverage: StoredCoverage,
+    deliveries: StoredDeliveries,
     seen: StoredSeenTimes,
     alerts: StoredAlerts,
     outbox: Arc<StoredOutbox>,
@@ -138,6 +144,8 @@ impl DynamoStore {
             windows: StoredWindows::new(table.clone(), retention.facts_secs),
             pending_events: StoredPendingEvents::new(table.clone(), retention.ends_secs),
             coverage: StoredCoverage::new(table.clone(), retention.ends_secs),
+            // Shorter than alerts, which are not raised again while they are there.
+            deliveries: StoredDeliveries::new(table.clone(), kept / 2),
             seen: StoredSeenTimes::new(table.clone(), retention.seen_secs),
             alerts: StoredAlerts::new(table.clone(), kept, outbox.clone()),
             incidents: StoredIncidents::new(table.clone(), kept, outbox.clone()),
@@ -180,6 +188,24 @@ impl DynamoStore {
     /// The table could not be written.
     pub async fn note_objects(&self, entries: &[ObjectEntry]) -> Result<(), StateError> {
         self.ledger.note(entries).await
+    }
+
+    /// Adds hours in which log files of places were delivered.
+    ///
+    /// # Errors
+    ///
+    /// The table could not be read or written.
+    pub async fn note_deliveries(&self, places: Vec<DeliveringPlace>) -> Result<(), StateError> {
+        self.deliveries.note(places).await
+    }
+
+    /// All places of which log files were delivered in the last weeks.
+    ///
+    /// # Errors
+    ///
+    /// The table could not be read.
+    pub async fn deliveries(&self) -> Result<Vec<DeliveringPlace>, StateError> {
+        self.deliveries.all().await
     }
 
     /// When an object with events was last recorded; `None` when none ever was.
@@ -250,8 +276,20 @@ impl StateStore for DynamoStore {
         self.windows.put(facts).await
     }
 
-    async fn facts(&self, ranges: &[WindowRange]) -> Result<Vec<Vec<Fact>>, StateError> {
-        self.windows.facts(ranges).await
+    async fn facts_up_to(
+        &self,
+        ranges: &[WindowRange],
+        most: usize,
+    ) -> Result<Vec<Option<Vec<Fact>>>, StateError> {
+        self.windows.facts_up_to(ranges, most).await
+    }
+
+    async fn facts_in_parts(
+        &self,
+        ranges: &[WindowRange],
+        take: &mut (dyn FnMut(usize, Fact) + Send),
+    ) -> Result<(), StateError> {
+        self.windows.facts_in_parts(ranges, take).await
     }
 
     async fn slots(&self, ranges: &[RuleRange]) -> Result<Vec<BTreeSet<usize>>, StateError> {
@@ -271,7 +309,16 @@ impl StateStore for DynamoStore {
         since: EventTime,
         most: usize,
     ) -> Result<DueEvents<PendingReceipt>, StateError> {
-        self.pending_events.due(since, most).await
+        self.pending_events.due(since, most, None).await
+    }
+
+    async fn due_pending_events_after(
+        &self,
+        since: EventTime,
+        most: usize,
+        receipt: &PendingReceipt,
+    ) -> Result<DueEvents<PendingReceipt>, StateError> {
+        self.pending_events.due(since, most, Some(receipt)).await
     }
 
     async fn pending_events_in(

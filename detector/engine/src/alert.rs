@@ -5,6 +5,7 @@ pub mod alert_digest;
 pub mod chat;
 pub mod json_v1;
 pub mod ocsf;
+mod reduced;
 mod summary;
 pub mod text;
 mod traits;
@@ -14,6 +15,7 @@ use std::{
     sync::Arc,
 };
 
+pub(crate) use self::reduced::{EvidenceTotals, reduced};
 use self::summary::summary;
 pub use self::traits::AlertTraits;
 use crate::{
@@ -212,24 +214,54 @@ impl Alert {
         evidence: Vec<Evidence>,
     ) -> Self {
         let evidence = in_order(evidence);
+        let totals = EvidenceTotals::of(&evidence);
+        Self::of_sorted(id, rule, window_match, evidence, totals)
+    }
+
+    /// The same of evidence that was [`reduced`], with its totals.
+    pub(crate) fn of_reduced(
+        id: AlertId,
+        rule: Arc<RuleMeta>,
+        window_match: Option<WindowMatch>,
+        evidence: Vec<Evidence>,
+        totals: EvidenceTotals,
+    ) -> Self {
+        Self::of_sorted(id, rule, window_match, in_order(evidence), totals)
+    }
+
+    fn of_sorted(
+        id: AlertId,
+        rule: Arc<RuleMeta>,
+        window_match: Option<WindowMatch>,
+        evidence: Vec<Evidence>,
+        totals: EvidenceTotals,
+    ) -> Self {
         let secrets = NamedSecrets::of(&evidence);
-        let accesses: Vec<_> = evidence.iter().filter_map(|e| e.access.clone()).collect();
+        let accesses = evidence.iter().filter_map(|e| e.access.clone());
+        let accesses: Vec<_> = accesses.take(ALERT_ACCESSES).collect();
+        let summary = summary(
+            &rule,
+            window_match.as_ref(),
+            &evidence,
+            secrets.total,
+            totals,
+        );
         Self {
             time: time_of(window_match.as_ref(), &evidence),
             began: evidence.first().map_or(EventTime(0), |e| e.head.time),
-            summary: summary(&rule, window_match.as_ref(), &evidence, secrets.total),
+            summary,
             account: shared_by_all(evidence.iter().map(|e| Some(&e.head.account))).cloned(),
             region: shared_by_all(evidence.iter().map(|e| Some(&e.head.region))).cloned(),
             principal: principal(&evidence),
             secrets: secrets.first,
             secrets_total: secrets.total,
-            accesses_total: accesses.len(),
+            accesses_total: totals.accesses,
             events: events(&evidence, ALERT_ACCESSES),
             actor: Actor::of(&evidence),
             origin: Origin::of(&evidence),
             traits: AlertTraits::of(&evidence),
             incident: None,
-            accesses: accesses.into_iter().take(ALERT_ACCESSES).collect(),
+            accesses,
             withdrawn: false,
             id,
             rule,

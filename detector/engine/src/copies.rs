@@ -60,11 +60,14 @@ impl<C: CopiedEvent> CopiedEvent for Arc<C> {
     }
 }
 
+/// What [`standing`] compares.
+pub(crate) type Standing = (Option<EventTime>, u8, usize, usize, u64);
+
 /// Rank of a record among copies: the update that was delivered last replaces the event; otherwise
 /// the richer identity wins, then what tells more, since forms such as query results may lack
 /// fields, and then the digest of the record, which depends on nothing else. `known` is how many of
 /// the fields beside the header the record has.
-fn standing(head: &EventHeader, known: usize) -> impl Ord + use<> {
+pub(crate) fn standing(head: &EventHeader, known: usize) -> Standing {
     let updated = head.updated.then_some(head.delivered);
     (
         updated,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     access::{Access, DecryptStatus},
+    digest::short_digest,
     ids::{SecretRef, SharedStr},
     observation::EventHeader,
 };
@@ -55,6 +56,16 @@ impl Evidence {
         self.access
             .as_ref()
             .is_some_and(|a| a.decrypt.status != DecryptStatus::Pending)
+    }
+
+    /// Digest of its place in the order: equal where the evidence is the same.
+    pub(crate) fn order_digest(&self) -> u64 {
+        let head = &*self.head;
+        let event = format!("{} {:x} {:x}", head.time.0, head.event, head.content);
+        let access = self.access.as_ref();
+        let access = access.map(|a| (&a.decrypt, a.method));
+        let about = format!("{:?} {access:?}", self.secret);
+        short_digest(&[&head.event_id, &event, &about, &head.object])
     }
 
     /// Sort key: time and event id, then the fields that distinguish copies.

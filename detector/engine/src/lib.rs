@@ -74,6 +74,9 @@ pub mod selection;
 // Which revealed versions still work.
 pub mod exposure;
 
+// Places whose logs stay away.
+pub mod silence;
+
 pub mod state;
 
 // Incidents of alerts that are stored.

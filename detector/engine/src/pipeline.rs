@@ -4,7 +4,8 @@
 //! Order of work: write facts and pending events, finalise what is due, read the windows that were
 //! touched, create alerts. A replay does all of it slice by slice ([`history::HistoryPipeline`]),
 //! and a test or an example of a rule at once ([`Pipeline::run`]); online, each batch does the
-//! first part ([`Pipeline::ingest`]) and a sweep the rest ([`Pipeline::sweep`]). Every step may be
+//! first part ([`Pipeline::ingest`]) and a sweep the rest ([`Pipeline::sweep`]), each in parts that
+//! fit into memory. Every step may be
 //! repeated. Rules evaluate a read twice: early, so that an alert need not wait for the KMS
 //! Decrypt, and finally, when its Decrypt status is known. The alerts of both are one, because
 //! their ids are equal.
@@ -13,6 +14,8 @@ mod alerts;
 mod early;
 mod finalize;
 pub mod history;
+mod large_windows;
+mod online;
 mod pending_alerts;
 mod provisional;
 mod set_aside;
@@ -21,6 +24,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use ahash::{HashMap, HashSet};
 
+pub use self::online::{OpenSweep, OpenWindows};
 use self::{early::early_remembered, pending_alerts::PendingAlerts};
 use crate::{
     access::{Access, AccessMethod},
@@ -58,6 +62,9 @@ pub struct Pipeline<'a> {
     pub lookback: LookbackPeriods,
     /// Number of threads; the result is the same for any number.
     pub threads: usize,
+    /// Number of facts that may be in memory when windows are read. Windows with more are read
+    /// twice; the result is the same for any number.
+    pub facts_at_once: usize,
 }
 
 /// The result of a batch.
@@ -96,6 +103,7 @@ impl<'a> Pipeline<'a> {
             allowed_lateness_secs: ALLOWED_LATENESS_SECS,
             lookback: LookbackPeriods::default(),
             threads: 1,
+            facts_at_once: usize::MAX,
         }
     }
 
@@ -133,59 +141,9 @@ impl<'a> Pipeline<'a> {
             .await?;
         // Nothing waits here: everything delivered before the allowed lateness is due at once.
         store.put_pending_events(ends, EventTime(i64::MIN)).await?;
-        self.finalize_due(store, now, usize::MAX, pending_alerts, &mut outcome)
+        self.finalize_due(store, now, pending_alerts, &mut outcome)
             .await?;
         Ok(outcome)
-    }
-
-    /// Processes a batch that arrived at `now`: creates early alerts, and stores pending events for
-    /// a later [`Self::sweep`].
-    ///
-    /// # Errors
-    ///
-    /// The store failed. Running the same batch again completes the work and changes nothing twice.
-    pub async fn ingest<S: StateStore>(
-        &self,
-        store: &S,
-        scan_result: ScanResult,
-        now: EventTime,
-    ) -> Result<BatchOutcome, StateError> {
-        let mut outcome = BatchOutcome::default();
-        let mut pending_alerts = PendingAlerts::default();
-        let (ends, provisional) = self
-            .look_at(
-                store,
-                scan_result,
-                Some(now),
-                &mut pending_alerts,
-                &mut outcome.report,
-            )
-            .await?;
-        store.put_pending_events(ends, now).await?;
-        self.create(store, pending_alerts, now, &mut outcome)
-            .await?;
-        self.create_provisional(store, provisional, now, &mut outcome)
-            .await?;
-        Ok(outcome)
-    }
-
-    /// Finalises about `most` of the pending events whose allowed lateness has passed at `now`, the
-    /// longest waiting first. Returns also whether there were any.
-    ///
-    /// # Errors
-    ///
-    /// The store failed. The next sweep repeats the work and changes nothing twice.
-    pub async fn sweep<S: StateStore>(
-        &self,
-        store: &S,
-        now: EventTime,
-        most: usize,
-    ) -> Result<(BatchOutcome, bool), StateError> {
-        let mut outcome = BatchOutcome::default();
-        let some = self
-            .finalize_due(store, now, most, PendingAlerts::default(), &mut outcome)
-            .await?;
-        Ok((outcome, some))
     }
 
     /// Writes the content of a batch, except its pending events, which are returned with the
@@ -249,32 +207,24 @@ impl<'a> Pipeline<'a> {
         store.put_seen(times, self.lookback).await
     }
 
-    /// Finalises what is due, evaluates the rules for it, and creates these alerts and the pending
-    /// ones.
+    /// Finalises all that is due, evaluates the rules for it, and creates these alerts and the
+    /// pending ones.
     async fn finalize_due<S: StateStore>(
         &self,
         store: &S,
         now: EventTime,
-        most: usize,
         mut pending_alerts: PendingAlerts,
         outcome: &mut BatchOutcome,
-    ) -> Result<bool, StateError> {
-        let DueEvents { ends, receipt } = store
-            .due_pending_events(now.plus(-self.allowed_lateness_secs), most)
-            .await?;
+    ) -> Result<(), StateError> {
+        let since = now.plus(-self.allowed_lateness_secs);
+        let DueEvents { ends, receipt } = store.due_pending_events(since, usize::MAX).await?;
         let finalized = self
             .finalize(store, &ends, true, &mut outcome.report)
             .await?;
         self.judge_finalized(store, finalized, &mut pending_alerts, outcome)
             .await?;
         self.create(store, pending_alerts, now, outcome).await?;
-        // Only now: after a crash before this line, the same events are finalised again, with the
-        // same result.
-        store.close_pending_events(receipt).await?;
-        if ends.is_empty() {
-            self.withdraw_unconfirmed(store, now, outcome).await?;
-        }
-        Ok(!ends.is_empty())
+        store.close_pending_events(receipt).await
     }
 
     /// Evaluates the rules for finalised accesses, and lists the selected ones.
@@ -390,7 +340,7 @@ impl<'a> Pipeline<'a> {
 
 impl BatchOutcome {
     /// Adds a later result.
-    fn append(&mut self, mut other: Self) {
+    pub fn append(&mut self, mut other: Self) {
         self.alerts.append(&mut other.alerts);
         self.withdrawn.append(&mut other.withdrawn);
         self.accesses.append(&mut other.accesses);

@@ -14,21 +14,34 @@ const MAX_DEPTH: usize = 100;
 /// they stand for, numbers out of range and other bare words by strings, and nesting that is too
 /// deep by `null`. Sound JSON stays as it is, but for white space. Wrong structure is not repaired.
 pub(crate) fn repaired(unit: &[u8]) -> String {
-    let text = String::from_utf8_lossy(unit);
-    let mut repair = Repair {
-        out: String::with_capacity(text.len() + 16),
-        depth: 0,
-    };
-    repair.document(&text);
-    repair.out
+    Repair::of(unit).out
+}
+
+/// Whether [`repaired`] replaces something that nobody can read any more: bytes that are no UTF-8,
+/// half of a character, or what is nested too deep. Everything else is only written in another way.
+pub(crate) fn loses_text(unit: &[u8]) -> bool {
+    std::str::from_utf8(unit).is_err() || Repair::of(unit).loses
 }
 
 struct Repair {
     out: String,
     depth: usize,
+    /// Whether something was replaced that nobody can read any more.
+    loses: bool,
 }
 
 impl Repair {
+    fn of(unit: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(unit);
+        let mut repair = Self {
+            out: String::with_capacity(text.len() + 16),
+            depth: 0,
+            loses: false,
+        };
+        repair.document(&text);
+        repair
+    }
+
     fn document(&mut self, text: &str) {
         let mut rest = text;
         while let Some(c) = rest.chars().next() {
@@ -36,6 +49,7 @@ impl Repair {
                 '"' => self.string(rest),
                 '{' | '[' if self.depth == MAX_DEPTH => {
                     self.out.push_str("null");
+                    self.loses = true;
                     after_nested(rest)
                 }
                 '{' | '[' => {
@@ -98,6 +112,8 @@ impl Repair {
             }
             Some('u') => match unicode(text) {
                 Some((c, rest)) => {
+                    let is_written = code_unit(text).is_some_and(|(unit, _)| unit == 0xfffd);
+                    self.loses |= c == char::REPLACEMENT_CHARACTER && !is_written;
                     self.out.push_str(&escaped(c));
                     rest
                 }
@@ -201,6 +217,25 @@ mod tests {
         let repaired = repaired(text);
         let value: Result<Value, _> = serde_json::from_str(&repaired);
         assert_eq!(value.ok().as_ref(), Some(expected), "{repaired}");
+    }
+
+    #[test]
+    fn only_what_nobody_can_read_any_more_is_lost() {
+        let deep = format!("{}1{}", "[".repeat(101), "]".repeat(101));
+        for lost in [
+            &b"{\"a\":\"\xff\"}"[..],
+            br#"{"a":"\ud800"}"#,
+            deep.as_bytes(),
+        ] {
+            assert!(loses_text(lost), "{}", String::from_utf8_lossy(lost));
+        }
+        let written = [
+            "{\"a\":\"x\ty\"}",
+            r#"{"a":1e999,"b":nan,"c":"\q","d":"\ufffd","e":"\ud83d\ude00"}"#,
+        ];
+        for kept in written {
+            assert!(!loses_text(kept.as_bytes()), "{kept}");
+        }
     }
 
     #[test]

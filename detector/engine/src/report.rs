@@ -170,6 +170,9 @@ pub struct ReadReport {
     pub unknown_envelopes: BTreeSet<String>,
     /// Relevant records with broken JSON that were read after repair.
     pub records_repaired: u64,
+    /// Those of them in which something could not be read: half of a character, bytes that are no
+    /// UTF-8, or what is nested too deep.
+    pub records_altered: u64,
     /// Fields of relevant records with another type than documented, whose value is lost.
     pub fields_mistyped: u64,
     /// Relevant records whose `eventTime` has no time zone, so that UTC was assumed.
@@ -354,6 +357,12 @@ impl ReadReport {
         *self.accesses.entry(access.decrypt.status).or_default() += 1;
     }
 
+    /// Counts a record that was read after repair, and whether something was lost in it.
+    pub fn count_repaired(&mut self, loses: bool) {
+        self.records_repaired += 1;
+        self.records_altered += u64::from(loses);
+    }
+
     /// Counts an alert.
     pub fn count_alert(&mut self, alert: &Alert) {
         *self.alerts.entry(alert.rule.level).or_default() += 1;
@@ -366,6 +375,7 @@ impl ReadReport {
         self.bytes += other.bytes;
         self.records += other.records;
         self.records_repaired += other.records_repaired;
+        self.records_altered += other.records_altered;
         self.fields_mistyped += other.fields_mistyped;
         self.times_without_zone += other.times_without_zone;
         self.times_ahead += other.times_ahead;
@@ -539,6 +549,7 @@ mod tests {
             records: 5,
             records_skipped: [(SkippedRecord::NoTime, 6)].into(),
             records_repaired: 7,
+            records_altered: 4,
             key_validations: 8,
             duplicates: 9,
             conflicting_copies: 3,

@@ -72,6 +72,16 @@ impl ScanResult {
         self.observations.len() + matches >= PART
     }
 
+    /// Takes out the observations and matches so far.
+    #[must_use]
+    pub fn take_part(&mut self) -> Self {
+        Self {
+            observations: std::mem::take(&mut self.observations),
+            matches: std::mem::take(&mut self.matches),
+            ..Self::default()
+        }
+    }
+
     /// Adds the results of another scan.
     pub fn append(&mut self, mut other: Self) {
         self.observations.append(&mut other.observations);

@@ -84,11 +84,33 @@ pub trait StateStore: Sync {
         facts: Vec<(WindowKey, Fact)>,
     ) -> impl Future<Output = Result<(), StateError>> + Send;
 
-    /// The facts of each range, in any order.
+    /// The facts of each range, in any order; `None` for ranges that are left out, so that not many
+    /// more than `most` facts are in memory. Those are read with [`Self::facts_in_parts`].
+    fn facts_up_to(
+        &self,
+        ranges: &[WindowRange],
+        most: usize,
+    ) -> impl Future<Output = Result<Vec<Option<Vec<Fact>>>, StateError>> + Send;
+
+    /// Passes on the facts of ranges one by one, each with the index of its range, in any order. A
+    /// fact that was written several times may be passed on as often, each time with the evidence
+    /// that it was written with.
+    fn facts_in_parts(
+        &self,
+        ranges: &[WindowRange],
+        take: &mut (dyn FnMut(usize, Fact) + Send),
+    ) -> impl Future<Output = Result<(), StateError>> + Send;
+
+    /// The facts of each range, in any order, however many there are.
     fn facts(
         &self,
         ranges: &[WindowRange],
-    ) -> impl Future<Output = Result<Vec<Vec<Fact>>, StateError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Vec<Fact>>, StateError>> + Send {
+        async {
+            let found = self.facts_up_to(ranges, usize::MAX).await?;
+            Ok(found.into_iter().map(Option::unwrap_or_default).collect())
+        }
+    }
 
     /// For each range, the slots ([`Fact::slot`]) that have facts of any group in it or near it:
     /// possibly too many, never too few. When a rule lacks one of the slots that it needs, its
@@ -114,6 +136,15 @@ pub trait StateStore: Sync {
         &self,
         since: EventTime,
         most: usize,
+    ) -> impl Future<Output = Result<DueEvents<Self::Receipt>, StateError>> + Send;
+
+    /// Like [`Self::due_pending_events`], of those that come after the ones of a receipt, which are
+    /// still open.
+    fn due_pending_events_after(
+        &self,
+        since: EventTime,
+        most: usize,
+        receipt: &Self::Receipt,
     ) -> impl Future<Output = Result<DueEvents<Self::Receipt>, StateError>> + Send;
 
     /// For each range, all pending events of its correlation group with an event time in it, open

@@ -1,6 +1,7 @@
 //! Settings from environment variables. All invalid settings are reported together.
 
 mod fault;
+mod memory;
 mod settings;
 
 use std::{
@@ -25,6 +26,7 @@ use secretrail_engine::{
 
 pub use self::{
     fault::{ConfigError, LocationFault, SettingFault, TopicFault},
+    memory::{MEMORY_SIZE, MemoryBudget},
     settings::{
         ALLOWED_LATENESS, CALL_TIMEOUT, LEASE, LOOKBACK, MAX_OBJECT_BYTES, MODE, NETWORKS,
         PARALLEL, PATH_STYLE, POLICY, RULES, SETTINGS, STRICT, SettingSpec, TABLE, TOPICS, VARS,
@@ -110,6 +112,8 @@ pub struct FunctionConfig {
     pub max_object_bytes: u64,
     /// Objects that are read at the same time.
     pub parallel: usize,
+    /// How much of its work the function holds in memory at a time.
+    pub memory: MemoryBudget,
     /// Whether requests to S3 use path-style addressing.
     pub path_style: bool,
     /// Timeout of one try of a call to AWS, after which it is retried.
@@ -126,8 +130,10 @@ impl FunctionConfig {
     ///
     /// All invalid settings, one on each line, with the name of the variable and the remedy.
     pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let memory = MemoryBudget::of(get(MEMORY_SIZE).as_deref());
         let mut settings = SettingReader::new(get);
         let config = Self {
+            memory,
             mode: settings.mode,
             table: settings.value(TABLE).to_owned(),
             allowed_lateness_secs: settings.span(ALLOWED_LATENESS, ALLOWED_LATENESS_SECS),

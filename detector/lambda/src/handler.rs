@@ -2,37 +2,43 @@
 //! written, alerts are created, published and removed from the outbox, and only then are messages
 //! acknowledged.
 
+mod batch;
 mod deadline;
 mod delivery;
 mod object_reader;
+mod sweep;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicI64},
     time::Instant,
 };
 
 use aws_config::SdkConfig;
 use futures_util::stream::{self, StreamExt};
 use secretrail_aws::{
-    dynamodb::{Clock, DynamoStore, ObjectEntry, ObjectState},
+    dynamodb::{Clock, DynamoStore},
     retry::RetryPolicy,
     s3::S3Source,
     sns::SnsSink,
 };
 use secretrail_engine::{
     pipeline::{BatchOutcome, Pipeline},
-    scan::ScanResult,
     selection::Selection,
-    state::{SetAside, StateError},
+    state::StateError,
     time::EventTime,
 };
 use serde_json::{Value, json};
+use tokio::sync::{
+    Semaphore,
+    mpsc::{self, Sender},
+};
 
 use self::{
-    deadline::{has_time, last_moment, share_of},
+    batch::{Batch, BatchProgress},
+    deadline::last_moment,
     delivery::Delivery,
-    object_reader::{ObjectReading, ObjectResult},
+    object_reader::{ObjectReader, ReadPart},
 };
 use crate::{
     config::FunctionConfig,
@@ -40,12 +46,6 @@ use crate::{
     rules::{ActiveRules, RuleSource, RulesError},
     telemetry::{FunctionMetrics, LogSeverity, log},
 };
-
-/// Pending events that a sweep finalises at a time.
-const AT_A_TIME: usize = 2_000;
-
-/// How long pending events are set aside that cannot be finalised, in seconds.
-const SET_ASIDE_SECS: i64 = 3_600;
 
 /// Why an invocation without partial batch responses must be retried.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +86,8 @@ pub struct FunctionContext {
     rules: RuleSource,
     clock: Clock,
     function: String,
+    /// When places whose logs stay away were last looked for, in seconds since 1970.
+    silences_at: AtomicI64,
 }
 
 impl FunctionContext {
@@ -119,6 +121,7 @@ impl FunctionContext {
             rules,
             clock,
             function,
+            silences_at: AtomicI64::new(0),
         }
     }
 
@@ -230,16 +233,18 @@ impl FunctionContext {
         objects.sort();
         objects.dedup();
         let all = objects.clone();
-        let work = Box::pin(self.work(objects, active, until, metrics));
+        let mut progress = BatchProgress::default();
+        let work = Box::pin(self.work(objects, active, until, metrics, &mut progress));
         // May be cancelled at any point: a retry completes whatever was partly done.
         let why = match tokio::time::timeout_at(last_moment(until).into(), work).await {
-            Ok(Ok(not_done)) => return not_done,
+            Ok(Ok(())) => return progress.not_done,
             Ok(Err(error)) => error.to_string(),
             Err(_) => "the invocation ran out of time".to_owned(),
         };
-        let reported = json!({"objects": all.len(), "why": why});
+        let reported = json!({"objects": all.len(), "done": progress.done.len(), "why": why});
         log(LogSeverity::Error, "batch failed", reported);
         all.into_iter()
+            .filter(|object| !progress.done.contains(object))
             .map(|object| (object, why.clone()))
             .collect()
     }
@@ -250,36 +255,40 @@ impl FunctionContext {
         active: &Arc<ActiveRules>,
         until: Instant,
         metrics: &mut FunctionMetrics,
-    ) -> Result<UnfinishedObjects, StateError> {
-        let wanted = self.not_done_yet(objects, metrics).await?;
-        let mut batch = BatchOfObjects::default();
-        for reading in self.read_all(wanted, active, until).await {
-            reading.tell((self.clock)(), metrics);
-            batch.add(reading, metrics);
-        }
-        metrics.add("Observations", batch.scan_result.observations.len() as u64);
+        progress: &mut BatchProgress,
+    ) -> Result<(), StateError> {
+        let wanted = self.not_done_yet(objects, metrics, progress).await?;
         let selection = Selection::default();
         let pipeline = self.pipeline(active, &selection);
-        let now = (self.clock)();
-        let outcome = pipeline.ingest(&self.store, batch.scan_result, now).await?;
-        self.finish(outcome, now, metrics).await;
-        // The objects themselves last: an object that is recorded is not processed again.
-        self.store.note_objects(&batch.entries).await?;
-        Ok(batch.not_done)
+        let (parts, incoming) = mpsc::channel(1);
+        let reading = self.read_all(wanted, active, until, parts);
+        let processing = Batch::new(self, pipeline, metrics, progress).process(incoming);
+        tokio::try_join!(reading, processing).map(drop)
     }
 
+    /// Reads objects, and passes on what they hold.
     async fn read_all(
         &self,
         objects: Vec<DeliveredObject>,
         active: &Arc<ActiveRules>,
         until: Instant,
-    ) -> Vec<ObjectReading> {
+        parts: Sender<ReadPart>,
+    ) -> Result<(), StateError> {
+        let room_kib = self.config.memory.objects_kib;
+        let room = Semaphore::new(room_kib as usize);
+        let reader = ObjectReader {
+            s3: &self.s3,
+            active,
+            until,
+            room: &room,
+            room_kib,
+            parts: &parts,
+        };
         stream::iter(objects)
-            .map(|object| object_reader::read(&self.s3, object, active, until))
             // In any order: the result does not depend on it.
-            .buffer_unordered(self.config.parallel)
-            .collect()
-            .await
+            .for_each_concurrent(self.config.parallel, |object| reader.read(object))
+            .await;
+        Ok(())
     }
 
     /// The objects that the ledger does not have as done: S3 and SQS deliver at least once.
@@ -287,23 +296,24 @@ impl FunctionContext {
         &self,
         objects: Vec<DeliveredObject>,
         metrics: &mut FunctionMetrics,
+        progress: &mut BatchProgress,
     ) -> Result<Vec<DeliveredObject>, StateError> {
         let keys: Vec<_> = objects.iter().map(|object| &object.key).collect();
         let done = self.store.are_done(&keys).await?;
-        let known = done.iter().filter(|done| **done).count();
-        metrics.add("ObjectsDuplicate", known as u64);
-        Ok(objects
-            .into_iter()
-            .zip(done)
-            .filter(|(_, done)| !done)
-            .map(|(object, _)| object)
-            .collect())
+        let (done, wanted): (Vec<_>, Vec<_>) =
+            objects.into_iter().zip(done).partition(|(_, done)| *done);
+        metrics.add("ObjectsDuplicate", done.len() as u64);
+        progress
+            .done
+            .extend(done.into_iter().map(|(object, _)| object));
+        Ok(wanted.into_iter().map(|(object, _)| object).collect())
     }
 
     fn pipeline<'a>(&self, active: &'a ActiveRules, selection: &'a Selection) -> Pipeline<'a> {
         Pipeline {
             allowed_lateness_secs: self.config.allowed_lateness_secs,
             lookback: self.config.lookback,
+            facts_at_once: self.config.memory.facts,
             ..Pipeline::new(&active.rules, active.policy.as_ref(), selection)
         }
     }
@@ -325,113 +335,6 @@ impl FunctionContext {
             clock: &self.clock,
             lease_secs: self.config.lease_secs,
         }
-    }
-
-    /// Finalises pending events that are due, and publishes alerts that are left in the outbox, as
-    /// long as there is time.
-    async fn sweep(
-        &self,
-        active: &ActiveRules,
-        until: Instant,
-        metrics: &mut FunctionMetrics,
-    ) -> Result<(), StateError> {
-        let finalized = self.finalize(active, share_of(until), metrics).await;
-        // Whatever became of that: what waits in the outbox does not depend on it.
-        self.delivery().sweep(until, metrics).await?;
-        finalized?;
-        let selection = Selection::default();
-        let pipeline = self.pipeline(active, &selection);
-        let overdue = pipeline.overdue_secs(&self.store, (self.clock)()).await?;
-        metrics.record("DueAge", seconds(overdue));
-        if let Some(last) = self.store.last_object().await? {
-            let minutes = (self.clock)().0.saturating_sub(last.0).max(0) / 60;
-            let minutes = i32::try_from(minutes).unwrap_or(i32::MAX);
-            metrics.record("MinutesSinceLastObject", minutes.into());
-        }
-        Ok(())
-    }
-
-    async fn finalize(
-        &self,
-        active: &ActiveRules,
-        until: Instant,
-        metrics: &mut FunctionMetrics,
-    ) -> Result<(), StateError> {
-        let selection = Selection::default();
-        let pipeline = self.pipeline(active, &selection);
-        // Some at a time, so that finished work is kept when the time runs out.
-        let mut at_a_time = AT_A_TIME;
-        while has_time(until) {
-            let now = (self.clock)();
-            match pipeline.sweep(&self.store, now, at_a_time).await {
-                Ok((outcome, some)) => {
-                    self.finish(outcome, now, metrics).await;
-                    if !some {
-                        break;
-                    }
-                    at_a_time = (at_a_time * 2).min(AT_A_TIME);
-                }
-                // Fewer at a time, until the one remains that cannot be read.
-                Err(error) if error.unreadable && at_a_time > 1 => {
-                    at_a_time = at_a_time.div_ceil(8)
-                }
-                Err(error) if error.unreadable => {
-                    self.set_aside(&pipeline, error, now, metrics).await?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Sets aside the pending events that have waited longest, which cannot be finalised.
-    async fn set_aside(
-        &self,
-        pipeline: &Pipeline<'_>,
-        error: StateError,
-        now: EventTime,
-        metrics: &mut FunctionMetrics,
-    ) -> Result<(), StateError> {
-        match pipeline.set_aside(&self.store, now, SET_ASIDE_SECS).await? {
-            Some(SetAside::Later(count)) => {
-                tell_set_aside(&error, count as u64, metrics);
-                Ok(())
-            }
-            Some(SetAside::Separated) => Ok(()),
-            // Something else cannot be read.
-            None => Err(error),
-        }
-    }
-}
-
-/// The combined results of a batch of objects.
-#[derive(Default)]
-struct BatchOfObjects {
-    scan_result: ScanResult,
-    /// For the object ledger, after everything else.
-    entries: Vec<ObjectEntry>,
-    not_done: UnfinishedObjects,
-}
-
-impl BatchOfObjects {
-    fn add(&mut self, mut reading: ObjectReading, metrics: &mut FunctionMetrics) {
-        if let Some(why) = reading.why_not_done() {
-            let why = why.to_owned();
-            self.not_done.insert(reading.delivered.clone(), why);
-        }
-        metrics.count(&std::mem::take(&mut reading.scan_result.report));
-        self.scan_result.append(reading.scan_result);
-        let (state, details) = match reading.object_result {
-            ObjectResult::Done { state, details } => (state, details),
-            ObjectResult::Failed { reason } => (ObjectState::Failed, reason),
-            // Not started: there is nothing to record.
-            ObjectResult::Retried => return,
-        };
-        self.entries.push(ObjectEntry {
-            object: reading.delivered.key,
-            state,
-            details,
-        });
     }
 }
 
@@ -529,34 +432,5 @@ mod tests {
             returned_for_retry(&ids),
             json!({"batchItemFailures": items})
         );
-    }
-
-    #[test]
-    fn what_there_was_no_time_for_is_not_noted() {
-        let mut batch = BatchOfObjects::default();
-        let mut metrics = FunctionMetrics::default();
-        for (key, object_result) in [
-            ("late", ObjectResult::Retried),
-            (
-                "bad",
-                ObjectResult::Failed {
-                    reason: "cut".to_owned(),
-                },
-            ),
-        ] {
-            let reading = ObjectReading {
-                delivered: object(key),
-                scan_result: ScanResult::default(),
-                object_result,
-            };
-            batch.add(reading, &mut metrics);
-        }
-        let noted: Vec<_> = batch
-            .entries
-            .iter()
-            .map(|entry| (&*entry.object.key, entry.state, &*entry.details))
-            .collect();
-        assert_eq!(noted, [("bad", ObjectState::Failed, "cut")]);
-        assert_eq!(batch.not_done.len(), 2, "both are retried");
     }
 }

@@ -61,12 +61,13 @@ pub const METRICS: [(&str, &str); 9] = [
 ];
 
 /// What the same line has besides: no metrics, found with CloudWatch Logs Insights.
-pub const FIGURES: [&str; 17] = [
+pub const FIGURES: [&str; 18] = [
     "Objects",
     "ObjectsSkipped",
     "ObjectsFailed",
     "ObjectsDuplicate",
     "Records",
+    "RecordsRepaired",
     "Observations",
     "Reads",
     "Pairs",
@@ -120,7 +121,9 @@ impl FunctionMetrics {
 
     /// Adds the counts of a report of the engine.
     pub fn count(&mut self, report: &ReadReport) {
-        let skipped = report.records_skipped.values().sum();
+        let skipped: u64 = report.records_skipped.values().sum();
+        // Read, but not all of it: a name may be missing that a rule looks for.
+        let altered = report.records_altered + report.fields_mistyped;
         for (reason, count) in reasons(report) {
             *self.skipped.entry(reason).or_default() += count;
         }
@@ -134,7 +137,8 @@ impl FunctionMetrics {
             ("ObjectsSkipped", report.objects_skipped.values().sum()),
             ("ObjectsFailed", report.objects_failed),
             ("Records", report.records),
-            ("RecordsSkipped", skipped),
+            ("RecordsSkipped", skipped + altered),
+            ("RecordsRepaired", report.records_repaired),
             ("Reads", report.reads),
             ("Pairs", paired),
             ("LatePairings", report.late),
@@ -205,7 +209,12 @@ fn reasons(report: &ReadReport) -> impl Iterator<Item = (&'static str, u64)> + '
         .records_skipped
         .iter()
         .map(|(reason, count)| (reason.as_str(), *count));
-    objects.chain(records)
+    let altered = [
+        ("repaired, with loss of text", report.records_altered),
+        ("field of an undocumented type", report.fields_mistyped),
+    ];
+    let altered = altered.into_iter().filter(|(_, count)| *count > 0);
+    objects.chain(records).chain(altered)
 }
 
 #[cfg(test)]
@@ -234,11 +243,33 @@ mod tests {
     }
 
     #[test]
+    fn what_was_lost_in_a_record_is_an_alarm_and_what_was_only_repaired_is_not() {
+        let skipped = |report: &ReadReport| {
+            let mut metrics = FunctionMetrics::default();
+            metrics.count(report);
+            let line = metrics.line("f", 7);
+            (
+                metrics.get("RecordsSkipped"),
+                line["SkippedByReason"].clone(),
+            )
+        };
+        let mut report = ReadReport::default();
+        report.count_repaired(false);
+        assert_eq!(skipped(&report), (None, Value::Null));
+        report.count_repaired(true);
+        report.fields_mistyped = 2;
+        let reasons = json!({"repaired, with loss of text": 1, "field of an undocumented type": 2});
+        assert_eq!(skipped(&report), (Some(3.0), reasons));
+    }
+
+    #[test]
     fn every_metric_and_figure_that_is_used_is_declared() {
         let source = [
             include_str!("handler.rs"),
+            include_str!("handler/batch.rs"),
             include_str!("handler/delivery.rs"),
             include_str!("handler/object_reader.rs"),
+            include_str!("handler/sweep.rs"),
             include_str!("telemetry.rs"),
         ]
         .concat();

@@ -16,6 +16,7 @@ pub mod install;
 pub mod local;
 pub mod memory;
 pub mod proxy;
+pub mod units;
 
 use std::{io::Write, sync::Arc};
 

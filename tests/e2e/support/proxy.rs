@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use crate::http::{Exchange, send};
+use crate::{
+    http::{Exchange, send},
+    units::Units,
+};
 
 /// A call of the function.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +69,7 @@ struct Shared {
     dynamodb: String,
     plan: Mutex<Plan>,
     calls: Mutex<Vec<Call>>,
+    units: Mutex<Units>,
     closed: AtomicBool,
 }
 
@@ -90,6 +94,7 @@ impl Proxy {
             dynamodb: dynamodb.to_owned(),
             plan: Mutex::new(Box::new(|_| Fault::None)),
             calls: Mutex::default(),
+            units: Mutex::default(),
             closed: AtomicBool::new(false),
         });
         let serving = shared.clone();
@@ -112,6 +117,12 @@ impl Proxy {
         *self.shared.plan.lock().expect("no plan panicked") = Box::new(plan);
         std::mem::take(&mut *self.shared.calls.lock().expect("nothing panicked"))
     }
+
+    /// What calls to DynamoDB have cost since this was last asked.
+    #[must_use]
+    pub fn take_units(&self) -> Units {
+        std::mem::take(&mut *self.shared.units.lock().expect("nothing panicked"))
+    }
 }
 
 impl Drop for Proxy {
@@ -123,6 +134,16 @@ impl Drop for Proxy {
 }
 
 impl Shared {
+    fn count(&self, call: &Call, request: &Exchange, answer: &Exchange) {
+        if call.service == "dynamodb" {
+            let json = |exchange: &Exchange| {
+                serde_json::from_slice(&exchange.body).unwrap_or(serde_json::Value::Null)
+            };
+            let units = Units::of(&call.operation, &json(request), &json(answer));
+            *self.units.lock().expect("nothing panicked") += units;
+        }
+    }
+
     fn serve(&self, mut stream: TcpStream) -> std::io::Result<()> {
         stream.set_nodelay(true)?;
         let Some(request) = Exchange::read(&mut stream)? else {
@@ -152,7 +173,11 @@ impl Shared {
             &self.upstream
         };
         match fault {
-            Fault::None => stream.write_all(&send(upstream, &request)?.bytes()),
+            Fault::None => {
+                let answer = send(upstream, &request)?;
+                self.count(&call, &request, &answer);
+                stream.write_all(&answer.bytes())
+            }
             Fault::Refused(status) => {
                 stream.write_all(&failure(service, status, "InternalServerError").bytes())
             }

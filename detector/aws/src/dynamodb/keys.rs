@@ -23,6 +23,7 @@ use crate::{
 const SEGMENT_SECS: i64 = 600;
 
 const DUE: &str = "due";
+const DELIVERIES: &str = "deliveries";
 const OUTBOX: &str = "outbox";
 const PROVISIONAL: &str = "provisional";
 const INCIDENT: &str = "incident";
@@ -111,6 +112,15 @@ impl CorrelationSegment {
         ItemKey::new(&self.pk, format!("{}#closed#{digest}", self.segment))
     }
 
+    /// The ids of closed pending events.
+    pub(super) fn all_closed(&self) -> SortKeyRange {
+        SortKeyRange {
+            pk: self.pk.clone(),
+            from: format!("{}#closed#", self.segment),
+            to: format!("{}#closed#~", self.segment),
+        }
+    }
+
     /// Pending events, and the ids of closed ones.
     pub(super) fn whole(&self) -> SortKeyRange {
         SortKeyRange {
@@ -154,6 +164,12 @@ pub(super) fn due(since: EventTime, digest: &str) -> ItemKey {
     ItemKey::new(DUE, format!("{:012}#{digest}", since.0.max(0)))
 }
 
+/// References to events that have been pending since a time, of some seconds of one actor. Those of
+/// the same seconds are next to each other, so that a sweep takes them together.
+pub(super) fn due_of_busy(since: EventTime, time: EventTime, digest: &str) -> ItemKey {
+    due(since, &format!("{:012}#{digest}", time.0.max(0)))
+}
+
 /// References to events that have been pending since a time or longer.
 pub(super) fn due_since(since: EventTime) -> SortKeyRange {
     SortKeyRange {
@@ -181,6 +197,16 @@ pub(super) fn coverage(mark: &CoverageMark) -> ItemKey {
         names::coverage(&mark.account, &mark.region),
         mark.bucket.to_string(),
     )
+}
+
+/// The hours in which log files of an account and region were delivered.
+pub(super) fn deliveries(account: &str, region: &str) -> ItemKey {
+    ItemKey::new(DELIVERIES, format!("{account}#{region}"))
+}
+
+/// The hours of all accounts and regions.
+pub(super) fn all_deliveries() -> SortKeyRange {
+    SortKeyRange::whole(DELIVERIES)
 }
 
 pub(super) fn seen(key: &str) -> ItemKey {

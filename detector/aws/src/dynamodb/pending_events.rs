@@ -3,12 +3,15 @@
 //! A pending event is written once and never changed. Closing it writes its id into another item,
 //! and deletes what refers to it in partition `due`.
 
+mod references;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use secretrail_engine::{
     copies::distinct,
     digest::digest,
@@ -18,17 +21,21 @@ use secretrail_engine::{
     time::EventTime,
 };
 
+use self::references::{DueReference, WaitingGroups, by_correlation_group, references_together};
 use super::{
     item::{Attributes, ItemKey, SK, SortKeyRange, text, text_of},
     keys::{self, CorrelationSegment},
-    table::DynamoTable,
+    table::{AT_ONCE, DynamoTable},
 };
 
 /// References to pending events, by the start of their wait.
 type DueReferences = BTreeMap<EventTime, Vec<DueReference>>;
 
-/// Most references in one item of partition `due`.
-const REFERENCES: usize = 500;
+/// Events to which an item of partition `due` refers at least, as far as possible.
+const FEW_EVENTS: usize = 100;
+
+/// Items of one segment that are read by their keys only if there are more.
+const FEW_ITEMS: usize = 8;
 
 /// Most ids in one item of closed events.
 const SHUT_IDS: usize = 2_000;
@@ -74,24 +81,30 @@ impl StoredPendingEvents {
         ends: Vec<Arc<PendingEvent>>,
         arrived: EventTime,
     ) -> Result<(), StateError> {
-        let (mut items, references) = self.correlation_group_items(&ends, arrived);
+        let (usual, busy) = by_correlation_group(&ends, arrived);
+        let (mut items, references) = self.correlation_group_items(usual);
         items.extend(self.shared_items(&ends));
+        let mut due = self.due_items(references);
+        for (time, busy) in busy {
+            let (events, references) = self.correlation_group_items(busy);
+            items.extend(events);
+            due.extend(self.due_of_busy_items(time, references));
+        }
         self.table.put(items).await?;
         // Only now, so that no reference is dangling: a sweep that found a reference without its
         // events would take them for closed, and delete it.
-        self.table.put(self.due_items(references)).await
+        self.table.put(due).await
     }
 
     /// Items of pending events by correlation group and segment, and references to them by the
     /// start of their wait.
     fn correlation_group_items(
         &self,
-        ends: &[Arc<PendingEvent>],
-        arrived: EventTime,
+        groups: WaitingGroups,
     ) -> (Vec<(ItemKey, Attributes)>, DueReferences) {
         let mut items = Vec::new();
         let mut references = DueReferences::new();
-        for ((waits_from, place), ends) in by_correlation_group(ends, arrived) {
+        for ((waits_from, place), ends) in groups {
             for packed in item_v1::pack_pending(&ends) {
                 references
                     .entry(waits_from)
@@ -128,15 +141,34 @@ impl StoredPendingEvents {
     }
 
     fn due_items(&self, references: DueReferences) -> Vec<(ItemKey, Attributes)> {
+        self.items_of_references(references, keys::due)
+    }
+
+    /// References to events of some seconds of busy actors.
+    fn due_of_busy_items(
+        &self,
+        time: EventTime,
+        references: DueReferences,
+    ) -> Vec<(ItemKey, Attributes)> {
+        self.items_of_references(references, |since, digest| {
+            keys::due_of_busy(since, time, digest)
+        })
+    }
+
+    fn items_of_references(
+        &self,
+        references: DueReferences,
+        key: impl Fn(EventTime, &str) -> ItemKey,
+    ) -> Vec<(ItemKey, Attributes)> {
         let mut items = Vec::new();
         for (waits_from, references) in references {
-            for references in references.chunks(REFERENCES) {
+            for references in references_together(&references) {
                 let written: Vec<String> = references.iter().map(DueReference::written).collect();
                 let parts: Vec<&str> = written.iter().map(String::as_str).collect();
                 let list = parts.iter().map(|part| text(part)).collect();
                 let list = (REFERENCES_LIST.to_owned(), AttributeValue::L(list));
                 items.push((
-                    keys::due(waits_from, &digest(&parts)),
+                    key(waits_from, &digest(&parts)),
                     HashMap::from([list, self.table.expiry(self.keep_secs)]),
                 ));
             }
@@ -148,14 +180,16 @@ impl StoredPendingEvents {
         &self,
         since: EventTime,
         most: usize,
+        after: Option<&PendingReceipt>,
     ) -> Result<DueEvents<PendingReceipt>, StateError> {
-        // An item has at least one reference, and `REFERENCES` when there are many.
-        let items_at_most = most.div_ceil(REFERENCES).clamp(1, DUE_ITEMS);
+        let items_at_most = most.div_ceil(FEW_EVENTS).clamp(1, DUE_ITEMS);
+        let mut range = keys::due_since(since);
+        if let Some(last) = after.and_then(|receipt| receipt.references.last()) {
+            // What follows a key directly is the key with anything behind it.
+            range.from = format!("{}!", last.sk);
+        }
         loop {
-            let items = self
-                .table
-                .query(keys::due_since(since), items_at_most)
-                .await?;
+            let items = self.table.query(range.clone(), items_at_most).await?;
             let ReferencedItems { references, named } = named(&items, most);
             let (ends, shut) = self.open(by_segment(&named)).await?;
             if !ends.is_empty() || references.is_empty() {
@@ -176,8 +210,7 @@ impl StoredPendingEvents {
         &self,
         digests: BTreeMap<CorrelationSegment, BTreeSet<String>>,
     ) -> Result<(Vec<Arc<PendingEvent>>, IdsBySegment), StateError> {
-        let ranges = digests.keys().map(CorrelationSegment::whole).collect();
-        let items = self.table.query_all(ranges).await?;
+        let items = self.items_of(&digests).await?;
         let (mut open, mut ids) = (Vec::new(), IdsBySegment::new());
         for ((place, digests), items) in digests.into_iter().zip(items) {
             let ends = match self.open_among(&items, &digests) {
@@ -195,6 +228,30 @@ impl StoredPendingEvents {
             open.extend(ends);
         }
         Ok((distinct(open), ids))
+    }
+
+    /// The items with these digests, and those with ids of closed events, by segment.
+    async fn items_of(
+        &self,
+        digests: &BTreeMap<CorrelationSegment, BTreeSet<String>>,
+    ) -> Result<Vec<Vec<Attributes>>, StateError> {
+        let ranges = digests.iter().map(|(place, digests)| {
+            // In a segment with so many items, most of the others are not due now.
+            if digests.len() > FEW_ITEMS {
+                place.all_closed()
+            } else {
+                place.whole()
+            }
+        });
+        let mut items = self.table.query_all(ranges.collect()).await?;
+        for ((place, digests), items) in digests.iter().zip(&mut items) {
+            if digests.len() > FEW_ITEMS {
+                let keys = digests.iter().map(|digest| place.pending(digest));
+                let due = self.table.get(keys.collect(), None).await?;
+                items.extend(due.into_values());
+            }
+        }
+        Ok(items)
     }
 
     /// Lets items of pending events be due later.
@@ -265,16 +322,33 @@ impl StoredPendingEvents {
         &self,
         ranges: &[CorrelationRange],
     ) -> Result<Vec<Vec<Arc<PendingEvent>>>, StateError> {
-        let asked = ranges.iter().map(keys::pending_in).collect();
-        let items = self.table.query_all(asked).await?;
-        let mut all = Vec::with_capacity(ranges.len());
-        for (range, items) in ranges.iter().zip(items) {
-            let mut ends = self.table.contents(&items, item_v1::unpack_pending)?;
-            // The query returns whole segments.
-            ends.retain(|end| (range.from..=range.to).contains(&end.time));
-            all.push(distinct(ends));
-        }
-        Ok(all)
+        stream::iter(ranges.to_vec())
+            .map(|range| self.within_one(range))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    async fn within_one(
+        &self,
+        range: CorrelationRange,
+    ) -> Result<Vec<Arc<PendingEvent>>, StateError> {
+        let mut all = Vec::new();
+        let mut found = |items: Vec<Attributes>| {
+            // Item by item: the query returns whole segments, and most of a busy one may be outside
+            // the range.
+            for item in &items {
+                let item = std::slice::from_ref(item);
+                let mut ends = self.table.contents(item, item_v1::unpack_pending)?;
+                ends.retain(|end| (range.from..=range.to).contains(&end.time));
+                all.append(&mut ends);
+            }
+            Ok(())
+        };
+        self.table
+            .pages(&keys::pending_in(&range), &mut found)
+            .await?;
+        Ok(distinct(all))
     }
 
     pub(super) async fn sharing(
@@ -320,35 +394,6 @@ impl StoredPendingEvents {
     }
 }
 
-/// A reference in partition `due` to an item of pending events.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct DueReference {
-    place: CorrelationSegment,
-    /// Digest of the content of the item.
-    digest: String,
-    /// Number of events that were written with it; at least as many as are in the item.
-    ends: usize,
-}
-
-impl DueReference {
-    fn written(&self) -> String {
-        let CorrelationSegment { pk, segment } = &self.place;
-        format!("{pk} {segment} {} {}", self.digest, self.ends)
-    }
-
-    fn read(text: &str) -> Option<Self> {
-        let mut parts = text.split(' ');
-        Some(Self {
-            place: CorrelationSegment {
-                pk: parts.next()?.to_owned(),
-                segment: parts.next()?.to_owned(),
-            },
-            digest: parts.next()?.to_owned(),
-            ends: parts.next().and_then(|n| n.parse().ok()).unwrap_or(1),
-        })
-    }
-}
-
 /// What items of partition `due` refer to.
 #[derive(Debug, Default)]
 struct ReferencedItems {
@@ -391,24 +436,6 @@ fn named(items: &[Attributes], most: usize) -> ReferencedItems {
     named
 }
 
-/// Events of one correlation group and segment with the same start of their wait.
-fn by_correlation_group(
-    ends: &[Arc<PendingEvent>],
-    arrived: EventTime,
-) -> BTreeMap<(EventTime, CorrelationSegment), Vec<Arc<PendingEvent>>> {
-    let mut correlation_groups: BTreeMap<(EventTime, CorrelationSegment), Vec<Arc<PendingEvent>>> =
-        BTreeMap::new();
-    for end in ends {
-        let head = end.observation.head();
-        let place = CorrelationSegment::of(&end.correlation_group, head.time);
-        correlation_groups
-            .entry((end.waits_since(arrived), place))
-            .or_default()
-            .push(end.clone());
-    }
-    correlation_groups
-}
-
 /// An id as text in sets.
 fn identity(id: &PendingEventId) -> String {
     let (kind, event_id, updated, content) = id.parts();
@@ -442,7 +469,7 @@ fn with_digests(items: &[Attributes], digests: &BTreeSet<String>) -> Vec<Attribu
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{references::REFERENCES, *};
     use crate::dynamodb::table::tests::uncalled;
     use secretrail_engine::state::contract::end;
 
@@ -492,8 +519,8 @@ mod tests {
         // Delivered at once, in one segment of one correlation group.
         let ends = [end("e1", 100, "ann"), end("e2", 200, "ann")];
         let waits_from = |arrived| -> Vec<i64> {
-            let correlation_groups = by_correlation_group(&ends, EventTime(arrived));
-            correlation_groups.keys().map(|(from, _)| from.0).collect()
+            let (usual, _) = by_correlation_group(&ends, EventTime(arrived));
+            usual.keys().map(|(from, _)| from.0).collect()
         };
         assert_eq!(waits_from(0), [100, 200]);
         assert_eq!(waits_from(150), [150, 200]);
@@ -507,7 +534,8 @@ mod tests {
             end("e2", 1, "bob"),
             end("e3", 600, "ann"),
         ];
-        let (items, references) = store().correlation_group_items(&ends, EventTime(9));
+        let (usual, _) = by_correlation_group(&ends, EventTime(9));
+        let (items, references) = store().correlation_group_items(usual);
         let named = named(&due_items(references), usize::MAX);
         let mut referred: Vec<ItemKey> = Vec::new();
         for (place, digests) in &by_segment(&named.named) {
@@ -540,6 +568,42 @@ mod tests {
             digests.get(&place("pending#0a")).map(BTreeSet::len),
             Some(REFERENCES + 1)
         );
+    }
+
+    #[test]
+    fn events_of_a_busy_actor_come_apart_by_their_times() {
+        let ends: Vec<Arc<PendingEvent>> = (0..1_001)
+            .map(|n| end(&format!("e{n}"), n * 7 % 30, "ann"))
+            .chain([end("b", 5, "bob")])
+            .collect();
+        let (usual, busy) = by_correlation_group(&ends, EventTime(900));
+        assert_eq!(usual.values().map(Vec::len).sum::<usize>(), 1, "only bob");
+        let times: Vec<i64> = busy.keys().map(|time| time.0).collect();
+        assert_eq!(times, [0, 10, 20]);
+        let all = busy.values().flat_map(BTreeMap::values);
+        assert_eq!(all.map(Vec::len).sum::<usize>(), 1_001);
+        // They are due in the order of their times, whatever came first.
+        let keys = busy.into_iter().flat_map(|(time, groups)| {
+            let (_, references) = store().correlation_group_items(groups);
+            let items = store().due_of_busy_items(time, references);
+            items.into_iter().map(|(key, _)| key.sk)
+        });
+        let keys: Vec<String> = keys.collect();
+        assert!(keys.is_sorted() && keys.len() == 3, "{keys:?}");
+        let since = keys.iter().map(|key| keys::since_of_due(key));
+        assert!(since.eq([Some(EventTime(900)); 3]));
+    }
+
+    #[test]
+    fn an_item_of_what_is_due_refers_to_few_events() {
+        let many = |ends| reference("pending#0a", "d", ends);
+        let sizes = |all: &[DueReference]| -> Vec<usize> {
+            let together = references_together(all).into_iter();
+            together.map(<[DueReference]>::len).collect()
+        };
+        assert_eq!(sizes(&[many(600), many(300), many(200)]), [2, 1]);
+        assert_eq!(sizes(&[many(5_000), many(1)]), [1, 1]);
+        assert!(sizes(&[]).is_empty());
     }
 
     #[test]

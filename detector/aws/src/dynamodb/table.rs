@@ -2,6 +2,7 @@
 //! the calls.
 
 mod conditional;
+mod query;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,7 +15,7 @@ use std::{
 use aws_sdk_dynamodb::{
     Client,
     error::{BuildError, SdkError},
-    operation::{query::QueryOutput, transact_write_items::TransactWriteItemsError},
+    operation::transact_write_items::TransactWriteItemsError,
     types::{
         AttributeValue, Delete, DeleteRequest, KeysAndAttributes, Put, PutRequest,
         ReturnValuesOnConditionCheckFailure, TransactWriteItem, WriteRequest, builders::PutBuilder,
@@ -31,9 +32,7 @@ use secretrail_engine::{
 
 pub(super) use self::conditional::{ConditionalPut, PutResult};
 use crate::{
-    dynamodb::item::{
-        Attributes, CONTENT, ItemKey, SortKeyRange, TTL, bytes, bytes_of, number, text,
-    },
+    dynamodb::item::{Attributes, CONTENT, ItemKey, TTL, bytes, bytes_of, number},
     retry::{FailedAttempts, FailedCall, RetryPolicy},
 };
 
@@ -285,79 +284,6 @@ impl DynamoTable {
         Ok(left.map(|left| left.keys).unwrap_or_default())
     }
 
-    /// For each range, the items with sort keys in it, both ends inclusive, strongly consistent.
-    pub(super) async fn query_all(
-        &self,
-        ranges: Vec<SortKeyRange>,
-    ) -> Result<Vec<Vec<Attributes>>, StateError> {
-        stream::iter(ranges)
-            .map(|range| self.query(range, usize::MAX))
-            // In the order of the ranges: callers iterate over both together.
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await
-    }
-
-    /// The first items of a range; at least `most`, if there are so many.
-    pub(super) async fn query(
-        &self,
-        range: SortKeyRange,
-        most: usize,
-    ) -> Result<Vec<Attributes>, StateError> {
-        let mut found = Vec::new();
-        let mut start = None;
-        loop {
-            let page = self.page(&range, most, start).await?;
-            found.extend(page.items.unwrap_or_default());
-            start = page.last_evaluated_key;
-            // An empty page need not be the last: only a missing key to continue from ends the
-            // query.
-            if start.is_none() || found.len() >= most {
-                return Ok(found);
-            }
-        }
-    }
-
-    /// The next page of a range.
-    async fn page(
-        &self,
-        range: &SortKeyRange,
-        most: usize,
-        start: Option<Attributes>,
-    ) -> Result<QueryOutput, StateError> {
-        let mut tries = self.tries();
-        loop {
-            match self.query_once(range, most, start.clone()).await {
-                Ok(page) => return Ok(page),
-                Err(why) if why.retry && tries.again() => tries.wait().await,
-                Err(why) => return Err(self.failed("Query", &why)),
-            }
-        }
-    }
-
-    async fn query_once(
-        &self,
-        range: &SortKeyRange,
-        most: usize,
-        start: Option<Attributes>,
-    ) -> Result<QueryOutput, FailedCall> {
-        self.called();
-        self.client
-            .query()
-            .table_name(&self.name)
-            .consistent_read(true)
-            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
-            .expression_attribute_values(":pk", text(&range.pk))
-            .expression_attribute_values(":from", text(&range.from))
-            .expression_attribute_values(":to", text(&range.to))
-            // Without a limit, pages of 1 MB.
-            .set_limit(i32::try_from(most).ok())
-            .set_exclusive_start_key(start)
-            .send()
-            .await
-            .map_err(|error| FailedCall::of(&error))
-    }
-
     /// A write of an item for a transaction.
     pub(super) fn put_builder(&self, item: Attributes) -> PutBuilder {
         Put::builder().table_name(&self.name).set_item(Some(item))
@@ -486,6 +412,7 @@ impl ItemWrite {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::dynamodb::item::text;
     use aws_sdk_dynamodb::config::{BehaviorVersion, Config};
 
     /// A table without calls, at second 1,000.

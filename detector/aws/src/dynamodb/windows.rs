@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use futures_util::stream::{self, StreamExt};
 use secretrail_engine::{
     fact::{Fact, FactSet, RuleRange, WindowKey, WindowRange},
     ids::SharedStr,
@@ -18,7 +19,7 @@ use secretrail_engine::{
 use super::{
     item::{Attributes, ItemKey, SK, SortKeyRange, text_of},
     keys,
-    table::DynamoTable,
+    table::{AT_ONCE, DynamoTable},
     written::RecentlyWritten,
 };
 
@@ -124,19 +125,83 @@ impl StoredWindows {
         (key, HashMap::from([self.table.expiry(secs)]))
     }
 
-    pub(super) async fn facts(&self, ranges: &[WindowRange]) -> Result<Vec<Vec<Fact>>, StateError> {
+    /// The facts of each range; `None` for those of partitions that are left out, so that not many
+    /// more than `most` facts are in memory.
+    pub(super) async fn facts_up_to(
+        &self,
+        ranges: &[WindowRange],
+        most: usize,
+    ) -> Result<Vec<Option<Vec<Fact>>>, StateError> {
         let spans = spans(ranges);
-        let items = self
-            .table
-            .query_all(spans.iter().map(PartitionSpan::range).collect())
-            .await?;
         let mut partitions = Partitions::asked_for(ranges);
-        for (span, items) in spans.iter().zip(items) {
+        let mut left = most;
+        let mut left_out: HashSet<&str> = spans.iter().map(|span| &*span.partition).collect();
+        let mut pages = stream::iter(spans.clone())
+            .map(|span| self.some_of(span, most))
+            .buffered(AT_ONCE);
+        for span in &spans {
+            // One that is too large does not keep the small ones after it from being read.
+            if left == 0 {
+                break;
+            }
+            let Some(Some(items)) = pages.next().await.transpose()? else {
+                continue;
+            };
             for (group, fact) in self.table.contents(&items, item_v1::unpack_facts)? {
                 partitions.add(&span.partition, &group, fact);
+                left = left.saturating_sub(1);
             }
+            left_out.remove(&*span.partition);
         }
-        Ok(ranges.iter().map(|range| partitions.facts(range)).collect())
+        let facts = ranges.iter().map(|range| {
+            let partition = keys::window_partition(&range.key);
+            let is_read = !left_out.contains(&*partition);
+            is_read.then(|| partitions.facts(range))
+        });
+        Ok(facts.collect())
+    }
+
+    /// The items of a partition; `None` when there are too many of them for `most` facts.
+    async fn some_of(
+        &self,
+        span: PartitionSpan,
+        most: usize,
+    ) -> Result<Option<Vec<Attributes>>, StateError> {
+        if most == usize::MAX {
+            return self.table.query(span.range(), most).await.map(Some);
+        }
+        let (items, is_whole) = self.table.first_page(&span.range()).await?;
+        Ok(is_whole.then_some(items))
+    }
+
+    pub(super) async fn facts_in_parts(
+        &self,
+        ranges: &[WindowRange],
+        take: &mut (dyn FnMut(usize, Fact) + Send),
+    ) -> Result<(), StateError> {
+        let mut asked: HashMap<(String, &StoredGroup), Vec<(usize, &WindowRange)>> = HashMap::new();
+        for (index, range) in ranges.iter().enumerate() {
+            let place = (keys::window_partition(&range.key), &range.key.group);
+            asked.entry(place).or_default().push((index, range));
+        }
+        for span in spans(ranges) {
+            let mut found = |items: Vec<Attributes>| {
+                // Item by item: the facts of a page take twenty times its size.
+                for item in &items {
+                    let item = std::slice::from_ref(item);
+                    for (group, fact) in self.table.contents(item, item_v1::unpack_facts)? {
+                        let place = (span.partition.clone(), &group);
+                        let of_group = asked.get(&place).into_iter().flatten();
+                        let holding = of_group
+                            .filter(|(_, range)| (range.from..=range.to).contains(&fact.time));
+                        holding.for_each(|(index, _)| take(*index, fact.clone()));
+                    }
+                }
+                Ok(())
+            };
+            self.table.pages(&span.range(), &mut found).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn slots(

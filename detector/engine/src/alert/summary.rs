@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::WindowMatch;
+use super::{EvidenceTotals, WindowMatch};
 use crate::{
     access::AccessMethod, actor::is_from_caller, evidence::Evidence, observation::CallOutcome,
     rule_meta::RuleMeta,
@@ -14,6 +14,7 @@ pub(super) fn summary(
     window_match: Option<&WindowMatch>,
     evidence: &[Evidence],
     secrets: usize,
+    totals: EvidenceTotals,
 ) -> String {
     let Some(first) = evidence.first() else {
         return rule.title.clone();
@@ -26,7 +27,7 @@ pub(super) fn summary(
         Some(window_match) if window_match.count > 1 || evidence.len() > 1 => {
             let from = evidence.iter().map(|e| e.head.time).min();
             let from = from.unwrap_or(window_match.start);
-            let calls = calls(evidence);
+            let calls = calls(totals.calls);
             format!(
                 "{what}, {calls} {place} between {from} and {}",
                 window_match.end
@@ -91,10 +92,8 @@ fn one_or_number<'v>(values: impl Iterator<Item = &'v str>, many: &str) -> Optio
     }
 }
 
-/// The number of calls: ten parameters in one call are ten accesses and one call.
-fn calls(evidence: &[Evidence]) -> String {
-    let calls: BTreeSet<_> = evidence.iter().map(|e| e.head.event_key()).collect();
-    match calls.len() {
+fn calls(number: usize) -> String {
+    match number {
         1 => "1 call".to_owned(),
         n => format!("{n} calls"),
     }
@@ -191,7 +190,8 @@ mod tests {
             end: EventTime::parse("2026-03-02T11:00:00Z").unwrap(),
             count,
         });
-        summary(&rule, window_match.as_ref(), evidence, secrets)
+        let totals = EvidenceTotals::of(evidence);
+        summary(&rule, window_match.as_ref(), evidence, secrets, totals)
     }
 
     const ROLE: &str = "arn:aws:iam::111122223333:role/app";

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     BatchOutcome, Pipeline,
-    pending_alerts::{PendingAlerts, Singles, TouchedWindow, most_telling, touched},
+    pending_alerts::{PendingAlerts, Singles, TouchedTimes, TouchedWindow, most_telling, touched},
 };
 use crate::{
     alert::{Alert, AlertId, WindowMatch},
@@ -31,30 +31,74 @@ impl Pipeline<'_> {
         now: EventTime,
         outcome: &mut BatchOutcome,
     ) -> Result<(), StateError> {
-        let alerts = self.alerts_of(store, pending_alerts).await?;
+        let mut touched = TouchedTimes::default();
+        let alerts = self
+            .alerts_of_part(store, pending_alerts, &mut touched)
+            .await?;
+        let alerts = self.alerts_of_windows(store, touched, alerts).await?;
+        self.create_alerts(store, alerts, now, outcome).await
+    }
+
+    /// Creates alerts, and lists those that this call has created.
+    pub(super) async fn create_alerts<S: StateStore>(
+        &self,
+        store: &S,
+        alerts: AlertsById,
+        now: EventTime,
+        outcome: &mut BatchOutcome,
+    ) -> Result<(), StateError> {
+        let alerts = by_time(alerts);
         let created = store.create_alerts(alerts.clone(), now).await?;
         outcome.list_created(alerts, &created);
         Ok(())
     }
 
-    /// Writes the remaining facts, reads the windows that facts have touched, and returns the
-    /// alerts by time and id.
-    pub(super) async fn alerts_of<S: StateStore>(
+    /// Writes the remaining facts of a part of a batch, and returns the alerts for which no window
+    /// must be read. The windows to read are added to `open`.
+    pub(super) async fn alerts_of_part<S: StateStore>(
         &self,
         store: &S,
         mut pending_alerts: PendingAlerts,
-    ) -> Result<Vec<Alert>, StateError> {
+        open: &mut TouchedTimes,
+    ) -> Result<AlertsById, StateError> {
         let mut alerts = AlertsById::new();
         // Before any window is read: of several writers that complete a window together, the last
         // to write reads all of it.
         pending_alerts.write(store, 0).await?;
         self.single_alerts(pending_alerts.singles, &mut alerts);
-        let touched = touched(pending_alerts.touched, self.rules);
-        self.window_alerts(store, &pending_alerts.lone, touched, &mut alerts)
-            .await?;
-        let mut alerts: Vec<Alert> = alerts.into_values().collect();
-        alerts.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
+        let mut lone = TouchedTimes::default();
+        for (place, times) in pending_alerts.touched.into_entries() {
+            if self.is_filled_by_one(place.0) {
+                lone.add(place, times);
+            } else {
+                open.add(place, times);
+            }
+        }
+        // These windows fire by any one fact, and the facts are at hand: the store is not read.
+        for touched in touched(lone, self.rules).chunks(WINDOWS) {
+            self.evaluate_windows(&pending_alerts.lone, touched, &mut alerts)
+                .await?;
+        }
         Ok(alerts)
+    }
+
+    /// Reads windows, and adds their alerts to others.
+    pub(super) async fn alerts_of_windows<S: StateStore>(
+        &self,
+        store: &S,
+        open: TouchedTimes,
+        mut alerts: AlertsById,
+    ) -> Result<AlertsById, StateError> {
+        let touched = self.that_may_fire(store, touched(open, self.rules)).await?;
+        for touched in touched.chunks(WINDOWS) {
+            self.evaluate_windows(store, touched, &mut alerts).await?;
+        }
+        Ok(alerts)
+    }
+
+    fn is_filled_by_one(&self, window: usize) -> bool {
+        let window = self.rules.windows.get(window);
+        window.is_some_and(WindowRule::is_filled_by_one)
     }
 
     /// Adds the alerts about single events.
@@ -77,10 +121,9 @@ impl Pipeline<'_> {
         touched: Vec<TouchedWindow>,
         alerts: &mut AlertsById,
     ) -> Result<(), StateError> {
-        let (lone, shared): (Vec<_>, Vec<_>) = touched.into_iter().partition(|touched| {
-            let window = self.rules.windows.get(touched.window);
-            window.is_some_and(WindowRule::is_filled_by_one)
-        });
+        let (lone, shared): (Vec<_>, Vec<_>) = touched
+            .into_iter()
+            .partition(|touched| self.is_filled_by_one(touched.window));
         // These windows fire by any one fact, and the facts are at hand: the store is not read.
         for touched in lone.chunks(WINDOWS) {
             self.evaluate_windows(own, touched, alerts).await?;
@@ -139,17 +182,36 @@ impl Pipeline<'_> {
         alerts: &mut AlertsById,
     ) -> Result<(), StateError> {
         let ranges: Vec<WindowRange> = touched.iter().map(|t| t.range.clone()).collect();
-        for (touch, facts) in touched.iter().zip(store.facts(&ranges).await?) {
-            if let Some(window) = self.rules.windows.get(touch.window) {
-                let group = &touch.range.key.group;
-                for (window_match, facts) in window::evaluate(window, group, &facts, touch.ends) {
-                    let alert = window_alert(window, window_match, facts);
-                    alerts.insert(alert.id.clone(), alert);
+        let found = store.facts_up_to(&ranges, self.facts_at_once).await?;
+        let mut large = Vec::new();
+        for (touch, facts) in touched.iter().zip(found) {
+            let window = self.rules.windows.get(touch.window);
+            match (window, facts) {
+                (Some(window), Some(facts)) => {
+                    let group = &touch.range.key.group;
+                    for (window_match, facts) in window::evaluate(window, group, &facts, touch.ends)
+                    {
+                        let alert = window_alert(window, window_match, facts);
+                        alerts.insert(alert.id.clone(), alert);
+                    }
                 }
+                (Some(_), None) => large.push(touch),
+                (None, _) => {}
             }
+        }
+        // Sorted by rule: the facts of one rule at a time.
+        for touched in large.chunk_by(|a, b| a.window == b.window) {
+            self.evaluate_large(store, touched, alerts).await?;
         }
         Ok(())
     }
+}
+
+/// Alerts in the order of their times and ids.
+pub(super) fn by_time(alerts: AlertsById) -> Vec<Alert> {
+    let mut alerts: Vec<Alert> = alerts.into_values().collect();
+    alerts.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
+    alerts
 }
 
 fn window_alert(window: &WindowRule, window_match: WindowMatch, facts: Vec<&Fact>) -> Alert {
@@ -166,7 +228,7 @@ fn window_alert(window: &WindowRule, window_match: WindowMatch, facts: Vec<&Fact
 
 /// The first time by which each of the rules that have facts has one: what an instance reads every
 /// day is no part of the story before somebody else reads with its credentials.
-fn began(facts: &[&Fact]) -> Option<EventTime> {
+pub(super) fn began(facts: &[&Fact]) -> Option<EventTime> {
     let mut firsts: BTreeMap<usize, EventTime> = BTreeMap::new();
     for fact in facts {
         let first = firsts.entry(fact.slot).or_insert(fact.time);

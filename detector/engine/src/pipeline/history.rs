@@ -335,12 +335,7 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
     /// Takes out the alerts that no later alert can precede.
     fn alerts_before(&mut self, before: EventTime) -> Vec<Alert> {
         // A window that is not complete may still produce an alert as early as its first fact.
-        let open = self
-            .pending_alerts
-            .touched
-            .values()
-            .map(|(first, _)| *first)
-            .min();
+        let open = self.pending_alerts.touched.first();
         let before = open.map_or(before, |open| open.min(before));
         // No id is less than the empty one.
         let later = self.alerts.split_off(&(before, AlertId("".into())));

@@ -26,7 +26,51 @@ pub(super) struct PendingAlerts {
     /// Facts of windows that one of them fills: such a window fires whatever else is in it, so that
     /// its facts need not be stored or read back.
     pub(super) lone: MemoryStore,
-    pub(super) touched: HashMap<(usize, WindowKey), (EventTime, EventTime)>,
+    pub(super) touched: TouchedTimes,
+}
+
+/// The times that facts have touched, by window rule and group.
+#[derive(Default)]
+pub(super) struct TouchedTimes(HashMap<(usize, WindowKey), (EventTime, EventTime)>);
+
+impl TouchedTimes {
+    /// Adds times of a group.
+    pub(super) fn add(&mut self, place: (usize, WindowKey), times: (EventTime, EventTime)) {
+        let span = self.0.entry(place).or_insert(times);
+        *span = (span.0.min(times.0), span.1.max(times.1));
+    }
+
+    fn touch(&mut self, place: &(usize, WindowKey), time: EventTime) {
+        match self.0.get_mut(place) {
+            Some(span) => *span = (span.0.min(time), span.1.max(time)),
+            // Most facts belong to a group that was touched before, and then its key is not copied.
+            None => drop(self.0.insert(place.clone(), (time, time))),
+        }
+    }
+
+    /// Number of groups.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The earliest time.
+    pub(super) fn first(&self) -> Option<EventTime> {
+        self.0.values().map(|(first, _)| *first).min()
+    }
+
+    /// Keeps groups, and may change their times.
+    pub(super) fn retain(
+        &mut self,
+        mut keep: impl FnMut(&(usize, WindowKey), &mut (EventTime, EventTime)) -> bool,
+    ) {
+        self.0.retain(|place, times| keep(place, times));
+    }
+
+    pub(super) fn into_entries(
+        self,
+    ) -> impl Iterator<Item = ((usize, WindowKey), (EventTime, EventTime))> {
+        self.0.into_iter()
+    }
 }
 
 impl PendingAlerts {
@@ -38,7 +82,7 @@ impl PendingAlerts {
             // Windows that only feed others have facts that nobody reads.
             if let Some(rule) = rules.windows.get(window).filter(|rule| rule.alerts) {
                 let place = (window, key);
-                self.touch(&place, fact.time);
+                self.touched.touch(&place, fact.time);
                 if rule.is_filled_by_one() {
                     self.lone.add_fact(place.1, fact);
                 } else {
@@ -54,14 +98,6 @@ impl PendingAlerts {
             let id = Alert::single_id(meta, &evidence.head.event_key());
             let pending_alert = self.singles.entry(id).or_insert_with(|| (rule, Vec::new()));
             pending_alert.1.push(evidence);
-        }
-    }
-
-    fn touch(&mut self, place: &(usize, WindowKey), time: EventTime) {
-        match self.touched.get_mut(place) {
-            Some(span) => *span = (span.0.min(time), span.1.max(time)),
-            // Most facts belong to a group that was touched before, and then its key is not copied.
-            None => drop(self.touched.insert(place.clone(), (time, time))),
         }
     }
 
@@ -96,12 +132,9 @@ pub(super) struct TouchedWindow {
 }
 
 /// A late fact re-opens every window that contains it: those that end up to one span after it.
-pub(super) fn touched(
-    spans: HashMap<(usize, WindowKey), (EventTime, EventTime)>,
-    rules: &RuleSet,
-) -> Vec<TouchedWindow> {
+pub(super) fn touched(spans: TouchedTimes, rules: &RuleSet) -> Vec<TouchedWindow> {
     let mut touched: Vec<TouchedWindow> = spans
-        .into_iter()
+        .into_entries()
         .filter_map(|((window, key), (first, last))| {
             let span_secs = rules.windows.get(window)?.span_secs;
             let ends = (first, last.plus(span_secs));
@@ -212,19 +245,19 @@ mod tests {
 
     #[test]
     fn what_was_touched_grows_at_both_ends() {
-        let mut pending_alerts = PendingAlerts::default();
+        let mut touched = TouchedTimes::default();
         let key = WindowKey {
             rule: "rule".into(),
             group: Vec::new(),
         };
         let place = (0, key.clone());
         for secs in [50, 70, 40, 60] {
-            pending_alerts.touch(&place, EventTime(secs));
+            touched.touch(&place, EventTime(secs));
         }
-        assert_eq!(
-            pending_alerts.touched.get(&place),
-            Some(&(EventTime(40), EventTime(70)))
-        );
+        touched.add(place.clone(), (EventTime(45), EventTime(75)));
+        assert_eq!((touched.len(), touched.first()), (1, Some(EventTime(40))));
+        let times = touched.into_entries().collect::<Vec<_>>();
+        assert_eq!(times, [(place, (EventTime(40), EventTime(75)))]);
         // A window that ends at 40 contains facts from up to a span before it.
         let touched = TouchedWindow::new(0, key, 10, (EventTime(40), EventTime(80)));
         assert_eq!((touched.range.from.0, touched.range.to.0), (30, 80));

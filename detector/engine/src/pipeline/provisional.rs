@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use super::{
     BatchOutcome, Pipeline,
+    alerts::{AlertsById, by_time},
     early::{early_accesses, is_final_copy},
     pending_alerts::PendingAlerts,
 };
@@ -84,11 +85,11 @@ impl Pipeline<'_> {
     pub(super) async fn create_provisional<S: StateStore>(
         &self,
         store: &S,
-        pending_alerts: PendingAlerts,
+        alerts: AlertsById,
         now: EventTime,
         outcome: &mut BatchOutcome,
     ) -> Result<(), StateError> {
-        let alerts = self.alerts_of(store, pending_alerts).await?;
+        let alerts = by_time(alerts);
         if alerts.is_empty() {
             return Ok(());
         }

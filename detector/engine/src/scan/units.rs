@@ -16,6 +16,7 @@ use crate::{
     },
     normalize::{NormalRecord, normalized, time_of},
     record_shape::RecordShape,
+    repair::loses_text,
     report::SkippedRecord,
     shallow::{TopLevel, values},
     split::{MalformedUnit, SplitPiece},
@@ -242,7 +243,9 @@ impl UnitSink<'_, '_> {
             assumes_utc,
         } = record;
         let report = &mut self.scan_result.report;
-        report.records_repaired += u64::from(is_repaired);
+        if is_repaired {
+            report.count_repaired(loses_text(unit));
+        }
         report.fields_mistyped += mistyped;
         report.times_without_zone += u64::from(assumes_utc);
         match serde_json::from_str::<CloudTrailRecord<'_>>(&text) {
@@ -299,7 +302,10 @@ impl UnitSink<'_, '_> {
         if self.scanner.prefilter.matches_records() && is_asked_for {
             self.match_record(record, document);
         }
-        self.scan_result.report.records_repaired += u64::from(document.is_repaired());
+        if document.is_repaired() {
+            let loses = loses_text(text.as_bytes());
+            self.scan_result.report.count_repaired(loses);
+        }
         if self.scan_result.is_part() {
             (self.take_part)(self.scan_result);
         }

@@ -552,14 +552,26 @@ mod tests {
             self.0.put_facts(facts).await
         }
 
-        async fn facts(&self, ranges: &[WindowRange]) -> Result<Vec<Vec<Fact>>, StateError> {
+        async fn facts_up_to(
+            &self,
+            ranges: &[WindowRange],
+            most: usize,
+        ) -> Result<Vec<Option<Vec<Fact>>>, StateError> {
             let mut ranges = ranges.to_vec();
             if self.breaks(Broken::FactsAreNotCutToTheirRange) {
                 ranges
                     .iter_mut()
                     .for_each(|range| range.to = range.to.plus(60));
             }
-            self.0.facts(&ranges).await
+            self.0.facts_up_to(&ranges, most).await
+        }
+
+        async fn facts_in_parts(
+            &self,
+            ranges: &[WindowRange],
+            take: &mut (dyn FnMut(usize, Fact) + Send),
+        ) -> Result<(), StateError> {
+            self.0.facts_in_parts(ranges, take).await
         }
 
         async fn slots(&self, windows: &[RuleRange]) -> Result<Vec<BTreeSet<usize>>, StateError> {
@@ -584,6 +596,15 @@ mod tests {
             most: usize,
         ) -> Result<DueEvents<Self::Receipt>, StateError> {
             self.0.due_pending_events(since, most).await
+        }
+
+        async fn due_pending_events_after(
+            &self,
+            since: EventTime,
+            most: usize,
+            receipt: &Self::Receipt,
+        ) -> Result<DueEvents<Self::Receipt>, StateError> {
+            self.0.due_pending_events_after(since, most, receipt).await
         }
 
         async fn pending_events_in(

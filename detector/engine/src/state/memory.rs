@@ -13,7 +13,7 @@ use ahash::HashMap;
 
 use self::{
     outbox::OutboxTable,
-    pending::{PendingPlace, PendingTable},
+    pending::{PendingPlace, PendingTable, WaitingEvent},
 };
 use crate::{
     alert::{Alert, AlertId, IncidentId},
@@ -57,6 +57,11 @@ pub struct MemoryStore {
 }
 
 impl MemoryTables {
+    fn facts_of(&self, range: &WindowRange) -> impl Iterator<Item = &Fact> {
+        let set = self.facts.get(&range.key).into_iter();
+        set.flat_map(|set| set.between(range.from, range.to))
+    }
+
     /// Adds an alert that is created or withdrawn at `now`, or replaces it.
     fn add_alert(&mut self, alert: Alert, now: EventTime, provisional: Option<EventTime>) {
         self.outbox.add(&alert, now);
@@ -111,6 +116,14 @@ impl MemoryStore {
     }
 }
 
+fn due_events(due: Vec<(&WaitingEvent, PendingPlace)>) -> DueEvents<Vec<PendingPlace>> {
+    let due = due.into_iter();
+    let (ends, receipt) = due
+        .map(|(waiting, place)| (waiting.end.clone(), place))
+        .unzip();
+    DueEvents { ends, receipt }
+}
+
 impl StateStore for MemoryStore {
     type Receipt = Vec<PendingPlace>;
 
@@ -121,14 +134,33 @@ impl StateStore for MemoryStore {
         Ok(())
     }
 
-    async fn facts(&self, ranges: &[WindowRange]) -> Result<Vec<Vec<Fact>>, StateError> {
+    async fn facts_up_to(
+        &self,
+        ranges: &[WindowRange],
+        most: usize,
+    ) -> Result<Vec<Option<Vec<Fact>>>, StateError> {
         let tables = self.tables();
+        let mut left = most;
         let found = ranges.iter().map(|range| {
-            let set = tables.facts.get(&range.key).into_iter();
-            let facts = set.flat_map(|set| set.between(range.from, range.to));
-            facts.cloned().collect()
+            let facts = tables.facts_of(range).take(left.saturating_add(1));
+            let facts: Vec<Fact> = facts.cloned().collect();
+            left = left.checked_sub(facts.len())?;
+            Some(facts)
         });
         Ok(found.collect())
+    }
+
+    async fn facts_in_parts(
+        &self,
+        ranges: &[WindowRange],
+        take: &mut (dyn FnMut(usize, Fact) + Send),
+    ) -> Result<(), StateError> {
+        let tables = self.tables();
+        for (index, range) in ranges.iter().enumerate() {
+            let facts = tables.facts_of(range).cloned();
+            facts.for_each(|fact| take(index, fact));
+        }
+        Ok(())
     }
 
     async fn slots(&self, windows: &[RuleRange]) -> Result<Vec<BTreeSet<usize>>, StateError> {
@@ -172,14 +204,26 @@ impl StateStore for MemoryStore {
         let mut due = tables.pending.due(since);
         // A replay asks for all of them, and needs no order.
         if due.len() > most {
-            due.sort_by_key(|(waiting, _)| waiting.since);
+            due.sort_by_key(|(waiting, place)| (waiting.since, *place));
             due.truncate(most);
         }
-        let due = due.into_iter();
-        let (ends, receipt) = due
-            .map(|(waiting, place)| (waiting.end.clone(), place))
-            .unzip();
-        Ok(DueEvents { ends, receipt })
+        Ok(due_events(due))
+    }
+
+    async fn due_pending_events_after(
+        &self,
+        since: EventTime,
+        most: usize,
+        receipt: &Self::Receipt,
+    ) -> Result<DueEvents<Self::Receipt>, StateError> {
+        let tables = self.tables();
+        let mut due = tables.pending.due(since);
+        due.sort_by_key(|(waiting, place)| (waiting.since, *place));
+        let known: BTreeSet<&PendingPlace> = receipt.iter().collect();
+        let last = due.iter().rposition(|(_, place)| known.contains(place));
+        due.drain(..last.map_or(0, |last| last + 1));
+        due.truncate(most);
+        Ok(due_events(due))
     }
 
     async fn pending_events_in(

@@ -27,6 +27,12 @@ pub(super) fn share_of(until: Instant) -> Instant {
     now + until.saturating_duration_since(now).mul_f64(0.75)
 }
 
+/// When a third of the time is over that is left.
+pub(super) fn third_of(until: Instant) -> Instant {
+    let now = Instant::now();
+    now + until.saturating_duration_since(now) / 3
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

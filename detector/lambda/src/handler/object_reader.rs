@@ -15,6 +15,7 @@ use secretrail_engine::{
     time::EventTime,
 };
 use serde_json::json;
+use tokio::sync::{Semaphore, mpsc::Sender};
 
 use crate::{
     handler::deadline::has_time,
@@ -37,52 +38,97 @@ pub(super) enum ObjectResult {
     Retried,
 }
 
-/// An object with its observations and its result.
+/// An object with its result, and those of its observations that were not passed on before.
 pub(super) struct ObjectReading {
     pub(super) delivered: DeliveredObject,
     pub(super) scan_result: ScanResult,
     pub(super) object_result: ObjectResult,
+    /// Number of its observations.
+    pub(super) observations: u64,
 }
 
-/// Reads an object. An unreadable object does not fail the batch: the others are processed, and its
-/// message is retried.
-pub(super) async fn read(
-    s3: &S3Source,
-    delivered: DeliveredObject,
-    active: &Arc<ActiveRules>,
-    until: Instant,
-) -> ObjectReading {
-    let mut scan_result = ScanResult::default();
-    if let Some(reason) = to_be_skipped(&delivered) {
-        scan_result.report.skip_object(reason);
-        let object_result = skip_result(reason);
-        return ObjectReading {
+/// What reading objects gives, in order for each object.
+pub(super) enum ReadPart {
+    /// Some observations and matches of an object that is not read to its end yet.
+    Part(ScanResult),
+    /// An object that is read.
+    End(Box<ObjectReading>),
+}
+
+/// What all readings of a batch share.
+pub(super) struct ObjectReader<'a> {
+    pub(super) s3: &'a S3Source,
+    pub(super) active: &'a Arc<ActiveRules>,
+    /// When the invocation ends.
+    pub(super) until: Instant,
+    /// Memory for the bytes of objects, in KiB.
+    pub(super) room: &'a Semaphore,
+    pub(super) room_kib: u32,
+    /// Takes what is read. It holds back readers that are faster than the table.
+    pub(super) parts: &'a Sender<ReadPart>,
+}
+
+impl ObjectReader<'_> {
+    /// Reads an object and passes on what it holds. An unreadable object does not fail the batch:
+    /// the others are processed, and its message is retried.
+    pub(super) async fn read(&self, delivered: DeliveredObject) {
+        let reading = self.reading(delivered).await;
+        // Nobody takes it when the batch has failed: then all of its messages are retried.
+        self.parts.send(ReadPart::End(Box::new(reading))).await.ok();
+    }
+
+    async fn reading(&self, delivered: DeliveredObject) -> ObjectReading {
+        if let Some(reason) = to_be_skipped(&delivered) {
+            let mut reading = ObjectReading::unread(delivered, skip_result(reason));
+            reading.scan_result.report.skip_object(reason);
+            return reading;
+        }
+        let known = delivered.size.map(|size| size.div_ceil(1_024));
+        let known = known.map(|kib| u32::try_from(kib).unwrap_or(u32::MAX));
+        // Notifications of a trail have no sizes. Its files are far smaller than a quarter.
+        let kib = known.map_or(self.room_kib / 4, |kib| kib.min(self.room_kib));
+        // Held until its bytes are dropped. The semaphore is never closed.
+        let _room = self.room.acquire_many(kib).await;
+        // Started now, it would be cancelled at the end of the invocation: its message is retried
+        // in any case.
+        if !has_time(self.until) {
+            return ObjectReading::unread(delivered, ObjectResult::Retried);
+        }
+        match self.s3.fetch(place(&delivered)).await {
+            Ok(bytes) => self.scan_aside(bytes, delivered).await,
+            Err(error) => {
+                let reason = error.to_string();
+                let mut reading = ObjectReading::unread(delivered, ObjectResult::Failed { reason });
+                reading.scan_result.report.objects_failed += 1;
+                reading
+            }
+        }
+    }
+
+    /// Scans on a blocking thread: it is CPU-bound, and other downloads go on meanwhile.
+    async fn scan_aside(&self, bytes: Vec<u8>, delivered: DeliveredObject) -> ObjectReading {
+        let (active, parts) = (self.active.clone(), self.parts.clone());
+        let name = delivered.key.key.clone();
+        let scanned = tokio::task::spawn_blocking(move || {
+            let mut observations = 0;
+            let (scan_result, object_result) = scan(&bytes, &name, &active, &mut |part| {
+                observations += part.observations.len() as u64;
+                // As above.
+                parts.blocking_send(ReadPart::Part(part)).ok();
+            });
+            (scan_result, object_result, observations)
+        });
+        // A panic fails this object alone.
+        let (scan_result, object_result, passed_on) = scanned.await.unwrap_or_else(|error| {
+            let reason = format!("internal error (a bug in Secretrail) while reading: {error}");
+            (ScanResult::default(), ObjectResult::Failed { reason }, 0)
+        });
+        ObjectReading {
             delivered,
+            observations: passed_on + scan_result.observations.len() as u64,
             scan_result,
             object_result,
-        };
-    }
-    // Started now, it would be cancelled at the end of the invocation: its message is retried in
-    // any case.
-    if !has_time(until) {
-        return ObjectReading {
-            delivered,
-            scan_result,
-            object_result: ObjectResult::Retried,
-        };
-    }
-    let (scan_result, object_result) = match s3.fetch(place(&delivered)).await {
-        Ok(bytes) => scan_aside(bytes, &delivered.key.key, active).await,
-        Err(error) => {
-            scan_result.report.objects_failed += 1;
-            let reason = error.to_string();
-            (scan_result, ObjectResult::Failed { reason })
         }
-    };
-    ObjectReading {
-        delivered,
-        scan_result,
-        object_result,
     }
 }
 
@@ -111,34 +157,30 @@ fn skip_result(reason: SkippedObject) -> ObjectResult {
     }
 }
 
-/// Scans on a blocking thread: it is CPU-bound, and other downloads go on meanwhile.
-async fn scan_aside(
-    bytes: Vec<u8>,
+/// Reads the records of an object. Of one with many observations, parts are passed on; the rest is
+/// returned with the counts of all.
+fn scan(
+    bytes: &[u8],
     name: &str,
-    active: &Arc<ActiveRules>,
+    active: &ActiveRules,
+    pass_on: &mut dyn FnMut(ScanResult),
 ) -> (ScanResult, ObjectResult) {
-    let (active, name) = (active.clone(), name.to_owned());
-    let scanned = tokio::task::spawn_blocking(move || scan(&bytes, &name, &active)).await;
-    // A panic fails this object alone.
-    scanned.unwrap_or_else(|error| {
-        let reason = format!("internal error (a bug in Secretrail) while reading: {error}");
-        (ScanResult::default(), ObjectResult::Failed { reason })
-    })
-}
-
-/// Reads the records of an object.
-fn scan(bytes: &[u8], name: &str, active: &ActiveRules) -> (ScanResult, ObjectResult) {
     let selection = Selection::default();
     let mut scan_result = ScanResult::default();
     let mut scanner = ObjectScanner::new(&active.rules, &selection);
     // In a tree of CloudTrail's own an object without records is damaged; elsewhere it may be
     // anything.
     let in_tree = object::parse(name).account.is_some();
-    let read = scanner.read(
+    let read = scanner.read_in_parts(
         ScanInput::Bytes(bytes),
         &origin(name),
         in_tree,
         &mut scan_result,
+        &mut |scan_result| {
+            if scan_result.is_part() {
+                pass_on(scan_result.take_part());
+            }
+        },
     );
     let object_result = match scan_result.report.finalize(read, in_tree, false) {
         report::ObjectStatus::Failed(reason) => ObjectResult::Failed { reason },
@@ -157,6 +199,16 @@ fn processed(report: &ReadReport) -> ObjectResult {
 }
 
 impl ObjectReading {
+    /// An object of which nothing was read.
+    pub(super) fn unread(delivered: DeliveredObject, object_result: ObjectResult) -> Self {
+        Self {
+            delivered,
+            scan_result: ScanResult::default(),
+            object_result,
+            observations: 0,
+        }
+    }
+
     /// Why its messages are returned for retry; `None` when they are not.
     pub(super) fn why_not_done(&self) -> Option<&str> {
         match &self.object_result {
@@ -190,7 +242,7 @@ impl ObjectReading {
             "object result",
             json!({"bucket": key.bucket, "key": key.key, "version": key.version,
                 "state": state, "why": self.why_not_done(), "records": records, "bytes": bytes,
-                "lag_secs": lag, "observations": self.scan_result.observations.len(),
+                "lag_secs": lag, "observations": self.observations,
                 "skipped": skipped(&self.scan_result.report)}),
         );
     }
@@ -211,7 +263,7 @@ mod tests {
     }
 
     fn object_result(bytes: &[u8], name: &str) -> ObjectResult {
-        scan(bytes, name, &ActiveRules::default()).1
+        scan(bytes, name, &ActiveRules::default(), &mut |_| {}).1
     }
 
     #[test]
@@ -250,11 +302,7 @@ mod tests {
     #[test]
     fn only_what_is_done_does_not_go_back() {
         let why = |object_result| {
-            let reading = ObjectReading {
-                delivered: delivered(IN_TREE, None),
-                scan_result: ScanResult::default(),
-                object_result,
-            };
+            let reading = ObjectReading::unread(delivered(IN_TREE, None), object_result);
             reading.why_not_done().map(str::to_owned)
         };
         assert_eq!(why(skip_result(SkippedObject::Empty)), None);

@@ -1,0 +1,263 @@
+//! Windows with more facts than are held in memory at once: one actor may read secrets two hundred
+//! thousand times in an hour.
+//!
+//! Their facts are read twice. First, of each fact only what windows count is kept. Then the
+//! evidence of the windows that fire is read again, and reduced to what an alert shows. The alerts
+//! are those of windows whose facts are all in memory.
+
+use std::collections::hash_map::Entry;
+
+use ahash::{HashMap, HashSet};
+
+use super::{
+    Pipeline,
+    alerts::{AlertsById, began},
+    pending_alerts::TouchedWindow,
+};
+use crate::{
+    alert::{Alert, EvidenceTotals, WindowMatch, reduced},
+    copies::{Standing, standing},
+    digest::short_digest,
+    evidence::Evidence,
+    fact::{Fact, WindowRange},
+    ids::SharedStr,
+    rule::WindowRule,
+    state::{StateError, StateStore},
+    time::EventTime,
+    window,
+};
+
+/// Evidence that is collected before it is reduced.
+const REDUCED: usize = 4_096;
+
+impl Pipeline<'_> {
+    /// Evaluates windows of one rule, and adds an alert for each match.
+    pub(super) async fn evaluate_large<S: StateStore>(
+        &self,
+        store: &S,
+        touched: &[&TouchedWindow],
+        alerts: &mut AlertsById,
+    ) -> Result<(), StateError> {
+        let window = touched.first().map(|touch| touch.window);
+        let Some(window) = window.and_then(|window| self.rules.windows.get(window)) else {
+            return Ok(());
+        };
+        let mut counted: Vec<CountedFacts> = Vec::new();
+        counted.resize_with(touched.len(), CountedFacts::default);
+        let ranges: Vec<WindowRange> = touched.iter().map(|touch| touch.range.clone()).collect();
+        let mut count = |index: usize, fact: Fact| {
+            if let Some(counted) = counted.get_mut(index) {
+                counted.add(&fact);
+            }
+        };
+        store.facts_in_parts(&ranges, &mut count).await?;
+        let mut matches = LargeMatches::default();
+        for (touch, counted) in touched.iter().zip(counted) {
+            matches.add(window, touch, counted);
+        }
+        let ranges = std::mem::take(&mut matches.ranges);
+        let mut collect = |index: usize, fact: Fact| matches.collect(index, fact);
+        store.facts_in_parts(&ranges, &mut collect).await?;
+        for large in matches
+            .of_ranges
+            .into_iter()
+            .flat_map(|range| range.matches)
+        {
+            let alert = large.alert(window);
+            alerts.insert(alert.id.clone(), alert);
+        }
+        Ok(())
+    }
+}
+
+/// Identity of a fact in its group, by the digest of its key.
+fn identity(fact: &Fact, key: &str) -> u64 {
+    let numbers = format!("{} {}", fact.time.0, fact.slot);
+    let value = fact.value.as_deref();
+    let is_given = if value.is_some() { "=" } else { "" };
+    short_digest(&[&numbers, key, is_given, value.unwrap_or_default()])
+}
+
+/// A short text that stands for the key of a fact.
+fn key_of(fact: &Fact) -> String {
+    format!("{:016x}", short_digest(&[&fact.key]))
+}
+
+/// Identity of the event behind a fact.
+fn event_of(evidence: &Evidence) -> u64 {
+    short_digest(&[&evidence.head.event_key()])
+}
+
+/// Which of several pieces of evidence for one fact is kept, but for those of equal records.
+type EvidenceRank = (bool, Standing);
+
+fn rank(evidence: &Evidence) -> EvidenceRank {
+    (evidence.is_finalized(), standing(&evidence.head, 0))
+}
+
+/// The facts of one group, with as much of each as windows count.
+#[derive(Default)]
+struct CountedFacts {
+    /// Each once. All have the evidence of the first, which is not looked at.
+    facts: Vec<Fact>,
+    /// By identity, the rank of the best evidence.
+    best: HashMap<u64, EvidenceRank>,
+    /// Values, each of which many facts may have.
+    values: HashSet<SharedStr>,
+    /// Events of which an access is final.
+    finalized: HashSet<u64>,
+}
+
+impl CountedFacts {
+    fn add(&mut self, fact: &Fact) {
+        if fact.evidence.is_finalized() {
+            self.finalized.insert(event_of(&fact.evidence));
+        }
+        let (rank, key) = (rank(&fact.evidence), key_of(fact));
+        match self.best.entry(identity(fact, &key)) {
+            Entry::Occupied(mut known) => {
+                let best = known.get_mut();
+                *best = rank.max(*best);
+            }
+            Entry::Vacant(place) => {
+                place.insert(rank);
+                let counted = self.counted(fact, key);
+                self.facts.push(counted);
+            }
+        }
+    }
+
+    /// The fact without its evidence, in texts of its own.
+    fn counted(&mut self, fact: &Fact, key: String) -> Fact {
+        let first = self.facts.first();
+        let head = first.map_or(&fact.evidence.head, |first| &first.evidence.head);
+        let value = fact.value.as_ref().map(|value| {
+            let known = self.values.get(value).cloned();
+            known.unwrap_or_else(|| {
+                self.values.insert(value.clone());
+                value.clone()
+            })
+        });
+        Fact {
+            key: key.into(),
+            value,
+            evidence: Evidence::event(head.clone(), None),
+            ..*fact
+        }
+    }
+}
+
+/// The matches of some groups, and what is read again for them.
+#[derive(Default)]
+struct LargeMatches {
+    ranges: Vec<WindowRange>,
+    of_ranges: Vec<RangeMatches>,
+}
+
+/// The matches of one group.
+struct RangeMatches {
+    matches: Vec<LargeMatch>,
+    best: HashMap<u64, EvidenceRank>,
+    finalized: HashSet<u64>,
+}
+
+/// A window that fires, and the evidence of it.
+struct LargeMatch {
+    window_match: WindowMatch,
+    began: Option<EventTime>,
+    /// Identities of its facts whose evidence is not collected yet.
+    missing: HashSet<u64>,
+    evidence: Vec<Evidence>,
+    /// The number at which the evidence is reduced.
+    reduced_at: usize,
+    accesses: HashSet<u64>,
+    calls: HashSet<u64>,
+}
+
+impl LargeMatches {
+    /// Adds the windows of a group that fire.
+    fn add(&mut self, window: &WindowRule, touch: &TouchedWindow, counted: CountedFacts) {
+        let CountedFacts {
+            facts,
+            best,
+            finalized,
+            ..
+        } = counted;
+        let found = window::evaluate(window, &touch.range.key.group, &facts, touch.ends);
+        let matches = found.into_iter();
+        let matches: Vec<LargeMatch> = matches
+            .map(|(window_match, facts)| LargeMatch::new(window_match, &facts))
+            .collect();
+        if !matches.is_empty() {
+            self.ranges.push(touch.range.clone());
+            self.of_ranges.push(RangeMatches {
+                matches,
+                best,
+                finalized,
+            });
+        }
+    }
+
+    /// Takes a fact that is read again.
+    fn collect(&mut self, index: usize, fact: Fact) {
+        let Some(range) = self.of_ranges.get_mut(index) else {
+            return;
+        };
+        let id = identity(&fact, &key_of(&fact));
+        let evidence = fact.evidence;
+        if range.best.get(&id) != Some(&rank(&evidence)) {
+            return;
+        }
+        // Its final evidence is at another fact, as in `most_telling`.
+        let is_refined = evidence.access.is_some()
+            && !evidence.is_finalized()
+            && range.finalized.contains(&event_of(&evidence));
+        for large in &mut range.matches {
+            if large.missing.remove(&id) && !is_refined {
+                large.collect(evidence.clone());
+            }
+        }
+    }
+}
+
+impl LargeMatch {
+    fn new(window_match: WindowMatch, facts: &[&Fact]) -> Self {
+        Self {
+            window_match,
+            began: began(facts),
+            missing: facts.iter().map(|fact| identity(fact, &fact.key)).collect(),
+            evidence: Vec::new(),
+            reduced_at: REDUCED,
+            accesses: HashSet::default(),
+            calls: HashSet::default(),
+        }
+    }
+
+    fn collect(&mut self, evidence: Evidence) {
+        self.calls.insert(event_of(&evidence));
+        if evidence.access.is_some() {
+            self.accesses.insert(evidence.order_digest());
+        }
+        self.evidence.push(evidence);
+        if self.evidence.len() >= self.reduced_at {
+            self.evidence = reduced(std::mem::take(&mut self.evidence));
+            // At most half of the work is repeated, whatever is left.
+            self.reduced_at = REDUCED.max(2 * self.evidence.len());
+        }
+    }
+
+    fn alert(self, window: &WindowRule) -> Alert {
+        let (group, bucket) = (&self.window_match.group, self.window_match.bucket);
+        let id = Alert::window_id(&window.meta, group, bucket);
+        let totals = EvidenceTotals {
+            accesses: self.accesses.len(),
+            calls: self.calls.len(),
+        };
+        let rule = window.meta.clone();
+        let alert = Alert::of_reduced(id, rule, Some(self.window_match), self.evidence, totals);
+        Alert {
+            began: self.began.unwrap_or(alert.began),
+            ..alert
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The sweep: finalises what is due, publishes what waits, and looks for logs that stay away.
+
+use std::{sync::atomic::Ordering, time::Instant};
+
+use secretrail_aws::dynamodb::PendingReceipt;
+use secretrail_engine::{
+    alert::Alert,
+    pipeline::{OpenSweep, Pipeline},
+    selection::Selection,
+    silence,
+    state::{SetAside, StateError, StateStore},
+    time::EventTime,
+};
+
+use super::{
+    FunctionContext,
+    deadline::{has_time, share_of, third_of},
+    seconds, tell_set_aside,
+};
+use crate::{rules::ActiveRules, telemetry::FunctionMetrics};
+
+/// Seconds after which a process looks again for places whose logs stay away.
+const SILENCE_SECS: i64 = 600;
+
+/// How long pending events are set aside that cannot be finalised, in seconds.
+const SET_ASIDE_SECS: i64 = 3_600;
+
+impl FunctionContext {
+    /// Finalises pending events that are due, and publishes alerts that are left in the outbox, as
+    /// long as there is time.
+    pub(super) async fn sweep(
+        &self,
+        active: &ActiveRules,
+        until: Instant,
+        metrics: &mut FunctionMetrics,
+    ) -> Result<(), StateError> {
+        let finalized = self.finalize(active, share_of(until), metrics).await;
+        // Whatever became of that: what waits in the outbox does not depend on it.
+        self.delivery().sweep(until, metrics).await?;
+        finalized?;
+        self.silences(metrics).await?;
+        let selection = Selection::default();
+        let pipeline = self.pipeline(active, &selection);
+        let overdue = pipeline.overdue_secs(&self.store, (self.clock)()).await?;
+        metrics.record("DueAge", seconds(overdue));
+        if let Some(last) = self.store.last_object().await? {
+            let minutes = (self.clock)().0.saturating_sub(last.0).max(0) / 60;
+            let minutes = i32::try_from(minutes).unwrap_or(i32::MAX);
+            metrics.record("MinutesSinceLastObject", minutes.into());
+        }
+        Ok(())
+    }
+
+    /// Raises alerts about accounts and regions whose logs stay away, now and then.
+    async fn silences(&self, metrics: &mut FunctionMetrics) -> Result<(), StateError> {
+        let now = (self.clock)();
+        let last = self.silences_at.swap(now.0, Ordering::Relaxed);
+        if now.0.saturating_sub(last) < SILENCE_SECS {
+            self.silences_at.store(last, Ordering::Relaxed);
+            return Ok(());
+        }
+        let places = self.store.deliveries().await?;
+        let alerts = silence::silences(&places);
+        let created = self.store.create_alerts(alerts.clone(), now).await?;
+        let created = alerts.into_iter().zip(created).filter(|(_, new)| *new);
+        let alerts: Vec<Alert> = created.map(|(alert, _)| alert).collect();
+        metrics.add("Alerts", alerts.len() as u64);
+        self.delivery().publish_created(alerts, now, metrics).await;
+        Ok(())
+    }
+
+    async fn finalize(
+        &self,
+        active: &ActiveRules,
+        until: Instant,
+        metrics: &mut FunctionMetrics,
+    ) -> Result<(), StateError> {
+        let selection = Selection::default();
+        let pipeline = self.pipeline(active, &selection);
+        let most = self.config.memory.due;
+        let mut at_a_time = most;
+        while has_time(until) {
+            let now = (self.clock)();
+            let mut open = OpenSweep::default();
+            let round = self
+                .finalize_some(&pipeline, until, now, at_a_time, &mut open, metrics)
+                .await;
+            // Also before an error: what was finalised is finished, and not begun again.
+            let outcome = pipeline.close_sweep(&self.store, open, now).await?;
+            self.finish(outcome, now, metrics).await;
+            match round {
+                Ok(true) => at_a_time = (at_a_time * 2).min(most),
+                Ok(false) => break,
+                // Fewer at a time, until the one remains that cannot be read.
+                Err(error) if error.unreadable && at_a_time > 1 => {
+                    at_a_time = at_a_time.div_ceil(8)
+                }
+                Err(error) if error.unreadable => {
+                    self.set_aside(&pipeline, error, now, metrics).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Finalises as much as fits into memory and into a third of the time that is left, so that
+    /// there is time to read the windows, which are read once for all of it. Returns whether more
+    /// may be due.
+    async fn finalize_some(
+        &self,
+        pipeline: &Pipeline<'_>,
+        until: Instant,
+        now: EventTime,
+        at_a_time: usize,
+        open: &mut OpenSweep<PendingReceipt>,
+        metrics: &mut FunctionMetrics,
+    ) -> Result<bool, StateError> {
+        let enough = third_of(until);
+        loop {
+            let (outcome, some) = pipeline
+                .sweep_part(&self.store, now, at_a_time, open)
+                .await?;
+            self.finish(outcome, now, metrics).await;
+            if !some {
+                return Ok(false);
+            }
+            // After an item that cannot be read, the windows need not wait for all the others.
+            let is_careful = at_a_time < self.config.memory.due;
+            if is_careful || open.len() >= self.config.memory.open || Instant::now() >= enough {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Sets aside the pending events that have waited longest, which cannot be finalised.
+    async fn set_aside(
+        &self,
+        pipeline: &Pipeline<'_>,
+        error: StateError,
+        now: EventTime,
+        metrics: &mut FunctionMetrics,
+    ) -> Result<(), StateError> {
+        match pipeline.set_aside(&self.store, now, SET_ASIDE_SECS).await? {
+            Some(SetAside::Later(count)) => {
+                tell_set_aside(&error, count as u64, metrics);
+                Ok(())
+            }
+            Some(SetAside::Separated) => Ok(()),
+            // Something else cannot be read.
+            None => Err(error),
+        }
+    }
+}
