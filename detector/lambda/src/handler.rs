@@ -361,6 +361,11 @@ fn tell_set_aside(error: &StateError, count: u64, metrics: &mut FunctionMetrics)
     );
 }
 
+/// A number of seconds as the value of a metric.
+fn seconds(secs: i64) -> f64 {
+    i32::try_from(secs).unwrap_or(i32::MAX).into()
+}
+
 /// The partial batch response: SQS deletes the messages that it does not list.
 fn returned_for_retry(ids: &BTreeSet<String>) -> Value {
     let items: Vec<Value> = ids.iter().map(|id| json!({"itemIdentifier": id})).collect();

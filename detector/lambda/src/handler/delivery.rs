@@ -28,7 +28,7 @@ use serde_json::json;
 
 use self::plan::{Outgoing, PlannedMessage};
 use crate::{
-    handler::{deadline::has_time, sweep::seconds},
+    handler::{deadline::has_time, seconds},
     telemetry::{FunctionMetrics, LogSeverity, log},
 };
 

@@ -15,7 +15,7 @@ use secretrail_engine::{
 use super::{
     FunctionContext,
     deadline::{has_time, share_of, third_of},
-    tell_set_aside,
+    seconds, tell_set_aside,
 };
 use crate::{rules::ActiveRules, telemetry::FunctionMetrics};
 
@@ -151,9 +151,4 @@ impl FunctionContext {
             None => Err(error),
         }
     }
-}
-
-/// A number of seconds as the value of a metric.
-pub(super) fn seconds(secs: i64) -> f64 {
-    i32::try_from(secs).unwrap_or(i32::MAX).into()
 }
