@@ -23,6 +23,7 @@ mod geo; // where addresses are registered
 mod invariance; // order, repetition, delay and split of the input change nothing
 mod lakes; // rows of Security Lake, Athena, CloudTrail Lake and Sentinel
 mod ledger; // one small situation each: what the ledger says about it
+mod lineage; // who is behind a session
 mod mutation; // every line of every condition in the pack matters
 mod pack; // every rule of the pack: examples, shape
 mod pairing; // the pairing against one that is too simple to be wrong

@@ -4,6 +4,7 @@ pub mod aws;
 pub mod batches;
 pub mod checkpoint;
 pub(crate) mod container;
+pub mod issues;
 pub mod known;
 pub mod manifest;
 pub mod object;

@@ -9,7 +9,7 @@ use super::{
     announced::{AnnouncedIncident, IncidentEnd},
     story::{IncidentStory, StoryAction},
 };
-use crate::{ids::SharedStr, rule_meta::RuleLevel, time::EventTime};
+use crate::{ids::SharedStr, lineage::json_v1::OriginsV1, rule_meta::RuleLevel, time::EventTime};
 
 /// Name and version of the schema.
 pub const SCHEMA: &str = "secretrail.incident/1";
@@ -51,6 +51,9 @@ pub struct IncidentV1<'a> {
     access_keys_total: usize,
     clients: Vec<&'a str>,
     clients_total: usize,
+    /// Who is behind the access keys.
+    #[serde(flatten)]
+    origins: OriginsV1<'a>,
     /// The first two hundred, by time.
     alert_ids: Vec<&'a str>,
     alerts_total: usize,
@@ -159,6 +162,7 @@ impl<'a> IncidentV1<'a> {
             access_keys_total: incident.access_keys.total,
             clients: texts(&incident.clients),
             clients_total: incident.clients.total,
+            origins: OriginsV1::from(&incident.origins),
             alert_ids: incident.alert_ids.iter().map(|id| &*id.0).collect(),
             alerts_total: incident.alerts_total,
             merged_into: None,
