@@ -12,8 +12,8 @@ use crate::principal::PrincipalKind;
 /// Who is behind many keys, as the keys of another object.
 #[derive(Debug, Serialize)]
 pub struct OriginsV1<'a> {
-    /// Who is behind the access keys; nobody where the logs do not say, and where nobody has looked,
-    /// as online.
+    /// Who is behind the access keys; nobody where the logs do not say, and where nobody has
+    /// looked, as online.
     origin: OriginV1<'a>,
     /// Others who are behind them; with the first at most twenty.
     other_origins: Vec<OriginV1<'a>>,
