@@ -18,6 +18,10 @@ use secretrail_engine::{
     access::Access,
     baseline::{BaselineOptions, propose},
     extract_file::{ExtractFileReader, ExtractHeader},
+    lineage::{
+        origin::{KeyUse, SessionOrigins},
+        search::LineageSearch,
+    },
     rule::{RuleSet, load::load},
     scan::ScanResult,
     selection::Selection,
@@ -311,4 +315,43 @@ fn hours_that_an_extract_file_claims() {
     // The line, with what a growing buffer costs; no hour takes memory of its own.
     assert!(cost(|| marks(&years)) < 4 * bytes);
     assert_eq!(found, 1);
+}
+
+#[test]
+fn keys_that_were_issued_by_sessions_in_a_row() {
+    let rules = RuleSet::default().with_issues();
+    let calls = |size: usize| {
+        let call = |n: usize| {
+            let mut caller = test_support::role("app");
+            caller["accessKeyId"] = json!(format!("ASIA{n}"));
+            let mut call = test_support::record(
+                &format!("e{n}"),
+                &caller,
+                secs(n),
+                "sts",
+                "AssumeRole",
+                json!({"roleArn": "arn:aws:iam::111122223333:role/app"}),
+            );
+            let key = format!("ASIA{}", n + 1);
+            call["responseElements"] = json!({"credentials": {"accessKeyId": key}});
+            call
+        };
+        let keys = (0..size).map(|n| format!("ASIA{n}"));
+        let keys: Vec<KeyUse> = keys
+            .map(|key| KeyUse {
+                key: key.into(),
+                principal: None,
+            })
+            .collect();
+        (keys, (0..size).map(call).collect::<Vec<Value>>())
+    };
+    linear(600, calls, |(uses, records)| {
+        let issues = scan_result(records, &rules).issues;
+        let mut search = LineageSearch::new(uses.iter().map(|used| used.key.clone()));
+        while search.is_open() {
+            issues.iter().cloned().for_each(|issue| search.add(issue));
+            search.end_pass();
+        }
+        SessionOrigins::of(uses, &search).total
+    });
 }

@@ -6,10 +6,17 @@ use std::path::Path;
 
 use secretrail_engine::{
     alert::{Alert, chat, json_v1, ocsf, text},
+    ids::SharedStr,
     incident::{
         self, Incident, IncidentPeriods, announced::AnnouncedIncident, finding,
         grouping::IncidentGrouping, message::IncidentMessage,
     },
+    lineage::{
+        issue::{CallerStanding, CredentialIssue, IssueCaller},
+        origin::{KeyUse, SessionOrigins},
+        search::LineageSearch,
+    },
+    principal::PrincipalKind,
     state::item_v1,
     time::EventTime,
 };
@@ -82,6 +89,39 @@ fn alerts_are_told_as_they_were() {
     );
 }
 
+/// A user with a second factor behind these keys.
+fn origins(keys: &[SharedStr]) -> SessionOrigins {
+    let mut search = LineageSearch::new(keys.iter().cloned());
+    for key in keys {
+        search.add(CredentialIssue {
+            key: key.clone(),
+            secs: 1_772_445_000,
+            event_id: "i1".into(),
+            api: "AssumeRole".into(),
+            role: Some("arn:aws:iam::111122223333:role/thief".into()),
+            session: Some("arn:aws:sts::111122223333:assumed-role/thief/s".into()),
+            caller: IssueCaller {
+                standing: CallerStanding::First,
+                kind: PrincipalKind::Human,
+                principal: Some("arn:aws:iam::111122223333:user/ann".into()),
+                session: Some("arn:aws:iam::111122223333:user/ann".into()),
+                access_key: Some("AKIAEXAMPLEANN".into()),
+                source: Some("203.0.113.9".into()),
+                mfa: Some(true),
+                source_identity: Some("ann".into()),
+            },
+        });
+    }
+    let keys = keys.iter().cloned();
+    let uses: Vec<KeyUse> = keys
+        .map(|key| KeyUse {
+            key,
+            principal: None,
+        })
+        .collect();
+    SessionOrigins::of(&uses, &search)
+}
+
 /// The first message about each incident, and one about news in the first.
 fn incident_messages() -> Vec<IncidentMessage> {
     let mut alerts = alerts();
@@ -89,6 +129,8 @@ fn incident_messages() -> Vec<IncidentMessage> {
     let of = |alerts: &[Alert]| {
         let mut incidents = IncidentGrouping::all(periods, alerts.to_vec()).incidents;
         incidents.sort_by_cached_key(Incident::order);
+        let worst = incidents.iter_mut().take(1);
+        worst.for_each(|incident| incident.origins = origins(&incident.access_keys.first));
         incidents
     };
     let now = EventTime(1_772_449_200);

@@ -25,6 +25,7 @@ mod in_parts; // what does not fit into memory is read in parts, with the same a
 mod invariance; // order, repetition, delay and split of the input change nothing
 mod lakes; // rows of Security Lake, Athena, CloudTrail Lake and Sentinel
 mod ledger; // one small situation each: what the ledger says about it
+mod lineage; // who is behind a session
 mod mutation; // every line of every condition in the pack matters
 mod pack; // every rule of the pack: examples, shape
 mod pairing; // the pairing against one that is too simple to be wrong

@@ -5,6 +5,7 @@ pub mod batches;
 pub mod checkpoint;
 pub(crate) mod container;
 pub mod inventory;
+pub mod issues;
 pub mod known;
 pub mod listing;
 pub mod manifest;

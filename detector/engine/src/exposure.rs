@@ -22,6 +22,7 @@ use self::{
 use crate::{
     access::Access,
     ids::{SecretRef, SharedStr},
+    lineage::origin::{KeyUse, SessionOrigins},
     observation::{EventHeader, SecretChange},
     parse_enum::parse_enum,
     time::EventTime,
@@ -163,6 +164,10 @@ pub struct Exposure {
     pub sessions: Vec<SharedStr>,
     /// Their access keys, sorted.
     pub access_keys: Vec<SharedStr>,
+    /// Who used which of these keys, sorted.
+    pub key_uses: Vec<KeyUse>,
+    /// Who is behind these keys; nobody until they are looked for.
+    pub origins: SessionOrigins,
     /// Addresses and services that they called from, sorted; see [`CallSource::described`].
     ///
     /// [`CallSource::described`]: crate::observation::CallSource::described

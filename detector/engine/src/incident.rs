@@ -16,6 +16,7 @@ pub mod finding;
 pub mod grouping;
 pub mod json_v1;
 pub mod message;
+mod origins;
 pub(crate) mod response;
 pub mod story;
 
@@ -30,6 +31,7 @@ use crate::{
         INCIDENT_ALERTS, INCIDENT_GAP_SECS, INCIDENT_MAX_SECS, INCIDENT_REACH_SECS, INCIDENT_RULES,
         INCIDENT_SECRETS, INCIDENT_TRAITS,
     },
+    lineage::origin::SessionOrigins,
     rule_meta::{RuleLevel, RuleMeta},
     time::EventTime,
 };
@@ -126,6 +128,8 @@ pub struct Incident {
     pub access_keys: Listed,
     /// Programs, by their user agents.
     pub clients: Listed,
+    /// Who is behind its access keys; nobody where nobody has looked for them, as online.
+    pub origins: SessionOrigins,
     /// Ids of its alerts by time; at most [`INCIDENT_ALERTS`].
     pub alert_ids: Vec<AlertId>,
     /// Number of its alerts.
@@ -159,6 +163,7 @@ impl Incident {
             sessions: Listed::default(),
             access_keys: Listed::default(),
             clients: Listed::default(),
+            origins: SessionOrigins::default(),
             alert_ids: Vec::new(),
             alerts_total: 0,
         }

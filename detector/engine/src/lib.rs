@@ -51,6 +51,9 @@ mod events_for_tests;
 pub mod access;
 pub mod extract;
 
+// Who is behind a session.
+pub mod lineage;
+
 // What stores keep and rules count.
 pub mod coverage;
 pub mod evidence;

@@ -102,6 +102,13 @@ pub const INCIDENT_SECRETS: usize = 50;
 /// each; it also has the totals.
 pub const INCIDENT_TRAITS: usize = 20;
 
+/// Largest number of calls that issued credentials between a session and who is behind it. AWS sets
+/// no limit; what is before the last of them stays unknown.
+pub const LINEAGE_LINKS: usize = 16;
+
+/// Largest number of origins that are listed together, and of keys listed with each.
+pub const LINEAGE_ORIGINS: usize = 20;
+
 /// Largest number of rules listed in an incident; it also has the total.
 pub const INCIDENT_RULES: usize = 50;
 

@@ -10,6 +10,7 @@ pub mod example;
 pub mod fault;
 pub mod fields;
 pub mod judged;
+mod kept;
 pub mod load;
 pub(crate) mod missing;
 pub mod needs;
@@ -158,6 +159,8 @@ pub struct RuleSet {
     asks_for_seen: bool,
     /// Whether all secret changes are read, also without a rule about them.
     keeps_changes: bool,
+    /// Whether calls that issue credentials are read.
+    keeps_issues: bool,
     /// Lists of networks that rules name by label.
     networks: NetworkLists,
     /// Databases of where addresses are registered.
@@ -288,21 +291,6 @@ impl RuleSet {
     #[must_use]
     pub fn sees(&self, target: RuleTarget) -> bool {
         self.detections.iter().any(|d| d.target == target)
-    }
-
-    /// Reads all secret changes, also if no rule is about them.
-    #[must_use]
-    pub fn with_changes(self) -> Self {
-        Self {
-            keeps_changes: true,
-            ..self
-        }
-    }
-
-    /// Whether all secret changes are read.
-    #[must_use]
-    pub fn keeps_changes(&self) -> bool {
-        self.keeps_changes || self.sees(RuleTarget::Change)
     }
 
     /// Calls that rules about records ask for; `None` when one of them may match any record.

@@ -30,6 +30,7 @@ use crate::{
     evidence::Evidence,
     extract::{self, NotRelevant, RawFields},
     inflate::{self, InflateBuffer, InflateError, InflateScratch},
+    lineage::issue::CredentialIssue,
     object::RecordOrigin,
     observation::Interner,
     pending_event::PendingEvent,
@@ -51,6 +52,9 @@ pub struct ScanResult {
     pub observations: Vec<Arc<PendingEvent>>,
     /// Matches of rules about records.
     pub matches: Matches,
+    /// Calls that issued temporary credentials, with copies; only with rules that keep them
+    /// ([`RuleSet::with_issues`]).
+    pub issues: Vec<CredentialIssue>,
     /// Where and when KMS events were seen.
     pub coverage: HashSet<CoverageMark>,
     /// Relevant records as in the log; only from a scanner with [`ObjectScanner::keeping`].
@@ -65,11 +69,11 @@ pub struct ScanResult {
 }
 
 impl ScanResult {
-    /// Whether it has as many observations and matches as are passed on at a time.
+    /// Whether it has as many observations, matches and issues as are passed on at a time.
     #[must_use]
     pub fn is_part(&self) -> bool {
         let matches = self.matches.singles.len() + self.matches.facts.len();
-        self.observations.len() + matches >= PART
+        self.observations.len() + matches + self.issues.len() >= PART
     }
 
     /// Takes out the observations and matches so far.
@@ -86,6 +90,7 @@ impl ScanResult {
     pub fn append(&mut self, mut other: Self) {
         self.observations.append(&mut other.observations);
         self.matches.append(other.matches);
+        self.issues.append(&mut other.issues);
         self.coverage.extend(other.coverage);
         self.kept.append(&mut other.kept);
         self.unreadable = self.unreadable.take().or(other.unreadable);
@@ -161,8 +166,8 @@ struct UnitSink<'s, 'r> {
     take_part: &'s mut dyn FnMut(&mut ScanResult),
 }
 
-/// Observations and matches after which [`ObjectScanner::read_in_parts`] passes on what it has: one
-/// object may hold any number.
+/// Observations, matches and issues after which [`ObjectScanner::read_in_parts`] passes on what it
+/// has: one object may hold any number.
 const PART: usize = 1_024;
 
 impl<'r> ObjectScanner<'r> {
@@ -311,6 +316,16 @@ impl UnitSink<'_, '_> {
             }
         }
         Some(false)
+    }
+
+    /// Adds the credentials that the call of a record has issued. Returns whether it has issued
+    /// any.
+    fn issue(&mut self, record: &CloudTrailRecord<'_>, document: &LazyDocument<'_>) -> bool {
+        let scanner = &mut *self.scanner;
+        let issue = CredentialIssue::of(record, document, self.origin, &mut scanner.interner);
+        let is_some = issue.is_some();
+        self.scan_result.issues.extend(issue);
+        is_some
     }
 
     /// Keeps a record as it is. A record without a time has no place in the order, and is not kept.

@@ -6,13 +6,7 @@ mod written;
 
 use std::{sync::Arc, time::Instant};
 
-use secretrail_engine::{
-    alert::Alert,
-    incident::{IncidentPeriods, grouping::IncidentGrouping},
-    rule::RuleSet,
-    rule_meta::RuleMeta,
-    selection::Selection,
-};
+use secretrail_engine::{alert::Alert, rule::RuleSet, rule_meta::RuleMeta, selection::Selection};
 
 use self::{
     text::{AROUND, explained},
@@ -22,6 +16,7 @@ use crate::{
     args::{self, settings::RunSettings},
     host::{ProcessHost, RunFailure, say},
     input::{
+        issues::grouped,
         records::records,
         rules_and_policy,
         session::{OpenedInput, find},
@@ -61,11 +56,11 @@ fn from_logs(
     host: &mut ProcessHost,
 ) -> Result<u8, RunFailure> {
     let policy = rules_and_policy::policy(&args.policy, rules.networks())?;
-    let rules = &rules.with_decoys(policy.as_ref());
+    let rules = &rules.with_decoys(policy.as_ref()).with_issues();
     let mut out = OpenOutput::open(settings)?;
     let mut found = find(settings, rules, policy.as_ref(), host)?;
     let alerts = std::mem::take(&mut found.alerts);
-    let grouped = IncidentGrouping::all(IncidentPeriods::default(), alerts);
+    let grouped = grouped(alerts, &found.issues)?;
     let subject = match FoundSubject::find(&grouped.alerts, &grouped.incidents, &args.id) {
         Ok(subject) => subject,
         Err(failure) => {

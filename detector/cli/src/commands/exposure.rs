@@ -25,6 +25,7 @@ use crate::{
     exit,
     host::{ProcessHost, RunFailure, say},
     input::{
+        issues::add_origins_of_reads,
         rules_and_policy,
         session::{self, EvaluationTask, OpenedInput, SessionResult},
         subject::FoundSubject,
@@ -62,7 +63,8 @@ pub fn run(args: &args::ExposureArgs, host: &mut ProcessHost) -> Result<u8, RunF
         Ok(scopes) => scopes,
         Err(failure) => return not_found(failure, &found, &settings, host),
     };
-    let exposures = ledger.exposures(&scopes);
+    let mut exposures = ledger.exposures(&scopes);
+    add_origins_of_reads(&mut exposures, &found.issues)?;
     if !is_nothing {
         let result = ExposureResult {
             args,
@@ -85,8 +87,8 @@ fn rules(
 ) -> Result<(RuleSet, Option<AccessPolicy>), RunFailure> {
     let rules = rules_and_policy::rules_with_warnings(&args.files, host)?;
     let policy = rules_and_policy::policy(&args.policy, rules.networks())?;
-    let rules = rules.with_decoys(policy.as_ref()).with_changes();
-    Ok((rules, policy))
+    let rules = rules.with_decoys(policy.as_ref());
+    Ok((rules.with_changes().with_issues(), policy))
 }
 
 /// The exit code by the exposures alone.

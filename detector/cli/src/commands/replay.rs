@@ -26,6 +26,7 @@ use crate::{
     exit,
     host::{ProcessHost, RunFailure, say},
     input::{
+        issues::{KeyUsers, add_origins, grouped},
         overwrite, rules_and_policy,
         session::{self, EvaluationTask, OpenedInput, SessionResult, find},
     },
@@ -130,7 +131,7 @@ impl LoadedRules {
         let replacing = replacing(args, host)?;
         let policy = rules_and_policy::policy(&args.policy, rules.networks())?;
         Ok(Self {
-            rules: rules.with_decoys(policy.as_ref()),
+            rules: rules.with_decoys(policy.as_ref()).with_issues(),
             replacing: replacing.map(|rules| rules.with_decoys(policy.as_ref())),
             policy,
         })
@@ -192,13 +193,16 @@ impl Replaying<'_, '_> {
         let opened = OpenedInput::new(self.settings)?;
         let mut grouping = IncidentGrouping::new(IncidentPeriods::default());
         let mut ended = EndedIncidents::default();
+        let mut users = KeyUsers::default();
         let mut found = session::run(opened, task, host, &mut |outcome, host| {
+            users.add(&outcome.alerts);
             self.grouped(grouping.advance(outcome.alerts), &mut ended)?;
             self.out.pass_on(host)
         })?;
         self.grouped(grouping.finish(), &mut ended)?;
         found.about_incidents = ended.tally.lines();
         if self.lists_incidents() {
+            add_origins(&mut ended.incidents, &users, &found.issues)?;
             self.out.incidents(&mut ended.incidents, host.now)?;
         }
         if self.settings.format == OutputFormat::Table && !self.settings.quiet {
@@ -270,7 +274,7 @@ impl Replaying<'_, '_> {
     ) -> Result<SessionResult, RunFailure> {
         let mut found = find(self.settings, rules, self.policy, host)?;
         let alerts = std::mem::take(&mut found.alerts);
-        let mut grouped = IncidentGrouping::all(IncidentPeriods::default(), alerts);
+        let mut grouped = grouped(alerts, &found.issues)?;
         // Filtered after the grouping: a lower alert may belong to a serious incident.
         grouped.alerts.retain(|alert| self.is_asked_for(alert));
         let incidents = &mut grouped.incidents;

@@ -24,7 +24,7 @@ use self::{
     ids::EventIds,
     merge::{RunMerge, RunSource},
 };
-use crate::{host::RunFailure, temp_file};
+use crate::{host::RunFailure, input::issues::IssueSpool, temp_file};
 
 /// Runs that are merged into a longer one, so that few files are open at once. A merge holds a
 /// block of each, about 0.3 MB.
@@ -42,6 +42,8 @@ pub struct SortedRuns {
     /// Whether a run could not be written.
     has_failed: AtomicBool,
     failure: Mutex<Option<RunFailure>>,
+    /// Calls that issued credentials, which have no place in the order.
+    issues: IssueSpool,
 }
 
 #[derive(Default)]
@@ -69,11 +71,14 @@ impl SortedRuns {
             levels: Mutex::default(),
             has_failed: AtomicBool::new(false),
             failure: Mutex::default(),
+            issues: IssueSpool::new(folder),
         }
     }
 
-    /// Takes the observations and matches out of a scan result. After a failure they are dropped.
+    /// Takes the observations, matches and issues out of a scan result. After a failure they are
+    /// dropped.
     pub fn take(&self, scan_result: &mut ScanResult) {
+        self.issues.take(&mut scan_result.issues);
         let entries = TimedEntry::take_from(scan_result);
         if entries.is_empty() || self.has_failed() {
             return;
@@ -146,6 +151,11 @@ impl SortedRuns {
             run = RunMerge::new(runs.collect())?.write(RunWriter::new(&self.folder)?)?;
         }
         Ok(())
+    }
+
+    /// The calls that issued credentials.
+    pub(crate) fn into_issues(self) -> IssueSpool {
+        self.issues
     }
 
     /// The latest delivery of all observations.

@@ -28,6 +28,7 @@ use secretrail_engine::{
 use super::{
     aws,
     checkpoint::Checkpoint,
+    issues::IssueSpool,
     manifest,
     object::{InputObject, InputProblem},
     overwrite,
@@ -59,6 +60,8 @@ pub(crate) struct SessionResult {
     pub(crate) coverage: CoverageHours,
     /// The store of the objects in S3.
     pub(crate) store: Box<dyn ObjectStore>,
+    /// The calls of the logs that issued credentials; none with rules that do not keep them.
+    pub(crate) issues: IssueSpool,
     /// What the selection by time, account and region took and left out.
     pub(crate) selected: SelectionTally,
     /// The lines of the run summary about incidents; empty where alerts were not grouped.
@@ -71,7 +74,7 @@ pub(crate) struct SessionResult {
 
 impl SessionResult {
     /// An empty result for these objects.
-    pub(crate) fn nothing(objects: Vec<InputObject>, store: Box<dyn ObjectStore>) -> Self {
+    fn nothing(objects: Vec<InputObject>, store: Box<dyn ObjectStore>, issues: IssueSpool) -> Self {
         Self {
             alerts: Vec::new(),
             accesses: Vec::new(),
@@ -81,6 +84,7 @@ impl SessionResult {
             extracted: Vec::new(),
             coverage: CoverageHours::default(),
             store,
+            issues,
             selected: SelectionTally::default(),
             about_incidents: Vec::new(),
             unmatched: Vec::new(),
@@ -273,7 +277,7 @@ pub(crate) fn run(
         selected,
         unmatched: patterns.lines(),
         memory,
-        ..SessionResult::nothing(objects.objects, store)
+        ..SessionResult::nothing(objects.objects, store, runs.into_issues())
     })
 }
 

@@ -12,7 +12,8 @@ use secretrail_engine::{
         json_v1::ExposureV1,
     },
     ids::{SecretStore, SharedStr},
-    incident::story::{StoryAction, short_name},
+    incident::story::{StoryAction, short_name, who_is_behind},
+    lineage::origin::SessionOrigin,
     sanitize,
 };
 use serde_json::Value;
@@ -58,10 +59,10 @@ impl<'e> ExposureListing<'e> {
     }
 }
 
-impl RowListing<22> for ExposureListing<'_> {
+impl RowListing<24> for ExposureListing<'_> {
     const NAME: &'static str = "exposure";
 
-    const HEADER: [&'static str; 22] = [
+    const HEADER: [&'static str; 24] = [
         "secret.store",
         "secret.arn",
         "secret.name",
@@ -75,6 +76,8 @@ impl RowListing<22> for ExposureListing<'_> {
         "last",
         "principals",
         "sources",
+        "origin.principal",
+        "origin.source",
         "incidents",
         "superseded.time",
         "superseded.by",
@@ -111,7 +114,7 @@ impl RowListing<22> for ExposureListing<'_> {
             .collect()
     }
 
-    fn rows(&self) -> Vec<[String; 22]> {
+    fn rows(&self) -> Vec<[String; 24]> {
         self.exposures.iter().map(cells).collect()
     }
 }
@@ -130,14 +133,28 @@ fn joined<T: AsRef<str>>(values: impl IntoIterator<Item = T>) -> String {
     out
 }
 
-/// The row of CSV.
-fn cells(row: &Exposure) -> [String; 22] {
-    let secret = &row.secret;
-    let superseded = row.superseded.as_ref();
+/// A value of each origin that has it.
+fn of_origins(
+    row: &Exposure,
+    of: fn(&SessionOrigin) -> Option<&SharedStr>,
+) -> impl Iterator<Item = &SharedStr> {
+    row.origins.first.iter().filter_map(of)
+}
+
+/// The replicas and the readers of CSV.
+fn others(row: &Exposure) -> [String; 2] {
     let replicas = row.replicas.iter();
     let replicas = replicas.map(|home| format!("{} {}", home.account, home.region));
     let readers = row.readers.iter();
     let readers = readers.map(|reader| format!("{} ({})", reader.principal, reader.reads));
+    [joined(replicas), joined(readers)]
+}
+
+/// The row of CSV.
+fn cells(row: &Exposure) -> [String; 24] {
+    let secret = &row.secret;
+    let superseded = row.superseded.as_ref();
+    let [replicas, readers] = others(row);
     let actions = of_one(row).into_iter();
     let actions = actions.map(|action| action.command.unwrap_or(action.text));
     [
@@ -154,12 +171,14 @@ fn cells(row: &Exposure) -> [String; 22] {
         row.last.to_string(),
         joined(&row.principals),
         joined(&row.sources),
+        joined(of_origins(row, |origin| origin.principal.as_ref())),
+        joined(of_origins(row, |origin| origin.source.as_ref())),
         joined(&row.incidents),
         or_empty(superseded.and_then(|by| by.time.as_ref())),
         or_empty(superseded.and_then(|by| by.by.as_ref())),
         or_empty(superseded.and_then(|by| by.version_id.as_ref())),
-        joined(replicas),
-        joined(readers),
+        replicas,
+        readers,
         or_empty(row.as_of.as_ref()),
         joined(actions),
         LIMIT.to_owned(),
@@ -251,6 +270,17 @@ pub(super) fn revealed(row: &Exposure) -> String {
     }
 }
 
+/// Who is behind those to whom it was revealed; `None` where that says nothing new.
+fn behind(row: &Exposure) -> Option<String> {
+    let mut origins = row.origins.first.iter();
+    let says_more = origins.any(|origin| {
+        let principal = origin.principal.as_ref();
+        !origin.chain.is_empty() || principal.is_none_or(|id| !row.principals.contains(id))
+    });
+    let text = who_is_behind(&row.origins).filter(|_| says_more)?;
+    Some(format!("behind it: {text}"))
+}
+
 /// Copies and other readers.
 fn around(row: &Exposure) -> Option<String> {
     let mut parts = Vec::new();
@@ -295,6 +325,9 @@ fn push_row(row: &Exposure, settings: &RunSettings, out: &mut String) {
     )
     .ok();
     push_wrapped(INDENT, INDENT, &revealed(row), settings, out);
+    if let Some(text) = behind(row) {
+        push_wrapped(INDENT, INDENT, &text, settings, out);
+    }
     for text in superseded(row).into_iter().chain(around(row)) {
         push_wrapped(INDENT, INDENT, &text, settings, out);
     }

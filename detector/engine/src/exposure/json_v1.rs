@@ -5,7 +5,10 @@
 use serde::Serialize;
 
 use super::{Exposure, LIMIT, Supersession, checklist};
-use crate::{access::json_v1::SecretV1, incident::json_v1::ActionV1, time::EventTime};
+use crate::{
+    access::json_v1::SecretV1, incident::json_v1::ActionV1, lineage::json_v1::OriginsV1,
+    time::EventTime,
+};
 
 /// Name and version of the schema.
 pub const SCHEMA: &str = "secretrail.exposure/1";
@@ -28,6 +31,9 @@ pub struct ExposureV1<'a> {
     principals: Vec<&'a str>,
     /// Addresses and services that they called from, sorted.
     sources: Vec<&'a str>,
+    /// Who is behind the access keys.
+    #[serde(flatten)]
+    origins: OriginsV1<'a>,
     /// Ids of the incidents that revealed it, sorted.
     incidents: Vec<&'a str>,
     /// When the logs end: `current`, `previous`, `superseded`, `deleted` or `unknown`.
@@ -86,6 +92,7 @@ impl<'a> From<&'a Exposure> for ExposureV1<'a> {
             last: row.last.to_string(),
             principals: row.principals.iter().map(|id| &**id).collect(),
             sources: row.sources.iter().map(|source| &**source).collect(),
+            origins: OriginsV1::from(&row.origins),
             incidents: row.incidents.iter().map(|id| &**id).collect(),
             status: row.status.as_str(),
             open: row.is_open(),

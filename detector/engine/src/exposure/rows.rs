@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     ids::{ArnParts, SecretRef, SecretStore, SharedStr},
+    lineage::origin::{KeyUse, SessionOrigins},
     observation::VersionStep,
     time::EventTime,
 };
@@ -86,6 +87,7 @@ struct DraftRow {
     principals: BTreeSet<SharedStr>,
     sessions: BTreeSet<SharedStr>,
     access_keys: BTreeSet<SharedStr>,
+    key_uses: BTreeSet<KeyUse>,
     sources: BTreeSet<SharedStr>,
     incidents: BTreeSet<SharedStr>,
 }
@@ -99,6 +101,7 @@ impl DraftRow {
             principals: BTreeSet::new(),
             sessions: BTreeSet::new(),
             access_keys: BTreeSet::new(),
+            key_uses: BTreeSet::new(),
             sources: BTreeSet::new(),
             incidents: BTreeSet::new(),
         }
@@ -111,6 +114,11 @@ impl DraftRow {
         self.principals.extend(kind.principal.id.clone());
         self.sessions.extend(kind.principal.actor.clone());
         self.access_keys.extend(kind.access_key.clone());
+        self.key_uses
+            .extend(kind.access_key.clone().map(|key| KeyUse {
+                key,
+                principal: Some(kind.principal.clone()),
+            }));
         self.sources
             .extend(kind.source.described().map(SharedStr::from));
         self.incidents.extend(incidents.iter().cloned());
@@ -287,6 +295,8 @@ impl<'r, 'f> SecretFindings<'r, 'f> {
             principals: draft.principals.into_iter().collect(),
             sessions: draft.sessions.into_iter().collect(),
             access_keys: draft.access_keys.into_iter().collect(),
+            key_uses: draft.key_uses.into_iter().collect(),
+            origins: SessionOrigins::default(),
             sources: draft.sources.into_iter().collect(),
             incidents: draft.incidents.into_iter().collect(),
             status,

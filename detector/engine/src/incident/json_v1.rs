@@ -10,7 +10,7 @@ use super::{
     decision::Decided,
     story::{IncidentStory, StoryAction},
 };
-use crate::{ids::SharedStr, rule_meta::RuleLevel, time::EventTime};
+use crate::{ids::SharedStr, lineage::json_v1::OriginsV1, rule_meta::RuleLevel, time::EventTime};
 
 /// Name and version of the schema.
 pub const SCHEMA: &str = "secretrail.incident/1";
@@ -52,6 +52,9 @@ pub struct IncidentV1<'a> {
     access_keys_total: usize,
     clients: Vec<&'a str>,
     clients_total: usize,
+    /// Who is behind the access keys.
+    #[serde(flatten)]
+    origins: OriginsV1<'a>,
     /// The first two hundred, by time.
     alert_ids: Vec<&'a str>,
     alerts_total: usize,
@@ -174,6 +177,7 @@ impl<'a> IncidentV1<'a> {
             access_keys_total: incident.access_keys.total,
             clients: texts(&incident.clients),
             clients_total: incident.clients.total,
+            origins: OriginsV1::from(&incident.origins),
             alert_ids: incident.alert_ids.iter().map(|id| &*id.0).collect(),
             alerts_total: incident.alerts_total,
             merged_into: None,

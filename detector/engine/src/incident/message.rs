@@ -361,6 +361,7 @@ fn listed<'v>(values: impl IntoIterator<Item = &'v SharedStr>) -> Listed {
 
 /// The incident with fewer and shorter values: names in logs may be of any length.
 fn shortened(mut incident: Incident, chars: usize, most: usize) -> Incident {
+    incident.origins.shorten(chars, most);
     let Incident {
         secrets,
         revealed,

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+pub use super::origins::{behind, who_is_behind};
 use super::{Incident, IncidentRule, Listed, response};
 use crate::{
     ids::{ArnParts, last_segment, secret_name},
@@ -142,6 +143,7 @@ fn facts(incident: &Incident) -> Vec<(&'static str, String)> {
         .first
         .iter()
         .any(|session| *session != incident.actor.name);
+    facts.extend(behind(incident).map(|text| ("behind", text)));
     let names = [
         ("session", sessions, last_segment as fn(&str) -> &str),
         ("key", &incident.access_keys, whole),

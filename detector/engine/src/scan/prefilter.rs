@@ -6,6 +6,7 @@
 use super::unparsed::{DecryptMarks, FrontFields, RepeatedKeys, after, is_name};
 use crate::{
     extract::{self, CallRole},
+    lineage::issue::issues,
     rule::{RuleSet, RuleTarget, needs::NeededCalls},
     shallow::TopLevel,
     wire::CloudTrailRecord,
@@ -31,6 +32,8 @@ pub(super) struct Prefilter {
     /// Whether changes are read that explain no KMS Decrypt: for rules about them, or for the
     /// versions of secrets.
     matches_changes: bool,
+    /// Whether calls that issue credentials are read.
+    reads_issues: bool,
     marks: DecryptMarks,
     repeated: RepeatedKeys,
 }
@@ -41,16 +44,25 @@ impl Prefilter {
             calls: rules.record_calls(),
             matches_records: rules.sees(RuleTarget::Record),
             matches_changes: rules.keeps_changes(),
+            reads_issues: rules.keeps_issues(),
             marks: DecryptMarks::new(),
             repeated: RepeatedKeys::new(),
         }
     }
 
-    /// Lets all changes and these calls pass; with `None`, every record.
+    /// Lets all changes, calls that issue credentials, and these calls pass; with `None`, every
+    /// record.
     pub(super) fn let_through(&mut self, calls: Option<Vec<NeededCalls>>) {
         self.matches_changes = true;
+        self.reads_issues = true;
         self.matches_records |= calls.is_none();
         self.calls = calls;
+    }
+
+    /// Whether a record is read for the credentials that its call may have issued.
+    pub(super) fn may_issue(&self, record: &CloudTrailRecord<'_>) -> bool {
+        let source = record.event_source.get().unwrap_or_default();
+        self.reads_issues && issues(source, record.event_name.get().unwrap_or_default())
     }
 
     /// Whether there are rules about records to match.
@@ -95,6 +107,9 @@ impl Prefilter {
         if self.is_asked_for(service, name) {
             return ServiceInterest::Full;
         }
+        if after(service, b"sts.").is_some() {
+            return self.credentials(service, name);
+        }
         // Nine of ten records end here, so the name is decoded only after this.
         let Some(least) = least_interest(service) else {
             return ServiceInterest::None;
@@ -128,6 +143,17 @@ impl Prefilter {
                         .any(|w| name.eq_ignore_ascii_case(w.as_bytes()))
                 })
         })
+    }
+
+    /// Judges a call of the service that issues credentials.
+    fn credentials(&self, service: &[u8], name: &[u8]) -> ServiceInterest {
+        let [service, name] = [service, name].map(|text| std::str::from_utf8(text).ok());
+        match service.zip(name) {
+            Some((service, name)) if self.reads_issues && issues(service, name) => {
+                ServiceInterest::Full
+            }
+            _ => ServiceInterest::None,
+        }
     }
 
     /// Judges a call. `is_marked` returns whether the record may be a KMS Decrypt for a secret.
@@ -268,6 +294,23 @@ mod tests {
         for (service, api, params, expected) in cases {
             for record in both_orders(service, api, params) {
                 assert_eq!(interest(&prefilter, &record), expected, "{record}");
+            }
+        }
+    }
+
+    #[test]
+    fn calls_that_issue_credentials_are_read_where_somebody_asks_for_them() {
+        let without = Prefilter::new(&RuleSet::default());
+        let with = Prefilter::new(&RuleSet::default().with_issues());
+        for (service, api, expected) in [
+            ("sts", "AssumeRole", ServiceInterest::Full),
+            ("sts", "GetSessionToken", ServiceInterest::Full),
+            ("sts", "GetCallerIdentity", ServiceInterest::None),
+            ("stsx", "AssumeRole", ServiceInterest::None),
+        ] {
+            for record in both_orders(service, api, "null") {
+                assert_eq!(interest(&with, &record), expected, "{record}");
+                assert_eq!(interest(&without, &record), ServiceInterest::None);
             }
         }
     }

@@ -1,6 +1,8 @@
 //! From the splitter's pieces to records: recognises records, unwraps envelopes, and counts the
 //! rest.
 
+use std::borrow::Cow;
+
 use super::{
     UnitSink,
     prefilter::{ServiceInterest, has_odd_name},
@@ -296,8 +298,11 @@ impl UnitSink<'_, '_> {
         let observed = self.observe(record, document);
         let is_observed = observed == Some(true);
         let is_asked_for = self.scanner.prefilter.is_asked_for_by(record);
+        let has_issued = self.scanner.prefilter.may_issue(record) && self.issue(record, document);
         if self.scanner.keeps && (is_observed || is_asked_for) {
             self.keep(record, text);
+        } else if self.scanner.keeps && has_issued {
+            self.keep(record, &without_token(text));
         }
         if self.scanner.prefilter.matches_records() && is_asked_for {
             self.match_record(record, document);
@@ -311,6 +316,23 @@ impl UnitSink<'_, '_> {
         }
         observed.is_some()
     }
+}
+
+/// A record without the session token that its call has issued, by far the longest value in it: no
+/// rule asks for the record, and the token is of no use. A quote within a value is escaped, so that
+/// no value can pass for the key.
+fn without_token(text: &str) -> Cow<'_, str> {
+    const KEY: &str = "\"sessionToken\":\"";
+    let found = text.find(KEY).map(|at| at + KEY.len());
+    let cut = found.and_then(|start| {
+        let value = text.get(start..)?;
+        let end = value.find('"')?;
+        // An escape may hide a quote.
+        let is_plain = !value.get(..end)?.contains('\\');
+        let rest = value.get(end..)?;
+        is_plain.then(|| format!("{}{rest}", text.get(..start).unwrap_or_default()))
+    });
+    cut.map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
 fn is_of_kms(event_source: Option<&str>) -> bool {

@@ -9,7 +9,7 @@ use secretrail_engine::{
     time::EventTime,
 };
 
-use super::{around, headline, named, revealed, short_id, status, superseded};
+use super::{around, behind, headline, named, revealed, short_id, status, superseded};
 use crate::{args::settings::RunSettings, output::report::allowed, text::number};
 
 const STYLE: &str = concat!(include_str!("../report/page.css"), include_str!("page.css"));
@@ -147,6 +147,11 @@ fn push_row(row: &Exposure, out: &mut String) {
         .map(|part| text(&part))
         .collect();
     let incidents = named(&row.incidents, short_id).unwrap_or_default();
+    let revealed: Vec<String> = [Some(revealed(row)), behind(row)]
+        .into_iter()
+        .flatten()
+        .map(|part| text(&part))
+        .collect();
     writeln!(
         out,
         "<tr><td class=\"{class}\">{state}</td>\
@@ -156,7 +161,7 @@ fn push_row(row: &Exposure, out: &mut String) {
         text(&secret.label()),
         text(&place),
         text(version),
-        text(&revealed(row)),
+        revealed.join("<br>"),
         now.join("<br>"),
         text(&incidents)
     )

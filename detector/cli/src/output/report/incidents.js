@@ -180,7 +180,7 @@ function body(incident) {
       copyButton(() => page.address(incident.id), "link to this incident", "Copy link"),
       only && rowsBy(only).has(incident.actor) && h("button", { type: "button", onclick: () => page.choose(only, incident.actor) }, "Show only this actor below")),
     h("div", { class: "columns" },
-      h("div", {}, titled("What happened", [steps(incident)]), compared(incident),
+      h("div", {}, titled("What happened", [steps(incident)]), titled("Who is behind it", incident.behind ? [h("p", {}, incident.behind)] : []), compared(incident),
         titled("Why it matters", incident.why.slice(0, 3).map((i) => h("p", {}, text(i))))),
       h("div", {}, titled("Check first", texted(incident.checks, CHECKS)),
         titled("Contain it", incident.actions.length ? [h("ol", {}, incident.actions.map(action))] : []),

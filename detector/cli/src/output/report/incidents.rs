@@ -8,7 +8,7 @@ use secretrail_engine::{
     incident::{
         Incident, IncidentPeriods, Listed,
         message::title,
-        story::{IncidentStory, StoryAction, StoryStep, most_serious_steps},
+        story::{IncidentStory, StoryAction, StoryStep, behind, most_serious_steps},
     },
     sanitize,
     time::EventTime,
@@ -45,6 +45,8 @@ pub(super) struct IncidentCard {
     regions: CardList,
     sessions: CardList,
     keys: CardList,
+    /// Who is behind the sessions; `null` where nothing is known beyond the actor.
+    behind: Option<String>,
     clients: CardList,
     /// Indices into `alerts`.
     alerts: Vec<usize>,
@@ -121,6 +123,7 @@ impl IncidentCard {
             regions: CardList::of(&incident.regions, texts),
             sessions: CardList::of(&incident.sessions, texts),
             keys: CardList::of(&incident.access_keys, texts),
+            behind: behind(incident).as_deref().map(harmless),
             clients: CardList::of(&incident.clients, texts),
             alerts: Vec::new(),
             alerts_total: incident.alerts_total,
