@@ -96,8 +96,7 @@ use crate::retry::RetryPolicy;
 pub struct Retention {
     /// Facts: the longest window of the rules, plus the time in which late deliveries still count.
     pub facts_secs: i64,
-    /// Pending events and coverage: the allowed lateness, plus the time in which late halves are
-    /// still joined.
+    /// Pending events and coverage: the allowed lateness, and as long as late halves are joined.
     pub ends_secs: i64,
     /// Alerts and objects: as long as CloudTrail or a queue may redeliver.
     pub alerts_secs: i64,
@@ -108,12 +107,11 @@ pub struct Retention {
 impl Default for Retention {
     /// CloudTrail retries deliveries for 30 days when it cannot reach the bucket.
     fn default() -> Self {
-        let day = 86_400;
         Self {
-            facts_secs: 7 * day,
-            ends_secs: 2 * day,
-            alerts_secs: 45 * day,
-            seen_secs: 100 * day,
+            facts_secs: 7 * 86_400,
+            ends_secs: 2 * 86_400,
+            alerts_secs: 45 * 86_400,
+            seen_secs: 100 * 86_400,
         }
     }
 }

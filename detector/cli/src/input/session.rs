@@ -254,9 +254,8 @@ pub(crate) fn run(
     let mut patterns = UnmatchedPatterns::new(task.asked);
     let pipeline = pipeline(settings, rules, policy);
     let mut history = HistoryPipeline::new(&pipeline, host.now);
-    let newest = [(HashSet::default(), runs.newest())];
     let coverage = reading.coverage.by_place().map(|marks| (marks, None));
-    for (marks, newest) in coverage.chain(newest) {
+    for (marks, newest) in coverage.chain([(HashSet::default(), runs.newest())]) {
         pollster::block_on(history.mark(marks, newest)).map_err(internal)?;
     }
     let memory = evaluate(

@@ -1,8 +1,8 @@
 //! Which rules to ask about an event, without asking each of them.
 //!
 //! Accesses repeat: outcome, network class, client and verdicts recur by the thousand. The
-//! conditions of rules about accesses are therefore judged once for each distinct combination of the
-//! fields that they read, and looked up after that. Fields that hardly repeat, such as ids, session
+//! conditions of rules about accesses are therefore judged once for each distinct combination of
+//! the fields that they read, and looked up after that. Fields that hardly repeat, such as ids, session
 //! names and messages, stay outside of the combination: of a rule that reads one, what must hold
 //! regardless of it is looked up, and the rule is asked only where that holds. Rules about records
 //! are found by the call that they need.

@@ -7,7 +7,7 @@ use std::{
 
 use rsigma_parser::{SigmaRule, Status};
 
-use crate::rule::{RuleSet, source::RuleDocument};
+use crate::rule::{DetectionRule, RuleSet, source::RuleDocument};
 
 /// What has been built so far.
 #[derive(Default)]
@@ -20,8 +20,14 @@ pub(super) struct RuleSetBuild {
 }
 
 impl RuleSetBuild {
+    /// Adds a rule about single events.
+    pub(super) fn add(&mut self, detection: DetectionRule, rule: &SigmaRule) {
+        self.name(self.set.detections.len(), rule);
+        self.set.detections.push(detection);
+    }
+
     /// Notes by which names correlations may mean a rule about single events.
-    pub(super) fn name(&mut self, index: usize, rule: &SigmaRule) {
+    fn name(&mut self, index: usize, rule: &SigmaRule) {
         // A rule whose name is its title has it once, or nobody could mean it.
         let names: BTreeSet<&String> = names(rule).collect();
         for name in names {

@@ -67,12 +67,11 @@ pub(super) fn add(
         suppression.apply(&mut detection, &mut build.set);
     }
     check_judge(&block, &detection, &source)?;
-    build.name(build.set.detections.len(), &rule);
     if stands_alone {
         build.generated.insert(build.set.detections.len(), true);
     }
     build.warn_of_status(rule.status, &rule.title, &source);
-    build.set.detections.push(detection);
+    build.add(detection, &rule);
     Ok(AddedRule { id, block })
 }
 
