@@ -513,10 +513,9 @@ mod tests {
         let failed: Vec<FailedItem> = some.iter().filter_map(ReadItem::failed).collect();
         assert_eq!(failed.len(), 1);
         assert!(failed[0].reason.starts_with("access denied: s3:GetObject"));
-        let lost = [
-            read_item("a", Err(large())),
-            read_item("b", Ok(b"\x1f\x8b")),
-        ];
+        let gone = FailedCall::answered(404, Some("NoSuchKey"), None);
+        let gone = FetchError::Missing(Box::new(gone));
+        let lost = [read_item("a", Err(large())), read_item("b", Err(gone))];
         assert!(
             refuse_if_all_failed(&lost).is_ok(),
             "trying again would not help"
