@@ -42,7 +42,6 @@ pub fn notification(message: &IncidentMessage) -> String {
         summary: plain(&story.headline),
         event_type: "secretrail.incident",
         additional_context: context,
-        ..of_alert
     };
     ChatNotification::new(message.id(), content, metadata).json()
 }
