@@ -70,17 +70,13 @@ impl Pipeline<'_> {
     }
 }
 
-/// Identity of a fact in its group, by the digest of its key.
-fn identity(fact: &Fact, key: &str) -> u64 {
+/// Identity of a fact in its group.
+fn identity(fact: &Fact) -> u64 {
     let numbers = format!("{} {}", fact.time.0, fact.slot);
     let value = fact.value.as_deref();
     let is_given = if value.is_some() { "=" } else { "" };
-    short_digest(&[&numbers, key, is_given, value.unwrap_or_default()])
-}
-
-/// A short text that stands for the key of a fact.
-fn key_of(fact: &Fact) -> String {
-    format!("{:016x}", short_digest(&[&fact.key]))
+    let value = value.unwrap_or_default();
+    short_digest(&[&numbers, &fact.key, is_given, value])
 }
 
 /// Identity of the event behind a fact.
@@ -100,8 +96,8 @@ fn rank(evidence: &Evidence) -> EvidenceRank {
 struct CountedFacts {
     /// Each once. All have the evidence of the first, which is not looked at.
     facts: Vec<Fact>,
-    /// By identity, the rank of the best evidence.
-    best: HashMap<u64, EvidenceRank>,
+    /// By identity, the rank of the best evidence, and the position of the fact.
+    best: HashMap<u64, (EvidenceRank, usize)>,
     /// Values, each of which many facts may have.
     values: HashSet<SharedStr>,
     /// Events of which an access is final.
@@ -113,22 +109,28 @@ impl CountedFacts {
         if fact.evidence.is_finalized() {
             self.finalized.insert(event_of(&fact.evidence));
         }
-        let (rank, key) = (rank(&fact.evidence), key_of(fact));
-        match self.best.entry(identity(fact, &key)) {
+        let rank = rank(&fact.evidence);
+        match self.best.entry(identity(fact)) {
             Entry::Occupied(mut known) => {
-                let best = known.get_mut();
-                *best = rank.max(*best);
+                let (best, index) = known.get_mut();
+                // What is usual may be known only when the event is final.
+                if rank > *best
+                    && let Some(counted) = self.facts.get_mut(*index)
+                {
+                    *best = rank;
+                    counted.least = fact.least;
+                }
             }
             Entry::Vacant(place) => {
-                place.insert(rank);
-                let counted = self.counted(fact, key);
+                place.insert((rank, self.facts.len()));
+                let counted = self.counted(fact);
                 self.facts.push(counted);
             }
         }
     }
 
-    /// The fact without its evidence, in texts of its own.
-    fn counted(&mut self, fact: &Fact, key: String) -> Fact {
+    /// The fact without its evidence.
+    fn counted(&mut self, fact: &Fact) -> Fact {
         let first = self.facts.first();
         let head = first.map_or(&fact.evidence.head, |first| &first.evidence.head);
         let value = fact.value.as_ref().map(|value| {
@@ -139,7 +141,7 @@ impl CountedFacts {
             })
         });
         Fact {
-            key: key.into(),
+            key: fact.key.clone(),
             value,
             evidence: Evidence::event(head.clone(), None),
             ..*fact
@@ -157,7 +159,7 @@ struct LargeMatches {
 /// The matches of one group.
 struct RangeMatches {
     matches: Vec<LargeMatch>,
-    best: HashMap<u64, EvidenceRank>,
+    best: HashMap<u64, (EvidenceRank, usize)>,
     finalized: HashSet<u64>,
 }
 
@@ -203,9 +205,10 @@ impl LargeMatches {
         let Some(range) = self.of_ranges.get_mut(index) else {
             return;
         };
-        let id = identity(&fact, &key_of(&fact));
+        let id = identity(&fact);
         let evidence = fact.evidence;
-        if range.best.get(&id) != Some(&rank(&evidence)) {
+        let best = range.best.get(&id).map(|(best, _)| *best);
+        if best != Some(rank(&evidence)) {
             return;
         }
         // Its final evidence is at another fact, as in `most_telling`.
@@ -225,7 +228,7 @@ impl LargeMatch {
         Self {
             window_match,
             began: began(facts),
-            missing: facts.iter().map(|fact| identity(fact, &fact.key)).collect(),
+            missing: facts.iter().map(|fact| identity(fact)).collect(),
             evidence: Vec::new(),
             reduced_at: REDUCED,
             accesses: HashSet::default(),
