@@ -2,10 +2,10 @@
 //!
 //! Accesses repeat: outcome, network class, client and verdicts recur by the thousand. The
 //! conditions of rules about accesses are therefore judged once for each distinct combination of
-//! the fields that they read, and looked up after that. Fields that hardly repeat, such as ids, session
-//! names and messages, stay outside of the combination: of a rule that reads one, what must hold
-//! regardless of it is looked up, and the rule is asked only where that holds. Rules about records
-//! are found by the call that they need.
+//! the fields that they read, and looked up after that. Fields that hardly repeat, such as ids,
+//! session names and messages, stay outside of the combination: of a rule that reads one, what
+//! must hold regardless of it is looked up, and the rule is asked only where that holds. Rules
+//! about records are found by the call that they need.
 //!
 //! The Sigma engine stays the reference: it judges every combination, and an event watches that it
 //! looks at no other field than those of the combination.
