@@ -273,11 +273,8 @@ pub(super) fn revealed(row: &Exposure) -> String {
 /// Who is behind those to whom it was revealed; `None` where that says nothing new.
 fn behind(row: &Exposure) -> Option<String> {
     let mut origins = row.origins.first.iter();
-    let says_more = origins.any(|origin| {
-        let principal = origin.principal.as_ref();
-        !origin.chain.is_empty() || principal.is_none_or(|id| !row.principals.contains(id))
-    });
-    let text = who_is_behind(&row.origins).filter(|_| says_more)?;
+    let is_more = origins.any(|origin| !origin.chain.is_empty());
+    let text = who_is_behind(&row.origins).filter(|_| is_more)?;
     Some(format!("behind it: {text}"))
 }
 

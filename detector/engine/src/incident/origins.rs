@@ -17,11 +17,8 @@ const NAMED: usize = 2;
 #[must_use]
 pub fn behind(incident: &Incident) -> Option<String> {
     let origins = &incident.origins;
-    let says_more = |origin: &SessionOrigin| {
-        let is_actor = origin.principal.as_deref() == Some(&*incident.actor.name);
-        !origin.chain.is_empty() || (origin.principal.is_some() && !is_actor)
-    };
-    let is_more = origins.first.iter().any(says_more);
+    // Without a call that issued credentials, it would be the actor again.
+    let is_more = origins.first.iter().any(|origin| !origin.chain.is_empty());
     who_is_behind(origins).filter(|_| is_more)
 }
 
