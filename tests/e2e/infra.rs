@@ -1,6 +1,7 @@
 //! The template itself, deployed to a stand-in: files in, alerts out, and what cannot be read in
 //! the dead-letter queue.
 
+mod health;
 mod packaging;
 mod readme;
 mod redeployment;
