@@ -2,6 +2,7 @@
 //! the dead-letter queue.
 
 mod doors;
+mod health;
 mod machine;
 mod packaging;
 mod readme;

@@ -161,6 +161,7 @@ fn register(cloud: &Cloud, deployment: &Deployment) -> String {
     rest(
         &cloud.stack.url,
         "lambda",
+        "POST",
         "/2015-03-31/functions",
         &function,
     );

@@ -281,17 +281,21 @@ pub fn json_call(url: &str, service: &str, target: &str, input: &Value) -> Value
     serde_json::from_str(&answer).unwrap_or(Value::Null)
 }
 
-/// Calls an operation of a service that takes JSON at a path.
-pub fn rest(url: &str, service: &str, path: &str, input: &Value) -> Value {
+/// Calls an operation of a service that takes JSON at a path; `null` is no body.
+pub fn rest(url: &str, service: &str, method: &str, path: &str, input: &Value) -> Value {
     let headers = vec![
         ("host".to_owned(), "localhost".to_owned()),
         ("content-type".to_owned(), "application/json".to_owned()),
         authorization(service),
     ];
+    let body = match input {
+        Value::Null => Vec::new(),
+        input => input.to_string().into_bytes(),
+    };
     let request = Exchange {
-        start: format!("POST {path} HTTP/1.1"),
+        start: format!("{method} {path} HTTP/1.1"),
         headers,
-        body: input.to_string().into_bytes(),
+        body,
     };
     let answer = must(url, &request).text();
     serde_json::from_str(&answer).unwrap_or(Value::Null)
