@@ -1,9 +1,10 @@
 //! Benchmarks of each pipeline stage, on a synthetic corpus: `cargo bench -p secretrail-engine`.
 //!
 //! decode → split → scan (with extraction) → correlate → rules. Throughput is in bytes of JSON, or
-//! in observations.
+//! in observations. The last group runs a history of reads (`examples/ledger`) without rules and
+//! with those of the pack.
 
-use std::{fmt::Write as _, hint::black_box, io::Write as _};
+use std::{fmt::Write as _, fs, hint::black_box, io::Write as _};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use secretrail_engine::{
@@ -18,7 +19,14 @@ use secretrail_engine::{
     time::EventTime,
 };
 
+#[expect(dead_code, reason = "the tool beside it names objects")]
+#[path = "../examples/ledger/history.rs"]
+mod history;
+
 const RECORDS: usize = 4_000;
+
+/// Reads of the history.
+const READS: u64 = 4_000;
 
 /// An object as CloudTrail delivers it: one record in a hundred is a read, another its Decrypt,
 /// seven other KMS calls.
@@ -201,5 +209,46 @@ fn stages(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, stages);
+/// The rules of the pack.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a bench, and not the engine, reads files"
+)]
+fn pack() -> RuleSet {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../rules");
+    let files = fs::read_dir(folder).expect("the folder is there");
+    let paths = files.map(|file| file.expect("the folder can be read").path());
+    let texts = paths.filter(|path| path.extension().is_some_and(|end| end == "yml"));
+    let texts: Vec<(String, String)> = texts
+        .map(|path| {
+            let text = fs::read_to_string(&path).expect("a rule can be read");
+            (path.display().to_string(), text)
+        })
+        .collect();
+    let texts = texts
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()));
+    load(texts).expect("the pack loads").0
+}
+
+/// Reads with their KMS Decrypts over 90 days: what the ledger costs, and what rules add to it.
+fn ledger(criterion: &mut Criterion) {
+    let records: Vec<String> = (0..READS).flat_map(|n| history::read(n, READS)).collect();
+    let text = format!("{{\"Records\":[{}]}}", records.join(","));
+    let selection = Selection::default();
+    let mut group = criterion.benchmark_group("ledger");
+    group.throughput(Throughput::Elements(READS));
+    for (name, rules) in [("no rules", RuleSet::default()), ("the pack", pack())] {
+        group.bench_function(name, |b| {
+            b.iter_batched(
+                || scan(&text, &rules, &selection),
+                |scan_result| run(&rules, &selection, scan_result),
+                BatchSize::LargeInput,
+            )
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, stages, ledger);
 criterion_main!(benches);
