@@ -26,6 +26,7 @@ mod ledger; // one small situation each: what the ledger says about it
 mod mutation; // every line of every condition in the pack matters
 mod pack; // every rule of the pack: examples, shape
 mod pairing; // the pairing against one that is too simple to be wrong
+mod plan; // the evaluation plan of the pack against asking every rule
 mod rules; // rule files: what is refused, how groups and windows behave
 mod state; // the store in memory: repetition and order change nothing
 mod tidy; // the house rules that a compiler does not check
