@@ -29,6 +29,7 @@ mod lineage; // who is behind a session
 mod mutation; // every line of every condition in the pack matters
 mod pack; // every rule of the pack: examples, shape
 mod pairing; // the pairing against one that is too simple to be wrong
+mod plan; // the evaluation plan of the pack against asking every rule
 mod rules; // rule files: what is refused, how groups and windows behave
 mod state; // the store in memory: repetition and order change nothing
 mod tidy; // the house rules that a compiler does not check
