@@ -10,12 +10,13 @@ const SUBCOMMANDS: [&str; 11] = [
     "bench", "build", "check", "clippy", "deny", "doc", "fmt", "install", "run", "test", "tree",
 ];
 /// Options with a value.
-const VALUED: [&str; 11] = [
+const VALUED: [&str; 12] = [
     "-p",
     "--package",
     "--exclude",
     "--bin",
     "--test",
+    "--example",
     "--features",
     "--path",
     "-e",
@@ -65,6 +66,12 @@ impl Package {
     fn is(&self, name: &str) -> bool {
         let (_, head) = self.manifest.split_once("[package]").unwrap();
         head.lines().nth(1) == Some(&format!("name = \"{name}\""))
+    }
+
+    /// Whether there is an example of this name.
+    fn has_example(&self, name: &str) -> bool {
+        let examples = self.folder.join("examples");
+        examples.join(format!("{name}.rs")).exists() || examples.join(name).exists()
     }
 
     /// Whether a section such as `[[bin]]` has this name.
@@ -124,6 +131,7 @@ pub(super) fn fault(root: &Path, words: &[String]) -> Option<String> {
                 ("--path", _) => root.join(value).join("Cargo.toml").exists(),
                 ("--bin", Some(package)) => package.has("[[bin]]", value),
                 ("--test", Some(package)) => package.has("[[test]]", value),
+                ("--example", Some(package)) => package.has_example(value),
                 ("--features", Some(package)) => {
                     package.manifest.contains(&format!("\n{value} = ["))
                 }

@@ -643,7 +643,7 @@ detection: {new: {seen.principal: first}, condition: new}
         let mut replayed = replayed;
         replayed.retain(|(key, _)| &**key != method);
         expected.retain(|(key, _)| &**key != method);
-        assert!(replayed.len() > 8);
+        assert!(replayed.len() >= 4, "{replayed:?}");
         assert_eq!(replayed, expected);
     }
 

@@ -158,7 +158,7 @@ fn expectation(source: PolicyVerdict) -> Expectation {
 }
 
 /// Raw fields of a record; two accounts, so that they may be the same.
-fn kept() -> impl Strategy<Value = Vec<(&'static str, Option<&'static str>)>> {
+fn kept() -> impl Strategy<Value = Kept> {
     let account = || proptest::option::of(proptest::sample::select(vec!["1", "2"]));
     let code = proptest::option::of(Just("AccessDenied"));
     (account(), account(), code, any::<bool>()).prop_map(|(vpc, own, code, is_null)| {
@@ -179,60 +179,97 @@ fn kept() -> impl Strategy<Value = Vec<(&'static str, Option<&'static str>)>> {
     })
 }
 
-fn judged_access() -> impl Strategy<Value = JudgedAccess> {
+/// Outcome, method, status of the Decrypt, stage and name of the secret.
+type Call = (
+    CallOutcome,
+    AccessMethod,
+    DecryptStatus,
+    Option<&'static str>,
+    &'static str,
+);
+
+/// Kind, ARN and session of the principal, address and user agent.
+type Caller = (
+    PrincipalKind,
+    &'static str,
+    &'static str,
+    Option<&'static str>,
+    Option<&'static str>,
+);
+
+/// Fields kept of a record, each with its text or null.
+type Kept = Vec<(&'static str, Option<&'static str>)>;
+
+fn call() -> impl Strategy<Value = Call> {
     use proptest::sample::select;
-    let call = (
+    (
         select(CallOutcome::ALL.to_vec()),
         select(vec![AccessMethod::Api, AccessMethod::Batch]),
         select(vec![DecryptStatus::Paired, DecryptStatus::Unknown]),
         select(vec![None, Some("AWSCURRENT"), Some("AWSPENDING")]),
         select(vec!["/s/a", "/s/b", "/s/7", "/x"]),
-    );
-    let caller = (
+    )
+}
+
+fn caller() -> impl Strategy<Value = Caller> {
+    use proptest::sample::select;
+    (
         select(vec![PrincipalKind::Human, PrincipalKind::Workload]),
         select(vec!["arn:1", "arn:2"]),
         select(vec!["i-0a", "x", "run"]),
         select(vec![Some("10.0.0.1"), Some("198.51.100.7"), None]),
         select(vec![Some("aws-cli/2.1"), Some("curl/8"), None]),
-    );
-    let expected = proptest::option::of(select(vec![
+    )
+}
+
+fn access_of(call: Call, caller: Caller, kept: Kept, has_needle: bool) -> Access {
+    let (outcome, method, status, stage, name) = call;
+    let (kind, id, session, ip, agent) = caller;
+    let mut access = access::sample();
+    access.method = method;
+    access.decrypt = AccessDecrypt::only(status);
+    access.secret.name = Some(name.into());
+    access.secret.version_stage = stage.map(Into::into);
+    let head = Arc::make_mut(&mut access.head);
+    head.outcome = outcome;
+    let principal = Arc::make_mut(&mut head.principal);
+    principal.kind = kind;
+    (principal.id, principal.session) = (Some(id.into()), Some(session.into()));
+    let source = Arc::make_mut(&mut head.source);
+    source.ip = ip.map(Into::into);
+    source.kind = SourceKind::of(ip);
+    source.user_agent = agent.map(Into::into);
+    let kept = kept.into_iter().map(|(name, text)| {
+        let node = text.map_or(JsonNode::Null, |text| JsonNode::Str(text.into()));
+        (name.into(), node)
+    });
+    head.kept.fields = kept.collect();
+    let whole = if has_needle { "a needle" } else { "hay" };
+    head.kept.whole = Some(Box::new(JsonNode::Str(whole.into())));
+    access
+}
+
+fn judged_access() -> impl Strategy<Value = JudgedAccess> {
+    let expected = proptest::option::of(proptest::sample::select(vec![
         PolicyVerdict::Yes,
         PolicyVerdict::No,
         PolicyVerdict::Undeclared,
     ]));
-    (call, caller, kept(), verdicts(), expected, any::<bool>()).prop_map(
-        |(call, caller, kept, seen, expected, needle)| {
-            let (outcome, method, status, stage, name) = call;
-            let (kind, id, session, ip, agent) = caller;
-            let mut access = access::sample();
-            access.method = method;
-            access.decrypt = AccessDecrypt::only(status);
-            access.secret.name = Some(name.into());
-            access.secret.version_stage = stage.map(Into::into);
-            let head = Arc::make_mut(&mut access.head);
-            head.outcome = outcome;
-            let principal = Arc::make_mut(&mut head.principal);
-            principal.kind = kind;
-            (principal.id, principal.session) = (Some(id.into()), Some(session.into()));
-            let source = Arc::make_mut(&mut head.source);
-            source.ip = ip.map(Into::into);
-            source.kind = SourceKind::of(ip);
-            source.user_agent = agent.map(Into::into);
-            let node = |text: Option<&'static str>| {
-                text.map_or(JsonNode::Null, |text| JsonNode::Str(text.into()))
-            };
-            let kept = kept.into_iter();
-            head.kept.fields = kept.map(|(name, text)| (name.into(), node(text))).collect();
-            let whole = if needle { "a needle" } else { "hay" };
-            head.kept.whole = Some(Box::new(JsonNode::Str(whole.into())));
-            let expected = expected.map(expectation);
-            JudgedAccess {
-                access,
-                expected,
-                seen,
-            }
-        },
+    (
+        call(),
+        caller(),
+        kept(),
+        verdicts(),
+        expected,
+        any::<bool>(),
     )
+        .prop_map(
+            |(call, caller, kept, seen, expected, has_needle)| JudgedAccess {
+                access: access_of(call, caller, kept, has_needle),
+                expected: expected.map(expectation),
+                seen,
+            },
+        )
 }
 
 fn scopes() -> [EvalScope; 3] {
