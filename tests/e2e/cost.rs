@@ -132,7 +132,6 @@ fn an_object_costs_no_more_than_it_did() {
     let mut over = Vec::new();
     for mix in &MIXES {
         let found = measured(&cloud, mix);
-        println!("{}: {found:?}", mix.name);
         let most = mix.most;
         if found.requests > most.requests || found.write > most.write || found.read > most.read {
             over.push(format!("{}: {found:?}, more than {most:?}", mix.name));

@@ -347,7 +347,7 @@ fn each_fault_has_its_words_and_its_exit_code() {
     check(
         &["replay", good, "--min-level", "urgent"],
         64,
-        "use informational, low, medium, high or critical",
+        "[possible values: informational, low, medium, high, critical]",
     );
     check(
         &["accesses", good, "-o", "/no/such/folder/out"],
@@ -549,7 +549,7 @@ fn an_analyst_asks_by_who_what_from_where_and_how() {
         let printed = secretrail(&["accesses", logs, flag, value]);
         assert_eq!(printed.code, 64);
         assert!(
-            printed.stderr.contains(value) && printed.stderr.contains("use")
+            printed.stderr.contains(value) && printed.stderr.contains("possible values")
                 || printed.stderr.contains("write"),
             "{}",
             printed.stderr

@@ -60,7 +60,7 @@ fn filled(parameters: &Value, input: &Value, item: Option<&Value>) -> Value {
     Value::Object(fields.collect())
 }
 
-fn names<'v>(rule: &'v Value) -> impl Iterator<Item = &'v str> {
+fn names(rule: &Value) -> impl Iterator<Item = &str> {
     rule["ErrorEquals"]
         .as_array()
         .unwrap()

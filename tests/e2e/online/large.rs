@@ -1,6 +1,8 @@
 //! More than fits into memory: files with many reads by one actor, within the memory that the
 //! template gives the function.
 
+use std::collections::BTreeMap;
+
 use e2e::secret_arn;
 
 use super::*;
@@ -26,12 +28,18 @@ fn reads(shop: &Shop, name: &str, count: usize) -> Value {
     shop.put(name, &packed(text.as_bytes()))
 }
 
-/// The highest total of accesses in the published alerts.
+/// The most accesses that the published alerts of one rule count together.
 fn most_accesses(shop: &Shop) -> u64 {
     let published = shop.deployment.published();
-    let totals = published.values().flatten();
-    let totals = totals.filter_map(|alert| alert["accesses_total"].as_u64());
-    totals.max().unwrap_or_default()
+    let mut counted: BTreeMap<String, u64> = BTreeMap::new();
+    for messages in published.values() {
+        let totals = messages.iter();
+        let largest = totals.filter_map(|alert| alert["accesses_total"].as_u64().zip(Some(alert)));
+        if let Some((total, alert)) = largest.max_by_key(|(total, _)| *total) {
+            *counted.entry(alert["rule"]["id"].to_string()).or_default() += total;
+        }
+    }
+    counted.into_values().max().unwrap_or_default()
 }
 
 fn invoked(function: &Function, event: &Value) -> Value {
@@ -73,12 +81,14 @@ fn a_file_with_any_number_of_reads_by_one_actor_is_worked_in_parts() {
     let log = function.log();
     assert_eq!(metric(&log, "Observations"), count as f64);
     let stored = most_accesses(&shop);
-    assert_eq!(stored, count as u64, "an alert counts all reads");
+    assert_eq!(stored, count as u64, "the alerts of a rule count all reads");
     let sweeps = sweep_all(&function);
     let peak = peak_mib(&function);
     assert_eq!(metric(&function.log(), "Reads"), count as f64, "each once");
-    assert!(peak < MEMORY_MIB, "{peak} MiB");
-    println!("{count} reads: {arrived} MiB, then {peak} MiB in {sweeps} sweeps");
+    assert!(
+        peak < MEMORY_MIB,
+        "{count} reads: {arrived} MiB, then {peak} MiB in {sweeps} sweeps"
+    );
 }
 
 #[test]
@@ -91,7 +101,11 @@ fn ten_large_files_in_one_batch_are_worked_in_parts() {
     assert_eq!(back(&answer), [""; 0]);
     let peak = peak_mib(&function);
     assert_eq!(metric(&function.log(), "Observations"), 10.0 * count as f64);
-    assert_eq!(most_accesses(&shop), 10 * count as u64);
-    assert!(peak < MEMORY_MIB, "{peak} MiB");
-    println!("ten files of {count} reads: {peak} MiB");
+    sweep_all(&function);
+    assert_eq!(
+        metric(&function.log(), "Reads"),
+        10.0 * count as f64,
+        "each once"
+    );
+    assert!(peak < MEMORY_MIB, "ten files of {count} reads: {peak} MiB");
 }

@@ -61,7 +61,7 @@ impl StoredDeliveries {
         if new.is_empty() {
             return Ok(());
         }
-        let keys = new.keys().map(|place| key(place)).collect();
+        let keys = new.keys().map(key).collect();
         let items = self.table.get(keys, None).await?;
         let writes: Vec<_> = new
             .into_iter()

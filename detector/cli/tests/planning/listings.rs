@@ -72,7 +72,7 @@ impl Organisation {
     fn page(self, prefix: &str, start_after: Option<&str>, token: Option<&str>) -> String {
         let all = self.of_region();
         let first = match (token, start_after) {
-            (Some(token), _) => token.parse().unwrap(),
+            (Some(token), _) => token.parse().expect("it fits"),
             (None, Some(after)) => (0..all)
                 .find(|index| *self.key(prefix, *index) > *after)
                 .unwrap_or(all),
@@ -93,10 +93,10 @@ impl Organisation {
                 "<Contents><Key>{key}</Key><ETag>&quot;{index:032x}&quot;</ETag>\
                  <Size>100000</Size><StorageClass>{class}</StorageClass></Contents>"
             )
-            .unwrap();
+            .expect("it fits");
         }
         if end < all {
-            write!(xml, "<NextContinuationToken>{end}</NextContinuationToken>").unwrap();
+            write!(xml, "<NextContinuationToken>{end}</NextContinuationToken>").expect("it fits");
         }
         xml.push_str("</ListBucketResult>");
         xml
@@ -137,8 +137,8 @@ pub(crate) struct Listings {
 
 impl Listings {
     pub(crate) fn of(organisation: Organisation) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").expect("it fits");
+        let url = format!("http://{}", listener.local_addr().expect("it fits"));
         let state: Arc<Mutex<State>> = Arc::default();
         let shared = Arc::clone(&state);
         thread::spawn(move || {
@@ -152,11 +152,11 @@ impl Listings {
     }
 
     pub(crate) fn lists(&self) -> u64 {
-        self.state.lock().unwrap().lists
+        self.state.lock().expect("it fits").lists
     }
 
     pub(crate) fn written(&self) -> Written {
-        self.state.lock().unwrap().written.clone()
+        self.state.lock().expect("it fits").written.clone()
     }
 }
 
@@ -183,7 +183,7 @@ fn serve(
                 break;
             }
             if let Some(value) = line.strip_prefix("content-length:") {
-                length = value.trim().parse().unwrap();
+                length = value.trim().parse().expect("it fits");
             }
             chunked |=
                 line == "x-amz-trailer: x-amz-checksum-crc32" || line.contains("aws-chunked");
@@ -228,7 +228,7 @@ fn unchunked(mut body: &[u8]) -> Vec<u8> {
 }
 
 fn listed(target: &str, organisation: Organisation, state: &Mutex<State>) -> String {
-    state.lock().unwrap().lists += 1;
+    state.lock().expect("it fits").lists += 1;
     let query = target.split_once('?').map_or("", |(_, query)| query);
     let value = |name: &str| {
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
@@ -250,8 +250,8 @@ fn listed(target: &str, organisation: Organisation, state: &Mutex<State>) -> Str
 }
 
 fn written(target: &str, body: &[u8], state: &Mutex<State>) -> String {
-    let text = std::str::from_utf8(body).unwrap();
-    let mut state = state.lock().unwrap();
+    let text = std::str::from_utf8(body).expect("it fits");
+    let mut state = state.lock().expect("it fits");
     let written = &mut state.written;
     let name = target.split('?').next().unwrap_or_default();
     match name.strip_prefix("/work/job/") {

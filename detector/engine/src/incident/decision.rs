@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(decision.named_in(&incident), [], "more of the same");
         incident.values.secrets.insert("another".into());
         incident.news.secrets = vec!["another".into()];
-        assert_eq!(decision.named_in(&incident), [closed.clone()]);
+        assert_eq!(decision.named_in(&incident), std::slice::from_ref(&closed));
         // The message after it reports nothing that opens it.
         incident.news.secrets.clear();
         assert_eq!(decision.named_in(&incident), []);
@@ -237,7 +237,7 @@ mod tests {
         let decision = IncidentDecision::new(closed.clone(), &lower, None);
         incident.level = RuleLevel::Critical;
         incident.news.level_before = Some(RuleLevel::Medium);
-        assert_eq!(decision.named_in(&incident), [closed.clone()]);
+        assert_eq!(decision.named_in(&incident), std::slice::from_ref(&closed));
         incident.news.kind = NewsKind::Withdrawn;
         assert_eq!(decision.named_in(&incident), []);
 

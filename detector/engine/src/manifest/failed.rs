@@ -81,7 +81,7 @@ mod tests {
             Some(r#"{"bucket":"b","key":"a","etag":"e","size":7,"reason":"access denied\n"}"#)
         );
         assert_eq!(FailedItem::read(&text).unwrap(), [failed("a"), failed("b")]);
-        assert!(FailedItem::read(&text[..text.len() - 9]).is_err());
+        assert!(FailedItem::read(text.get(..text.len() - 9).unwrap()).is_err());
     }
 
     #[test]

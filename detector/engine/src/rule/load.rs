@@ -114,10 +114,8 @@ impl<'a> RuleLoading<'a> {
     /// Connects rules with the correlations that cover their alerts.
     fn cover(&mut self, correlations: &[ParsedCorrelation<'_>]) {
         for asked in &self.covered {
-            match asked.connect(correlations, &mut self.build) {
-                Ok(warning) => self.build.set.warnings.extend(warning),
-                Err(error) => self.errors.push(error),
-            }
+            let connected = asked.connect(correlations, &mut self.build);
+            self.errors.extend(connected.err());
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use secretrail_aws::dynamodb::{ObjectEntry, ObjectState};
 use secretrail_engine::{
     object::{self, ObjectKind},
-    pipeline::{OpenWindows, Pipeline},
+    pipeline::{BatchOutcome, OpenWindows, Pipeline},
     scan::ScanResult,
     silence::{DeliveringPlace, DeliveryHours},
     state::StateError,
@@ -73,21 +73,23 @@ impl<'a> Batch<'a> {
         let budget = self.context.config.memory;
         while let Some(part) = incoming.recv().await {
             match part {
-                ReadPart::Part(part) => self.part.append(part),
+                ReadPart::Part(part) => self.part.append(*part),
                 ReadPart::End(reading) => self.end(*reading),
             }
             let matches = &self.part.matches;
             let found = self.part.observations.len() + matches.singles.len() + matches.facts.len();
             if found >= budget.observations {
-                self.store_part().await?;
+                let outcome = self.store_part().await?;
                 // An object that is read to its end is done as soon as it can be.
                 if !self.read.is_empty() || self.open.len() >= budget.open {
-                    self.close().await?;
+                    self.close(outcome).await?;
+                } else {
+                    self.finish(outcome).await;
                 }
             }
         }
-        self.store_part().await?;
-        self.close().await
+        let outcome = self.store_part().await?;
+        self.close(outcome).await
     }
 
     /// Takes an object that was read.
@@ -113,25 +115,28 @@ impl<'a> Batch<'a> {
     }
 
     /// Stores and judges what is read.
-    async fn store_part(&mut self) -> Result<(), StateError> {
+    async fn store_part(&mut self) -> Result<BatchOutcome, StateError> {
         let (part, now) = (std::mem::take(&mut self.part), self.now());
         let store = &self.context.store;
-        let outcome = self
-            .pipeline
+        self.pipeline
             .ingest_part(store, part, now, &mut self.open)
-            .await?;
-        count_latency(Door::Files, &outcome.alerts, now, self.metrics);
-        self.context.finish(outcome, now, self.metrics).await;
-        Ok(())
+            .await
     }
 
-    /// Reads the windows that were touched, and notes the objects that were read to their end.
-    async fn close(&mut self) -> Result<(), StateError> {
-        let (open, now) = (std::mem::take(&mut self.open), self.now());
-        let store = &self.context.store;
-        let outcome = self.pipeline.close_windows(store, open, now).await?;
+    /// Publishes alerts.
+    async fn finish(&mut self, outcome: BatchOutcome) {
+        let now = self.now();
         count_latency(Door::Files, &outcome.alerts, now, self.metrics);
         self.context.finish(outcome, now, self.metrics).await;
+    }
+
+    /// Reads the windows that were touched, publishes their alerts together with others, and notes
+    /// the objects that were read to their end.
+    async fn close(&mut self, mut outcome: BatchOutcome) -> Result<(), StateError> {
+        let (open, now) = (std::mem::take(&mut self.open), self.now());
+        let store = &self.context.store;
+        outcome.append(self.pipeline.close_windows(store, open, now).await?);
+        self.finish(outcome).await;
         let deliveries = std::mem::take(&mut self.deliveries);
         store.note_deliveries(deliveries).await?;
         // The objects themselves last: an object that is recorded is not processed again.

@@ -52,7 +52,7 @@ pub(super) struct ObjectReading {
 /// What reading objects gives, in order for each object.
 pub(super) enum ReadPart {
     /// Some observations and matches of an object that is not read to its end yet.
-    Part(ScanResult),
+    Part(Box<ScanResult>),
     /// An object that is read.
     End(Box<ObjectReading>),
 }
@@ -116,7 +116,7 @@ impl ObjectReader<'_> {
             let (scan_result, object_result) = scan(bytes, &name, &active, &mut |part| {
                 observations += part.observations.len() as u64;
                 // As above.
-                parts.blocking_send(ReadPart::Part(part)).ok();
+                parts.blocking_send(ReadPart::Part(Box::new(part))).ok();
             });
             (scan_result, object_result, observations)
         });

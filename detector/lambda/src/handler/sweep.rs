@@ -86,8 +86,15 @@ impl FunctionContext {
                 .finalize_some(&pipeline, until, now, at_a_time, &mut open, metrics)
                 .await;
             // Also before an error: what was finalised is finished, and not begun again.
-            let outcome = pipeline.close_sweep(&self.store, open, now).await?;
-            self.finish(outcome, now, metrics).await;
+            let closed = pipeline.close_sweep(&self.store, open, now).await;
+            let round = match closed {
+                Ok(outcome) => {
+                    self.finish(outcome, now, metrics).await;
+                    round
+                }
+                // Nothing of it is closed, and fewer are tried.
+                Err(error) => Err(error),
+            };
             match round {
                 Ok(true) => at_a_time = (at_a_time * 2).min(most),
                 Ok(false) => break,
@@ -107,6 +114,7 @@ impl FunctionContext {
     /// Finalises as much as fits into memory and into a third of the time that is left, so that
     /// there is time to read the windows, which are read once for all of it. Returns whether more
     /// may be due.
+    #[expect(clippy::too_many_arguments, reason = "what one round of a sweep needs")]
     async fn finalize_some(
         &self,
         pipeline: &Pipeline<'_>,

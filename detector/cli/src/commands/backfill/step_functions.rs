@@ -99,12 +99,16 @@ mod with_api {
         fn map_run(&self, arn: &str) -> Result<Option<String>, ApiError> {
             let input = json!({ "executionArn": arn });
             let runs = self.call(arn, "ListMapRuns", &input)?;
-            Ok(text(&runs["mapRuns"][0], "mapRunArn"))
+            Ok(runs
+                .pointer("/mapRuns/0")
+                .and_then(|run| text(run, "mapRunArn")))
         }
 
         fn item_counts(&self, run: &str) -> Result<Value, ApiError> {
             let mut described = self.call(run, "DescribeMapRun", &json!({ "mapRunArn": run }))?;
-            Ok(described["itemCounts"].take())
+            Ok(described
+                .get_mut("itemCounts")
+                .map_or(Value::Null, Value::take))
         }
 
         /// Error and cause of one failed child of an execution; `None` if none has failed.
@@ -119,7 +123,10 @@ mod with_api {
             };
             let input = json!({ "mapRunArn": run, "statusFilter": "FAILED", "maxResults": 1 });
             let failed = self.call(&run, "ListExecutions", &input)?;
-            let Some(child) = text(&failed["executions"][0], "executionArn") else {
+            let Some(child) = failed
+                .pointer("/executions/0")
+                .and_then(|child| text(child, "executionArn"))
+            else {
                 return Ok(None);
             };
             let input = json!({ "executionArn": child });

@@ -18,12 +18,12 @@ pub(super) struct AskedCover<'a> {
 }
 
 impl AskedCover<'_> {
-    /// Connects them; a warning where the correlation is not loaded, so that nothing is covered.
+    /// Connects them. Where the correlation is not loaded, nothing is covered.
     pub(super) fn connect(
         &self,
         correlations: &[ParsedCorrelation<'_>],
         build: &mut RuleSetBuild,
-    ) -> Result<Option<String>, LoadError> {
+    ) -> Result<(), LoadError> {
         let correlation = correlations.iter().find(|correlation| {
             let mut names = correlation.rule.id.iter().chain(&correlation.rule.name);
             names.any(|name| *name == self.by)
@@ -32,7 +32,7 @@ impl AskedCover<'_> {
         let by = id.and_then(|id| window_of(&build.set, id));
         let window = window_of(&build.set, &self.rule);
         let (Some(by), Some(window)) = (by, window) else {
-            return Ok(Some(self.not_loaded()));
+            return Ok(());
         };
         let (detection, covered) = self.covered(&build.set, window, by)?;
         // It raises what is not covered, although a correlation names it.
@@ -43,7 +43,7 @@ impl AskedCover<'_> {
         if let Some(rule) = build.set.windows.get_mut(window) {
             rule.cover.by = Some(by);
         }
-        Ok(None)
+        Ok(())
     }
 
     /// The rule as one that a correlation covers, and its index among those about single events.
@@ -71,12 +71,6 @@ impl AskedCover<'_> {
                  counted by it"
             ))),
         }
-    }
-
-    fn not_loaded(&self) -> String {
-        let Self { source, rule, by } = self;
-        let file = source.file;
-        format!("{file}: the alerts of `{rule}` are not covered by `{by}`, which is not loaded")
     }
 
     fn error(&self, message: &str) -> LoadError {
@@ -135,12 +129,10 @@ correlation:
     }
 
     #[test]
-    fn a_rule_without_its_correlation_raises_all_its_alerts_with_a_warning() {
+    fn a_rule_without_its_correlation_raises_all_its_alerts() {
         let (rules, _) = load([("a.yml", RULE)]).unwrap();
         assert_eq!(rules.windows[0].cover.by, None);
-        let warning = "a.yml: the alerts of `one-id` are not covered by `many`, \
-                       which is not loaded";
-        assert_eq!(rules.warnings, [warning]);
+        assert!(rules.alerting().count() == 1 && rules.warnings.is_empty());
     }
 
     #[test]
