@@ -62,24 +62,34 @@ struct InventoryColumns {
     is_delete_marker: Option<usize>,
 }
 
+/// A hexadecimal digit.
+fn digit(byte: u8) -> Option<u32> {
+    char::from(byte).to_digit(16)
+}
+
+/// Where a column is.
+fn place(names: &[&str], name: &str) -> Option<usize> {
+    names.iter().position(|known| *known == name)
+}
+
+fn needed(names: &[&str], name: &str) -> Result<usize, StoreError> {
+    place(names, name)
+        .ok_or_else(|| StoreError::Call(format!("the inventory has no column {name}")))
+}
+
 impl InventoryColumns {
     fn of(schema: &str) -> Result<Self, StoreError> {
         let names: Vec<&str> = schema.split(',').map(str::trim).collect();
-        let place = |name: &str| names.iter().position(|known| *known == name);
-        let needed = |name: &str| {
-            let missing = || StoreError::Call(format!("the inventory has no column {name}"));
-            place(name).ok_or_else(missing)
-        };
         // Without it, archived objects would be planned, and each of them refused.
-        needed("StorageClass")?;
+        needed(&names, "StorageClass")?;
         Ok(Self {
-            key: needed("Key")?,
-            size: needed("Size")?,
-            etag: place("ETag"),
-            storage_class: place("StorageClass"),
-            tier: place("IntelligentTieringAccessTier"),
-            is_latest: place("IsLatest"),
-            is_delete_marker: place("IsDeleteMarker"),
+            key: needed(&names, "Key")?,
+            size: needed(&names, "Size")?,
+            etag: place(&names, "ETag"),
+            storage_class: place(&names, "StorageClass"),
+            tier: place(&names, "IntelligentTieringAccessTier"),
+            is_latest: place(&names, "IsLatest"),
+            is_delete_marker: place(&names, "IsDeleteMarker"),
         })
     }
 }
@@ -239,8 +249,7 @@ fn decoded(key: &str) -> Result<String, String> {
             (b'+', _) => b' ',
             (b'%', [high, low, after @ ..]) => {
                 rest = after;
-                let digit = |byte: &u8| char::from(*byte).to_digit(16);
-                let byte = digit(high).zip(digit(low));
+                let byte = digit(*high).zip(digit(*low));
                 let byte = byte.and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
                 byte.ok_or_else(|| format!("{key} is not URL-encoded"))?
             }

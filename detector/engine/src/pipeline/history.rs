@@ -641,8 +641,10 @@ detection: {new: {seen.principal: first}, condition: new}
         };
         assert_eq!((known(&replayed), known(&expected)), (vec![19], vec![20]));
         let mut replayed = replayed;
-        replayed.retain(|(key, _)| &**key != method);
-        expected.retain(|(key, _)| &**key != method);
+        // Of the beginning of an account's logs, the first time counts.
+        for memory in [&mut replayed, &mut expected] {
+            memory.retain(|(key, _)| &**key != method && !crate::seen::is_since_key(key));
+        }
         assert!(replayed.len() >= 4, "{replayed:?}");
         assert_eq!(replayed, expected);
     }

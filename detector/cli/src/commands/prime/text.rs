@@ -46,11 +46,13 @@ impl PrimedText<'_> {
         let Some((_, last)) = self.span else {
             return Vec::new();
         };
-        let begins = |one: &AccountLogs| one.before.unwrap_or(self.now);
-        let late = |one: &&AccountLogs| begins(one) > last.plus(DAY_SECS);
-        let late: Vec<&AccountLogs> = self.accounts.iter().filter(late).collect();
-        let named = late.iter().take(NAMED).map(|one| {
-            let (account, begins) = (sanitize::line(&one.account), begins(one));
+        let accounts = self.accounts.iter();
+        let begins = accounts.map(|one| (one, one.before.unwrap_or(self.now)));
+        let late: Vec<(&AccountLogs, EventTime)> = begins
+            .filter(|(_, begins)| *begins > last.plus(DAY_SECS))
+            .collect();
+        let named = late.iter().take(NAMED).map(|(one, begins)| {
+            let account = sanitize::line(&one.account);
             format!(
                 "the history ends at {last}, and of account {account} the function remembers only \
                  what came after {begins}: what was used only in between will look new; read the \
