@@ -66,7 +66,9 @@ fn puts(cloud: &Cloud) -> Vec<Value> {
 
 /// The key that an item is about.
 fn key(put: &Value) -> &str {
-    put["Item"]["key"]["S"].as_str().expect("a key")
+    put.pointer("/Item/key/S")
+        .and_then(Value::as_str)
+        .expect("a key")
 }
 
 #[test]
