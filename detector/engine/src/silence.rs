@@ -30,7 +30,7 @@ const ENOUGH_HOURS: usize = 12;
 /// Shortest silence in hours. CloudTrail delivers about every five minutes, and was hours late.
 const SHORTEST_HOURS: i64 = 3;
 
-/// The hours in which log files of an account and region were delivered, up to [`HOURS`] before the
+/// The hours in which log files of an account and region were delivered, up to ten days before the
 /// last. Stored as `LAST:BITS`: hours since 1970 in UTC, and in hexadecimal digits the hours before
 /// the last and itself, the last as the lowest bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
