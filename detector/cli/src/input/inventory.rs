@@ -2,12 +2,14 @@
 //! S3 user guide, "Locating your inventory list" and "Amazon S3 Inventory list"; checked 2026-11.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     io::{BufReader, Read},
 };
 
 use csv::{ReaderBuilder, StringRecord};
 use flate2::read::MultiGzDecoder;
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 use super::{
@@ -60,11 +62,6 @@ struct InventoryColumns {
     tier: Option<usize>,
     is_latest: Option<usize>,
     is_delete_marker: Option<usize>,
-}
-
-/// A hexadecimal digit.
-fn digit(byte: u8) -> Option<u32> {
-    char::from(byte).to_digit(16)
 }
 
 /// Where a column is.
@@ -238,25 +235,19 @@ impl HeldLogs {
 
 /// A key as it is: lists have them URL-encoded.
 fn decoded(key: &str) -> Result<String, String> {
-    if !key.contains(['%', '+']) {
-        return Ok(key.to_owned());
+    let mut escapes = key
+        .as_bytes()
+        .windows(3)
+        .filter(|three| three.starts_with(b"%"));
+    if !escapes.all(|escape| escape.iter().skip(1).all(u8::is_ascii_hexdigit)) {
+        return Err(format!("{key} is not URL-encoded"));
     }
-    let mut bytes = Vec::with_capacity(key.len());
-    let mut rest = key.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        bytes.push(match (first, after) {
-            (b'+', _) => b' ',
-            (b'%', [high, low, after @ ..]) => {
-                rest = after;
-                let byte = digit(*high).zip(digit(*low));
-                let byte = byte.and_then(|(high, low)| u8::try_from(high * 16 + low).ok());
-                byte.ok_or_else(|| format!("{key} is not URL-encoded"))?
-            }
-            (byte, _) => *byte,
-        });
-    }
-    String::from_utf8(bytes).map_err(|error| format!("{key}: {error}"))
+    // In this order: a plus in the key itself is written %2B.
+    let spaced = key.replace('+', " ");
+    let decoded = percent_decode_str(&spaced).decode_utf8();
+    decoded
+        .map(Cow::into_owned)
+        .map_err(|error| format!("{key}: {error}"))
 }
 
 #[cfg(test)]
