@@ -81,9 +81,8 @@ impl FunctionContext {
         let mut at_a_time = most;
         while has_time(until) {
             let now = (self.clock)();
-            let mut open = OpenSweep::default();
-            let round = self
-                .finalize_some(&pipeline, until, now, at_a_time, &mut open, metrics)
+            let (open, round) = self
+                .finalize_some(&pipeline, until, now, at_a_time, metrics)
                 .await;
             // Also before an error: what was finalised is finished, and not begun again.
             let closed = pipeline.close_sweep(&self.store, open, now).await;
@@ -112,31 +111,34 @@ impl FunctionContext {
     }
 
     /// Finalises as much as fits into memory and into a third of the time that is left, so that
-    /// there is time to read the windows, which are read once for all of it. Returns whether more
-    /// may be due.
-    #[expect(clippy::too_many_arguments, reason = "what one round of a sweep needs")]
+    /// there is time to read the windows, which are read once for all of it. Returns what is to be
+    /// closed, and whether more may be due.
     async fn finalize_some(
         &self,
         pipeline: &Pipeline<'_>,
         until: Instant,
         now: EventTime,
         at_a_time: usize,
-        open: &mut OpenSweep<PendingReceipt>,
         metrics: &mut FunctionMetrics,
-    ) -> Result<bool, StateError> {
+    ) -> (OpenSweep<PendingReceipt>, Result<bool, StateError>) {
         let enough = third_of(until);
+        let mut open = OpenSweep::default();
         loop {
-            let (outcome, some) = pipeline
-                .sweep_part(&self.store, now, at_a_time, open)
-                .await?;
-            self.finish(outcome, now, metrics).await;
-            if !some {
-                return Ok(false);
-            }
+            let part = pipeline
+                .sweep_part(&self.store, now, at_a_time, &mut open)
+                .await;
+            let some = match part {
+                Ok((outcome, some)) => {
+                    self.finish(outcome, now, metrics).await;
+                    some
+                }
+                Err(error) => return (open, Err(error)),
+            };
             // After an item that cannot be read, the windows need not wait for all the others.
             let is_careful = at_a_time < self.config.memory.due;
-            if is_careful || open.len() >= self.config.memory.open || Instant::now() >= enough {
-                return Ok(true);
+            let is_full = open.len() >= self.config.memory.open;
+            if !some || is_careful || is_full || Instant::now() >= enough {
+                return (open, Ok(some));
             }
         }
     }
