@@ -6,7 +6,10 @@
 //! only adds what is missing. What is left for later is a question: after a day, has a file brought
 //! the event? If none has, that is an alert of its own.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use ahash::HashSet;
 
@@ -167,26 +170,28 @@ impl Pipeline<'_> {
         store: &S,
         events: &mut Vec<Evidence>,
     ) -> Result<(), StateError> {
-        let mut places: BTreeMap<(SharedStr, SharedStr, i64), bool> = BTreeMap::new();
-        for event in &*events {
-            places.insert(place_of(event), false);
-        }
-        for ((account, region, hour), is_logged) in &mut places {
-            let known = store.seen(&[seen::since_key(account)]).await?;
-            *is_logged = known.iter().any(|times| times.first().is_some());
-            if !*is_logged {
-                let time = EventTime(hour.saturating_mul(COVERAGE_BUCKET_SECS));
-                let last = CoverageMark::at(account.clone(), region.clone(), time);
-                let day = DAY_SECS / COVERAGE_BUCKET_SECS;
-                let hours = (-day..=1).map(|step| CoverageMark {
-                    bucket: last.bucket.saturating_add(step),
-                    ..last.clone()
-                });
-                let covered = store.covered(&hours.collect::<Vec<_>>()).await?;
-                *is_logged = covered.contains(&true);
-            }
-        }
-        events.retain(|event| places.get(&place_of(event)) == Some(&true));
+        let accounts: BTreeSet<SharedStr> = events.iter().map(|e| e.head.account.clone()).collect();
+        let keys: Vec<SharedStr> = accounts.iter().map(|a| seen::since_key(a)).collect();
+        let known = store.seen(&keys).await?.into_iter();
+        let known = known
+            .zip(accounts)
+            .filter(|(times, _)| times.first().is_some());
+        let logged: BTreeSet<SharedStr> = known.map(|(_, account)| account).collect();
+        // Of the others, KMS events near the event show it.
+        let places: BTreeSet<_> = events.iter().map(place_of).collect();
+        let places: Vec<_> = places
+            .into_iter()
+            .filter(|(account, ..)| !logged.contains(account))
+            .collect();
+        let marks: Vec<CoverageMark> = places.iter().flat_map(marks_near).collect();
+        let covered = store.covered(&marks).await?;
+        let covered = covered.chunks(MARKS_NEAR).zip(places);
+        let covered: BTreeSet<_> = covered
+            .filter_map(|(covered, place)| covered.contains(&true).then_some(place))
+            .collect();
+        events.retain(|event| {
+            logged.contains(&event.head.account) || covered.contains(&place_of(event))
+        });
         Ok(())
     }
 
@@ -197,11 +202,11 @@ impl Pipeline<'_> {
         store: &S,
         missing: Vec<Evidence>,
     ) -> Result<Vec<Alert>, StateError> {
-        let mut days: BTreeMap<(WindowKey, i64), ()> = BTreeMap::new();
+        let mut days: BTreeSet<(WindowKey, i64)> = BTreeSet::new();
         let mut facts = Vec::new();
         for evidence in missing {
             let (key, time) = (window_of(&evidence), evidence.head.time);
-            days.insert((key.clone(), time.0.div_euclid(DAY_SECS)), ());
+            days.insert((key.clone(), time.0.div_euclid(DAY_SECS)));
             facts.push((key, fact(evidence)));
         }
         if facts.is_empty() {
@@ -209,7 +214,6 @@ impl Pipeline<'_> {
         }
         // Written first: of several sweeps, the last one to read sees the events of all.
         store.put_facts(facts).await?;
-        let days: Vec<(WindowKey, i64)> = days.into_keys().collect();
         let ranges = days.iter().map(|(key, day)| WindowRange {
             key: key.clone(),
             from: EventTime(day.saturating_mul(DAY_SECS)),
@@ -314,6 +318,23 @@ fn place_of(event: &Evidence) -> (SharedStr, SharedStr, i64) {
     let head = &event.head;
     let hour = head.time.0.div_euclid(COVERAGE_BUCKET_SECS);
     (head.account.clone(), head.region.clone(), hour)
+}
+
+/// Marks of a day before the hour of a place, of the hour, and of the next.
+const MARKS_NEAR: usize = (DAY_SECS / COVERAGE_BUCKET_SECS) as usize + 2;
+
+/// See [`MARKS_NEAR`].
+fn marks_near((account, region, hour): &(SharedStr, SharedStr, i64)) -> Vec<CoverageMark> {
+    let time = EventTime(hour.saturating_mul(COVERAGE_BUCKET_SECS));
+    let at = CoverageMark::at(account.clone(), region.clone(), time);
+    let first = at.bucket.saturating_sub(DAY_SECS / COVERAGE_BUCKET_SECS);
+    let marks = (0..MARKS_NEAR).zip(first..);
+    marks
+        .map(|(_, bucket)| CoverageMark {
+            bucket,
+            ..at.clone()
+        })
+        .collect()
 }
 
 fn missing_alert(key: WindowKey, day: i64, facts: Vec<Fact>) -> Option<Alert> {
