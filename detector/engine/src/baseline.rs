@@ -99,7 +99,7 @@ pub fn propose_beside(
             .flatten()
             .map(|(_, pair)| pair.uses.reads)
             .sum(),
-        iam: iam::drafts(&pairs),
+        iam: options.drafts_iam.then(|| iam::drafts(&pairs)),
         expected: expected.len() as u64,
         span: span(accesses),
     }

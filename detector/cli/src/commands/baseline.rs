@@ -1,6 +1,6 @@
 //! `baseline`: proposes an access policy from history.
 
-use std::{collections::BTreeMap, fmt::Write as _, time::Instant};
+use std::{collections::BTreeMap, fmt::Write as _, path::Path, time::Instant};
 
 use secretrail_engine::{
     baseline::{BaselineOptions, Omission, OmissionReason, PolicyProposal, propose_beside},
@@ -37,6 +37,7 @@ pub fn run(args: &args::BaselineArgs, host: &mut ProcessHost) -> Result<u8, RunF
         min_days: args.min_days,
         max_fold: args.max_fold,
         networks: pack.networks(),
+        drafts_iam: args.draft_iam.is_some(),
     };
     let policy = earlier.as_ref().map(|earlier| &earlier.policy);
     let found = find(&settings, &pack, policy, host)?;
@@ -45,9 +46,7 @@ pub fn run(args: &args::BaselineArgs, host: &mut ProcessHost) -> Result<u8, RunF
     let is_nothing = RunReading::of(&found, &settings.selection).is_nothing();
     out.finish_reading(is_nothing, host)?;
     if let Some(path) = args.draft_iam.as_ref().filter(|_| !is_nothing) {
-        let drafts = serde_json::to_string_pretty(&proposal.iam)
-            .map_err(|error| RunFailure::Internal(error.to_string()))?;
-        target::write_file(path, format!("{drafts}\n").as_bytes())?;
+        write_drafts(path, &proposal)?;
     }
     let code = close(&settings, &found, started, None, host);
     // Below the run summary: a proposal is only as good as the logs behind it.
@@ -55,6 +54,16 @@ pub fn run(args: &args::BaselineArgs, host: &mut ProcessHost) -> Result<u8, RunF
         say(host, &summary(&proposal));
     }
     Ok(code)
+}
+
+/// Writes the drafted IAM policies, if any were asked for.
+fn write_drafts(path: &Path, proposal: &PolicyProposal) -> Result<(), RunFailure> {
+    let Some(drafts) = &proposal.iam else {
+        return Ok(());
+    };
+    let drafts = serde_json::to_string_pretty(drafts)
+        .map_err(|error| RunFailure::Internal(error.to_string()))?;
+    target::write_file(path, format!("{drafts}\n").as_bytes())
 }
 
 /// The policy of `--merge`.

@@ -232,7 +232,11 @@ mod tests {
 
     fn drafted(accesses: Vec<crate::access::Access>) -> Value {
         let accesses: Vec<_> = accesses.into_iter().map(Arc::new).collect();
-        propose(&accesses, None, BaselineOptions::default()).iam
+        let options = BaselineOptions {
+            drafts_iam: true,
+            ..BaselineOptions::default()
+        };
+        propose(&accesses, None, options).iam.unwrap()
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct BaselineOptions<'n> {
     pub max_fold: f64,
     /// Lists of networks: addresses in a list with the label `hosted_ci` are granted as that class.
     pub networks: &'n NetworkLists,
+    /// Whether IAM policies are drafted.
+    pub drafts_iam: bool,
 }
 
 impl Default for BaselineOptions<'_> {
@@ -25,6 +27,7 @@ impl Default for BaselineOptions<'_> {
             min_days: 1,
             max_fold: 3.0,
             networks: NetworkLists::none(),
+            drafts_iam: false,
         }
     }
 }
@@ -162,6 +165,7 @@ pub struct PolicyProposal {
     pub expected: u64,
     /// First and last event time of all accesses; `None` without any.
     pub span: Option<(EventTime, EventTime)>,
-    /// Drafts of IAM policies that allow just what was learned, as `secretrail.iam_draft/1`.
-    pub iam: serde_json::Value,
+    /// Drafts of IAM policies that allow just what was learned, as `secretrail.iam_draft/1`;
+    /// `None` when they were not asked for.
+    pub iam: Option<serde_json::Value>,
 }
