@@ -5,10 +5,9 @@
 //! touched, create alerts. A replay does all of it slice by slice ([`history::HistoryPipeline`]),
 //! and a test or an example of a rule at once ([`Pipeline::run`]); online, each batch does the
 //! first part ([`Pipeline::ingest`]) and a sweep the rest ([`Pipeline::sweep`]), each in parts that
-//! fit into memory. Every step may be
-//! repeated. Rules evaluate a read twice: early, so that an alert need not wait for the KMS
-//! Decrypt, and finally, when its Decrypt status is known. The alerts of both are one, because
-//! their ids are equal.
+//! fit into memory. Every step may be repeated. Rules evaluate a read twice: early, so that an
+//! alert need not wait for the KMS Decrypt, and finally, when its Decrypt status is known. The
+//! alerts of both are one, because their ids are equal.
 
 mod alerts;
 mod covered;

@@ -365,6 +365,7 @@ impl RuleSet {
             if detection.alerts {
                 matches.singles.push((index, evidence.clone()));
             }
+            let before = matches.facts.len();
             for (window, slot) in &detection.feeds {
                 let counting = self
                     .windows
@@ -379,6 +380,7 @@ impl RuleSet {
                     .facts
                     .extend(fact.map(|(key, fact)| (*window, key, fact)));
             }
+            self.drop_covered(&mut matches.facts, before);
         }
         matches
     }

@@ -1,11 +1,10 @@
 //! Alerts of rules that a correlation covers: raised about facts outside its matches, and withdrawn
 //! when later facts complete a match around them.
 
-use std::mem;
-
 use super::{
     BatchOutcome, Pipeline,
     alerts::{AlertsById, window_alert},
+    history::over,
     pending_alerts::TouchedTimes,
 };
 use crate::{
@@ -20,11 +19,19 @@ use crate::{
 /// Number of groups of a correlation that are read at a time.
 const GROUPS: usize = 64;
 
+/// A rule that a correlation covers.
+#[derive(Clone, Copy)]
+struct Cover<'r> {
+    /// The window that raises the alerts of the rule.
+    rule: &'r WindowRule,
+    correlation: &'r WindowRule,
+    /// How they belong together.
+    link: &'r CoveredRule,
+}
+
 /// Whole buckets of a covered rule in one group of its correlation.
-#[derive(Debug, Clone)]
-pub(super) struct CoverRange {
-    /// Index of the window that raises the alerts of the rule.
-    window: usize,
+pub(super) struct CoverRange<'r> {
+    cover: Cover<'r>,
     /// The group of the correlation.
     key: WindowKey,
     /// First and last time, both inclusive.
@@ -42,13 +49,15 @@ pub(super) struct CoverVerdict {
 
 impl CoverVerdict {
     /// Adds what the facts of a range say; see [`CoverRange::facts`].
-    fn add(&mut self, range: &CoverRange, facts: &[Fact], rules: &RuleSet) {
-        let Some((rule, correlation, of)) = covered(rules, range.window) else {
-            return;
-        };
+    fn add(&mut self, range: &CoverRange<'_>, facts: &[Fact]) {
+        let Cover {
+            rule,
+            correlation,
+            link,
+        } = range.cover;
         // Those before it are in the windows of its alerts.
         let times = (EventTime(i64::MIN), range.times.1);
-        let split = window::cover::split(correlation, (of, rule), (&range.key, facts), times);
+        let split = window::cover::split(correlation, (link, rule), (&range.key, facts), times);
         let mut raised = AlertsById::new();
         for (group, facts) in &split.alone {
             let matches = window::evaluate(rule, group, facts, range.times).into_iter();
@@ -75,7 +84,7 @@ impl Pipeline<'_> {
     pub(super) async fn keep_uncovered<S: StateStore>(
         &self,
         store: &S,
-        ranges: &[CoverRange],
+        ranges: &[CoverRange<'_>],
         mut verdict: CoverVerdict,
         now: EventTime,
         outcome: &mut BatchOutcome,
@@ -96,19 +105,16 @@ impl Pipeline<'_> {
     }
 
     /// The buckets in which touched facts, or facts around them, may be.
-    pub(super) fn ranges_around(&self, touched: TouchedTimes) -> Vec<CoverRange> {
+    pub(super) fn ranges_around(&self, touched: TouchedTimes) -> Vec<CoverRange<'_>> {
         let ranges = touched
             .into_entries()
             .filter_map(|((window, key), (first, last))| {
-                let (rule, correlation, _) = covered(self.rules, window)?;
-                let bucket = rule.suppress_secs;
-                let from = first.plus(-correlation.span_secs).start_of(bucket);
-                let to = last
-                    .plus(correlation.span_secs)
-                    .start_of(bucket)
-                    .plus(bucket - 1);
+                let cover = Cover::of(self.rules, window)?;
+                let (bucket, span) = (cover.rule.suppress_secs, cover.correlation.span_secs);
+                let from = first.plus(-span).start_of(bucket);
+                let to = last.plus(span).start_of(bucket).plus(bucket - 1);
                 let times = (from, to);
-                Some(CoverRange { window, key, times })
+                Some(CoverRange { cover, key, times })
             });
         ranges.collect()
     }
@@ -117,14 +123,13 @@ impl Pipeline<'_> {
     pub(super) async fn uncovered<S: StateStore>(
         &self,
         store: &S,
-        ranges: &[CoverRange],
+        ranges: &[CoverRange<'_>],
     ) -> Result<CoverVerdict, StateError> {
         let mut verdict = CoverVerdict::default();
         for ranges in ranges.chunks(GROUPS) {
-            let asked: Vec<WindowRange> =
-                ranges.iter().map(|range| range.facts(self.rules)).collect();
+            let asked: Vec<WindowRange> = ranges.iter().map(CoverRange::facts).collect();
             for (range, facts) in ranges.iter().zip(store.facts(&asked).await?) {
-                verdict.add(range, &facts, self.rules);
+                verdict.add(range, &facts);
             }
         }
         verdict.covered.sort();
@@ -138,23 +143,22 @@ impl Pipeline<'_> {
         &self,
         touched: &mut TouchedTimes,
         before: EventTime,
-        over: impl Fn(EventTime, i64) -> EventTime,
-    ) -> Vec<CoverRange> {
+    ) -> Vec<CoverRange<'_>> {
         let mut complete = Vec::new();
-        for ((window, key), (first, last)) in mem::take(touched).into_entries() {
-            let Some((rule, correlation, _)) = covered(self.rules, window) else {
-                continue;
+        touched.retain(|(window, key), (first, last)| {
+            let Some(cover) = Cover::of(self.rules, *window) else {
+                return false;
             };
-            let over = over(decided(correlation, before), rule.suppress_secs);
-            if first < over {
-                let times = (first.start_of(rule.suppress_secs), over.plus(-1).min(last));
+            let bucket = cover.rule.suppress_secs;
+            let over = over(decided(cover.correlation, before), bucket);
+            if *first < over {
+                let times = (first.start_of(bucket), over.plus(-1).min(*last));
                 let key = key.clone();
-                complete.push(CoverRange { window, key, times });
+                complete.push(CoverRange { cover, key, times });
+                *first = over;
             }
-            if last >= over {
-                touched.add((window, key), (first.max(over), last));
-            }
-        }
+            *last >= over
+        });
         complete
     }
 }
@@ -172,7 +176,6 @@ pub(super) fn needed_for_covered(
     rules: &RuleSet,
     correlation: &WindowRule,
     before: EventTime,
-    over: impl Fn(EventTime, i64) -> EventTime,
 ) -> Option<EventTime> {
     let covers = correlation.cover.covers.iter();
     let windows = covers.filter_map(|covered| rules.windows.get(covered.window));
@@ -183,25 +186,28 @@ pub(super) fn needed_for_covered(
     needed.min()
 }
 
-/// The window that raises the alerts of a covered rule, the correlation, and how they belong
-/// together.
-fn covered(rules: &RuleSet, window: usize) -> Option<(&WindowRule, &WindowRule, &CoveredRule)> {
-    let rule = rules.windows.get(window)?;
-    let correlation = rules.windows.get(rule.cover.by?)?;
-    let mut covers = correlation.cover.covers.iter();
-    let covered = covers.find(|covered| covered.window == window)?;
-    Some((rule, correlation, covered))
+impl<'r> Cover<'r> {
+    /// The rule whose alerts this window raises; `None` if no correlation covers it.
+    fn of(rules: &'r RuleSet, window: usize) -> Option<Self> {
+        let rule = rules.windows.get(window)?;
+        let correlation = rules.windows.get(rule.cover.by?)?;
+        let mut links = correlation.cover.covers.iter();
+        Some(Self {
+            rule,
+            correlation,
+            link: links.find(|link| link.window == window)?,
+        })
+    }
 }
 
-impl CoverRange {
+impl CoverRange<'_> {
     /// The facts that decide: alerts say what is in their window, which begins before the bucket.
-    fn facts(&self, rules: &RuleSet) -> WindowRange {
-        let spans = covered(rules, self.window)
-            .map_or((0, 0), |(rule, by, _)| (rule.span_secs, by.span_secs));
+    fn facts(&self) -> WindowRange {
+        let (window, span) = (self.cover.rule.span_secs, self.cover.correlation.span_secs);
         WindowRange {
             key: self.key.clone(),
-            from: self.times.0.plus(-spans.0 - spans.1),
-            to: self.times.1.plus(spans.1),
+            from: self.times.0.plus(-window - span),
+            to: self.times.1.plus(span),
         }
     }
 }

@@ -342,7 +342,7 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
             )
             .await?;
         let covers = &mut self.pending_alerts.covers;
-        let covers = pipeline.complete_covers(covers, before, over);
+        let covers = pipeline.complete_covers(covers, before);
         let verdict = pipeline.uncovered(&self.store, &covers).await?;
         alerts.extend(verdict.raised);
         let alerts = alerts.into_values();
@@ -436,7 +436,7 @@ impl<'p, 'a> HistoryPipeline<'p, 'a> {
 /// The time of the earliest fact that an incomplete window may contain.
 fn needed_from(rules: &RuleSet, window: &WindowRule, before: EventTime) -> EventTime {
     let own = over(before, window.suppress_secs).plus(-window.span_secs);
-    let for_covered = needed_for_covered(rules, window, before, over);
+    let for_covered = needed_for_covered(rules, window, before);
     for_covered.map_or(own, |needed| needed.min(own))
 }
 
@@ -445,7 +445,7 @@ fn sort_by_ledger(accesses: &mut [Arc<Access>]) {
 }
 
 /// The start of the bucket that contains a time: earlier buckets are over.
-fn over(before: EventTime, bucket_secs: i64) -> EventTime {
+pub(super) fn over(before: EventTime, bucket_secs: i64) -> EventTime {
     // At the end of a history every bucket is over, also the one that is not full.
     if before.0 == i64::MAX {
         return before;

@@ -94,15 +94,10 @@ impl TouchedTimes {
 
 impl PendingAlerts {
     pub(super) fn add(&mut self, rules: &RuleSet, matches: Matches) {
-        let counted = counted_by_covering(rules, &matches);
         for (rule, evidence) in matches.singles {
             self.add_single(rules, rule, evidence);
         }
         for (window, key, fact) in matches.facts {
-            // What is raised about it depends on the facts of the correlation, where it is too.
-            if is_counted_elsewhere(rules, window, &fact, &counted) {
-                continue;
-            }
             // Windows that only feed others have facts that nobody reads.
             if let Some(rule) = rules.windows.get(window).filter(|rule| rule.alerts) {
                 for covered in &rule.cover.covers {
@@ -149,29 +144,6 @@ impl PendingAlerts {
         }
         Ok(())
     }
-}
-
-/// The facts of correlations that cover rules: index of the window, and key of the fact.
-fn counted_by_covering(rules: &RuleSet, matches: &Matches) -> HashSet<(usize, SharedStr)> {
-    let facts = matches.facts.iter().filter(|(window, _, _)| {
-        let rule = rules.windows.get(*window);
-        rule.is_some_and(|rule| rule.alerts && !rule.cover.covers.is_empty())
-    });
-    facts
-        .map(|(window, _, fact)| (*window, fact.key.clone()))
-        .collect()
-}
-
-/// Whether a fact of a covered rule is a fact of the correlation too.
-fn is_counted_elsewhere(
-    rules: &RuleSet,
-    window: usize,
-    fact: &Fact,
-    counted: &HashSet<(usize, SharedStr)>,
-) -> bool {
-    let rule = rules.windows.get(window);
-    let by = rule.and_then(|rule| rule.cover.by);
-    by.is_some_and(|by| counted.contains(&(by, fact.key.clone())))
 }
 
 /// A group, and the times that facts have touched in it.

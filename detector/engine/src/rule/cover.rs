@@ -1,7 +1,7 @@
 //! Rules whose alerts a correlation covers: where the correlation matches, its alert says more than
 //! many single ones. Lost log files look like many principals who hide a read.
 
-use super::{WindowMember, WindowRule};
+use super::{RuleSet, WindowMember, WindowRule};
 use crate::{
     fact::{Fact, WindowKey},
     ids::SharedStr,
@@ -86,5 +86,20 @@ impl CoveredRule {
             (name.clone(), value.unwrap_or_else(|| "".into()))
         });
         values.collect()
+    }
+}
+
+impl RuleSet {
+    /// Of the facts of one rule about an event, which begin at a position, drops the one whose
+    /// correlation has the event too: what is raised about it depends on the facts of that.
+    pub(super) fn drop_covered(&self, facts: &mut Vec<(usize, WindowKey, Fact)>, begin: usize) {
+        let own = facts.iter().enumerate().skip(begin);
+        let covered = own.clone().find(|(_, (window, ..))| {
+            let by = self.windows.get(*window).and_then(|rule| rule.cover.by);
+            by.is_some_and(|by| own.clone().any(|(_, (other, ..))| *other == by))
+        });
+        if let Some((index, _)) = covered {
+            facts.remove(index);
+        }
     }
 }
