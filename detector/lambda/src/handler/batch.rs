@@ -79,17 +79,19 @@ impl<'a> Batch<'a> {
             let matches = &self.part.matches;
             let found = self.part.observations.len() + matches.singles.len() + matches.facts.len();
             if found >= budget.observations {
-                let outcome = self.store_part().await?;
+                let now = self.now();
+                let outcome = self.store_part(now).await?;
                 // An object that is read to its end is done as soon as it can be.
                 if !self.read.is_empty() || self.open.len() >= budget.open {
-                    self.close(outcome).await?;
+                    self.close(outcome, now).await?;
                 } else {
-                    self.finish(outcome).await;
+                    self.finish(outcome, now).await;
                 }
             }
         }
-        let outcome = self.store_part().await?;
-        self.close(outcome).await
+        let now = self.now();
+        let outcome = self.store_part(now).await?;
+        self.close(outcome, now).await
     }
 
     /// Takes an object that was read.
@@ -115,28 +117,28 @@ impl<'a> Batch<'a> {
     }
 
     /// Stores and judges what is read.
-    async fn store_part(&mut self) -> Result<BatchOutcome, StateError> {
-        let (part, now) = (std::mem::take(&mut self.part), self.now());
+    async fn store_part(&mut self, now: EventTime) -> Result<BatchOutcome, StateError> {
+        let part = std::mem::take(&mut self.part);
         let store = &self.context.store;
         self.pipeline
             .ingest_part(store, part, now, &mut self.open)
             .await
     }
 
-    /// Publishes alerts.
-    async fn finish(&mut self, outcome: BatchOutcome) {
-        let now = self.now();
+    /// Publishes alerts, which were all created at `now`: their notes in the outbox are named by
+    /// that time, and removed by it.
+    async fn finish(&mut self, outcome: BatchOutcome, now: EventTime) {
         count_latency(Door::Files, &outcome.alerts, now, self.metrics);
         self.context.finish(outcome, now, self.metrics).await;
     }
 
     /// Reads the windows that were touched, publishes their alerts together with others, and notes
     /// the objects that were read to their end.
-    async fn close(&mut self, mut outcome: BatchOutcome) -> Result<(), StateError> {
-        let (open, now) = (std::mem::take(&mut self.open), self.now());
+    async fn close(&mut self, mut outcome: BatchOutcome, now: EventTime) -> Result<(), StateError> {
+        let open = std::mem::take(&mut self.open);
         let store = &self.context.store;
         outcome.append(self.pipeline.close_windows(store, open, now).await?);
-        self.finish(outcome).await;
+        self.finish(outcome, now).await;
         let deliveries = std::mem::take(&mut self.deliveries);
         store.note_deliveries(deliveries).await?;
         // The objects themselves last: an object that is recorded is not processed again.
