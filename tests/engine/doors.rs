@@ -203,7 +203,7 @@ proptest! {
         world.bring(Door::File, &of_files, at(100));
         // That the account is logged at all.
         world.bring(Door::File, &[read("other", "other", -40, "other")], at(100));
-        world.sweep(afterwards());
+        world.sweep(a_day_later());
         let keys = |records: &[Value]| -> BTreeSet<String> {
             let found = scanned(Door::File, records, &RULES).observations.into_iter();
             found.map(|end| end.observation.head().event_key().to_string()).collect()
@@ -213,6 +213,24 @@ proptest! {
         let counted: u64 = world.missing().iter()
             .map(|alert| alert.window_match.as_ref().unwrap().count).sum();
         prop_assert_eq!(counted, expected.len() as u64);
+    }
+}
+
+/// When files must have brought what came directly.
+fn a_day_later() -> EventTime {
+    at(100_000)
+}
+
+#[test]
+fn after_an_outage_of_days_nothing_is_called_missing() {
+    let rules = pack();
+    for (now, missing) in [(a_day_later(), 1), (at(200_000), 0)] {
+        let mut world = World::new(&rules);
+        world.bring(Door::Direct, &[read("r", "app", 0, "prod/db")], at(60));
+        world.bring(Door::File, &[read("other", "other", -40, "other")], at(100));
+        // By the second time, what a file had brought would have expired.
+        world.sweep(now);
+        assert_eq!(world.missing().len(), missing, "{now}");
     }
 }
 
@@ -246,7 +264,7 @@ fn a_direct_event_is_judged_early_and_finalises_nothing() {
     world.bring(Door::File, &events, at(3_700));
     let created = &world.outcomes.last().unwrap().alerts;
     assert!(created.is_empty(), "the file adds only what is missing");
-    world.sweep(afterwards());
+    world.sweep(a_day_later());
     let accesses = world.outcomes.iter().map(|o| o.accesses.len());
     assert_eq!(accesses.sum::<usize>(), 2);
     assert_eq!(world.missing(), Vec::<&Alert>::new());
@@ -269,7 +287,7 @@ fn events_of_all_kinds_are_found_in_the_files_whichever_came_first() {
         for (step, door) in doors.into_iter().enumerate() {
             world.bring(door, &events, at(60 * (1 + i64::try_from(step).unwrap())));
         }
-        world.sweep(afterwards());
+        world.sweep(a_day_later());
         assert_eq!(world.missing(), Vec::<&Alert>::new(), "{file_first}");
     }
 }
@@ -303,6 +321,6 @@ fn where_no_files_are_read_none_is_missed() {
     let rules = pack();
     let mut world = World::new(&rules);
     world.bring(Door::Direct, &[read("r", "app", 0, "prod/db")], at(60));
-    world.sweep(afterwards());
+    world.sweep(a_day_later());
     assert_eq!(world.missing(), Vec::<&Alert>::new());
 }

@@ -180,13 +180,13 @@ impl FunctionConfig {
         }
     }
 
-    /// How long facts are kept with these rules: each for its window, plus the time in which late
-    /// deliveries still count.
+    /// How long facts are kept with these rules: each as long as it is read, plus the time in which
+    /// late deliveries still count.
     #[must_use]
     pub fn facts_kept(&self, rules: &RuleSet) -> FactRetention {
         let late_secs = Retention::default().facts_secs;
         let of_rules = rules.windows.iter().map(|window| {
-            let secs = window.span_secs.saturating_add(late_secs);
+            let secs = rules.looks_back_secs(window).saturating_add(late_secs);
             (window.meta.id.as_str().into(), secs)
         });
         let of_rules: HashMap<SharedStr, i64> = of_rules.collect();
@@ -650,5 +650,33 @@ mod tests {
         let kept = config.unwrap().retention();
         assert!(kept.ends_secs > 30 * 86_400);
         assert!(kept.seen_secs > 400 * 86_400);
+    }
+
+    #[test]
+    fn facts_are_kept_for_the_rules_that_their_correlation_covers() {
+        let text = "title: Alone
+id: alone
+logsource: {product: aws, category: secret_access}
+detection: {read: {access.outcome: success}, condition: read}
+level: medium
+secretrail: {suppress: 30d, group-by: [secret.account], covered-by: many}
+---
+title: Many
+id: many
+correlation:
+  type: value_count
+  rules: [alone]
+  group-by: [secret.account]
+  timespan: 10m
+  condition: {field: principal.arn, gte: 3}
+secretrail: {suppress: 1h}
+";
+        let (rules, _) = secretrail_engine::rule::load::load([("rules.yml", text)]).unwrap();
+        let config = read(&[(TABLE, "t"), (TOPICS, TOPIC)]).unwrap();
+        let kept = config.facts_kept(&rules);
+        let late = Retention::default().facts_secs;
+        // Its alert may be decided by all facts of its 30 days.
+        let span = 600 + 2 * 30 * 86_400;
+        assert_eq!(kept.of_rules.get("many"), Some(&(late + span)));
     }
 }

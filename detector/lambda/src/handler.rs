@@ -11,7 +11,10 @@ mod sweep;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, atomic::AtomicI64},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicUsize},
+    },
     time::Instant,
 };
 
@@ -92,6 +95,8 @@ pub struct FunctionContext {
     function: String,
     /// When places whose logs stay away were last looked for, in seconds since 1970.
     silences_at: AtomicI64,
+    /// Into how many parts the sweep divides its budget; more than one after it ran out of time.
+    rounds: AtomicUsize,
 }
 
 impl FunctionContext {
@@ -126,6 +131,7 @@ impl FunctionContext {
             clock,
             function,
             silences_at: AtomicI64::new(0),
+            rounds: AtomicUsize::new(1),
         }
     }
 

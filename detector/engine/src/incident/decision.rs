@@ -2,12 +2,15 @@
 //! the incident, which goes on as before: the decision says for how long it holds against what
 //! comes later.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeSet, HashMap},
+    hash::BuildHasher,
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::announced::{AnnouncedIncident, NewsKind};
-use crate::{ids::SharedStr, rule_meta::RuleLevel, time::EventTime};
+use crate::{alert::IncidentId, ids::SharedStr, rule_meta::RuleLevel, time::EventTime};
 
 /// Most earlier decisions that are kept with the last one.
 const EARLIER: usize = 20;
@@ -145,6 +148,18 @@ impl IncidentDecision {
     }
 }
 
+/// What was decided last about an incident: under its id, or under the id of its thread, which it
+/// had before an alert came late that is earlier.
+#[must_use]
+pub fn decided_about<'d, S: BuildHasher>(
+    decisions: &'d HashMap<IncidentId, IncidentDecision, S>,
+    incident: &AnnouncedIncident,
+) -> Option<&'d IncidentDecision> {
+    let ids = [&incident.id, &incident.thread].into_iter();
+    let decided = ids.filter_map(|id| decisions.get(id));
+    decided.max_by_key(|decision| decision.last.at)
+}
+
 /// Whether no message about an incident was due between a time and the next one.
 fn is_first_since(incident: &AnnouncedIncident, time: EventTime) -> bool {
     let before = incident.earlier.last();
@@ -157,7 +172,6 @@ fn is_first_since(incident: &AnnouncedIncident, time: EventTime) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        alert::IncidentId,
         incident::announced::{EarlierMessage, IncidentNews},
         state::contract::announced,
     };
@@ -169,6 +183,24 @@ mod tests {
             by: "arn:aws:iam::111122223333:user/ana".to_owned(),
             at,
         }
+    }
+
+    #[test]
+    fn a_decision_holds_under_the_id_that_an_earlier_alert_has_changed() {
+        let id = |text: &str| IncidentId(text.into());
+        let mut incident = announced("new", 0);
+        (incident.id, incident.thread) = (id("new"), id("old"));
+        let about = |at| IncidentDecision::new(decided(DecidedStatus::Closed, at), &incident, None);
+        let mut decisions = HashMap::from([(id("old"), about(10)), (id("other"), about(99))]);
+        let at = |decisions: &HashMap<_, _>| {
+            decided_about(decisions, &incident).map(|decision| decision.last.at)
+        };
+        assert_eq!(at(&decisions), Some(10));
+        decisions.insert(id("new"), about(20));
+        assert_eq!(at(&decisions), Some(20), "the last one");
+        decisions.insert(id("old"), about(30));
+        assert_eq!(at(&decisions), Some(30));
+        assert_eq!(at(&HashMap::new()), None);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use ahash::HashSet;
 use super::{
     BatchOutcome, Pipeline, counted,
     early::early_remembered,
+    large_windows::CollectedEvidence,
     may_pair,
     pending_alerts::{PendingAlerts, TouchedGroups},
 };
@@ -37,6 +38,10 @@ use crate::{
 
 /// Direct events that are looked for in the files at a time.
 const AT_A_TIME: usize = 1_000;
+
+/// Seconds after which an event is not looked for any more, if no sweep has done so: its copy in
+/// the files is kept for two days.
+const CHECKED_FOR_SECS: i64 = 2 * DAY_SECS;
 
 /// Name under which facts tell which changes files have: those of the other kinds are pending
 /// events, which tell it themselves.
@@ -116,20 +121,24 @@ impl Pipeline<'_> {
         if !self.checks_direct {
             return Ok(());
         }
-        loop {
-            let DueDirectEvents { events, receipt } = store
-                .due_direct_events(now.plus(-DIRECT_EVENT_SECS), AT_A_TIME)
-                .await?;
-            if receipt.is_empty() {
-                return Ok(());
-            }
-            let missing = self.missing(store, events).await?;
-            let alerts = self.missing_alerts(store, missing).await?;
-            let created = store.create_alerts(alerts.clone(), now).await?;
-            outcome.list_created(alerts, &created);
-            // Only now: after a crash before this line, the same alerts are created again.
-            store.close_direct_events(receipt).await?;
+        // Some of them: the next sweep goes on, and what else a sweep does is not kept waiting.
+        let DueDirectEvents {
+            mut events,
+            receipt,
+        } = store
+            .due_direct_events(now.plus(-DIRECT_EVENT_SECS), AT_A_TIME)
+            .await?;
+        if receipt.is_empty() {
+            return Ok(());
         }
+        // What the files have of these may have expired, after an outage of days.
+        events.retain(|event| event.head.time.plus(CHECKED_FOR_SECS) >= now);
+        let missing = self.missing(store, events).await?;
+        let alerts = self.missing_alerts(store, missing).await?;
+        let created = store.create_alerts(alerts.clone(), now).await?;
+        outcome.list_created(alerts, &created);
+        // Only now: after a crash before this line, the same alerts are created again.
+        store.close_direct_events(receipt).await
     }
 
     /// Those of the events that no file has, in accounts whose files are read at all.
@@ -219,11 +228,54 @@ impl Pipeline<'_> {
             from: EventTime(day.saturating_mul(DAY_SECS)),
             to: EventTime(day.saturating_mul(DAY_SECS).saturating_add(DAY_SECS - 1)),
         });
-        let found = store.facts(&ranges.collect::<Vec<_>>()).await?;
+        let ranges: Vec<_> = ranges.collect();
+        let mut found: Vec<MissingDay> = Vec::new();
+        found.resize_with(ranges.len(), MissingDay::default);
+        // A trail that was stopped may lack all events of a day: of most, only the number is held.
+        let mut take = |index: usize, fact: Fact| {
+            if let Some(day) = found.get_mut(index) {
+                day.add(fact.evidence);
+            }
+        };
+        store.facts_in_parts(&ranges, &mut take).await?;
         let alerts = days.into_iter().zip(found);
         Ok(alerts
-            .filter_map(|((key, day), facts)| missing_alert(key, day, facts))
+            .filter_map(|((key, day), missing)| missing.alert(key, day))
             .collect())
+    }
+}
+
+/// The missing events of an account, region and day.
+#[derive(Default)]
+struct MissingDay {
+    /// First and last time.
+    times: Option<(EventTime, EventTime)>,
+    evidence: CollectedEvidence,
+}
+
+impl MissingDay {
+    fn add(&mut self, event: Evidence) {
+        if self.evidence.has(&event) {
+            return;
+        }
+        let time = event.head.time;
+        let (first, last) = self.times.unwrap_or((time, time));
+        self.times = Some((first.min(time), last.max(time)));
+        self.evidence.add(event);
+    }
+
+    fn alert(self, key: WindowKey, day: i64) -> Option<Alert> {
+        let (first, last) = self.times?;
+        let window_match = WindowMatch {
+            bucket: day,
+            // Exclusive.
+            start: first.plus(-1),
+            end: last,
+            count: self.evidence.events() as u64,
+            group: key.group,
+        };
+        let id = Alert::window_id(&MISSING, &window_match.group, day);
+        Some(self.evidence.alert(id, MISSING.clone(), window_match))
     }
 }
 
@@ -303,9 +355,8 @@ fn ranges<K: Ord>(
     let mut ranges: BTreeMap<(K, i64), (EventTime, EventTime)> = BTreeMap::new();
     for event in events {
         let time = event.head.time;
-        // By the hour: an actor with an event today and another that was late by days has not all
-        // events between the two read.
-        let place = (group(event), time.0.div_euclid(3_600));
+        // By the minute: what else an actor did between two of its events is not read.
+        let place = (group(event), time.0.div_euclid(60));
         let range = ranges.entry(place).or_insert((time, time));
         *range = (range.0.min(time), range.1.max(time));
     }
@@ -335,25 +386,4 @@ fn marks_near((account, region, hour): &(SharedStr, SharedStr, i64)) -> Vec<Cove
             ..at.clone()
         })
         .collect()
-}
-
-fn missing_alert(key: WindowKey, day: i64, facts: Vec<Fact>) -> Option<Alert> {
-    let start = facts.iter().map(|fact| fact.time).min()?;
-    let end = facts.iter().map(|fact| fact.time).max()?;
-    let window_match = WindowMatch {
-        bucket: day,
-        // Exclusive.
-        start: start.plus(-1),
-        end,
-        count: facts.len() as u64,
-        group: key.group,
-    };
-    let id = Alert::window_id(&MISSING, &window_match.group, day);
-    let evidence = facts.into_iter().map(|fact| fact.evidence).collect();
-    Some(Alert::new(
-        id,
-        MISSING.clone(),
-        Some(window_match),
-        evidence,
-    ))
 }

@@ -5,7 +5,7 @@
 //! evidence of the windows that fire is read again, and reduced to what an alert shows. The alerts
 //! are those of windows whose facts are all in memory.
 
-use std::collections::hash_map::Entry;
+use std::{collections::hash_map::Entry, sync::Arc};
 
 use ahash::{HashMap, HashSet};
 
@@ -15,13 +15,14 @@ use super::{
     pending_alerts::TouchedWindow,
 };
 use crate::{
-    alert::{Alert, EvidenceTotals, WindowMatch, reduced},
+    alert::{Alert, AlertId, EvidenceTotals, WindowMatch, reduced},
     copies::{Standing, standing},
     digest::short_digest,
     evidence::Evidence,
     fact::{Fact, WindowRange},
     ids::SharedStr,
     rule::WindowRule,
+    rule_meta::RuleMeta,
     state::{StateError, StateStore},
     time::EventTime,
     window,
@@ -169,8 +170,14 @@ struct LargeMatch {
     began: Option<EventTime>,
     /// Identities of its facts whose evidence is not collected yet.
     missing: HashSet<u64>,
+    evidence: CollectedEvidence,
+}
+
+/// Evidence that is reduced while it is collected, to what an alert shows of it.
+#[derive(Default)]
+pub(super) struct CollectedEvidence {
     evidence: Vec<Evidence>,
-    /// The number at which the evidence is reduced.
+    /// The number at which the evidence is reduced, if it is more than [`REDUCED`].
     reduced_at: usize,
     accesses: HashSet<u64>,
     calls: HashSet<u64>,
@@ -217,7 +224,7 @@ impl LargeMatches {
             && range.finalized.contains(&event_of(&evidence));
         for large in &mut range.matches {
             if large.missing.remove(&id) && !is_refined {
-                large.collect(evidence.clone());
+                large.evidence.add(evidence.clone());
             }
         }
     }
@@ -229,38 +236,57 @@ impl LargeMatch {
             window_match,
             began: began(facts),
             missing: facts.iter().map(|fact| identity(fact)).collect(),
-            evidence: Vec::new(),
-            reduced_at: REDUCED,
-            accesses: HashSet::default(),
-            calls: HashSet::default(),
-        }
-    }
-
-    fn collect(&mut self, evidence: Evidence) {
-        self.calls.insert(event_of(&evidence));
-        if evidence.access.is_some() {
-            self.accesses.insert(evidence.order_digest());
-        }
-        self.evidence.push(evidence);
-        if self.evidence.len() >= self.reduced_at {
-            self.evidence = reduced(std::mem::take(&mut self.evidence));
-            // At most half of the work is repeated, whatever is left.
-            self.reduced_at = REDUCED.max(2 * self.evidence.len());
+            evidence: CollectedEvidence::default(),
         }
     }
 
     fn alert(self, window: &WindowRule) -> Alert {
         let (group, bucket) = (&self.window_match.group, self.window_match.bucket);
         let id = Alert::window_id(&window.meta, group, bucket);
-        let totals = EvidenceTotals {
-            accesses: self.accesses.len(),
-            calls: self.calls.len(),
-        };
         let rule = window.meta.clone();
-        let alert = Alert::of_reduced(id, rule, Some(self.window_match), self.evidence, totals);
+        let alert = self.evidence.alert(id, rule, self.window_match);
         Alert {
             began: self.began.unwrap_or(alert.began),
             ..alert
         }
+    }
+}
+
+impl CollectedEvidence {
+    /// Whether there is evidence of the event.
+    pub(super) fn has(&self, evidence: &Evidence) -> bool {
+        self.calls.contains(&event_of(evidence))
+    }
+
+    /// Number of events.
+    pub(super) fn events(&self) -> usize {
+        self.calls.len()
+    }
+
+    pub(super) fn add(&mut self, evidence: Evidence) {
+        self.calls.insert(event_of(&evidence));
+        if evidence.access.is_some() {
+            self.accesses.insert(evidence.order_digest());
+        }
+        self.evidence.push(evidence);
+        if self.evidence.len() >= self.reduced_at.max(REDUCED) {
+            self.evidence = reduced(std::mem::take(&mut self.evidence));
+            // At most half of the work is repeated, whatever is left.
+            self.reduced_at = 2 * self.evidence.len();
+        }
+    }
+
+    /// The alert of a window with this evidence.
+    pub(super) fn alert(
+        self,
+        id: AlertId,
+        rule: Arc<RuleMeta>,
+        window_match: WindowMatch,
+    ) -> Alert {
+        let totals = EvidenceTotals {
+            accesses: self.accesses.len(),
+            calls: self.calls.len(),
+        };
+        Alert::of_reduced(id, rule, Some(window_match), self.evidence, totals)
     }
 }

@@ -131,5 +131,7 @@ impl Pipeline<'_> {
 /// [`StateStore::put_pending_events`].
 fn waiting_since(alert: &Alert, arrived: EventTime) -> EventTime {
     let delivered = alert.accesses.iter().map(|access| access.head.delivered);
-    delivered.fold(arrived, EventTime::max)
+    // What is dated ahead, by a broken clock or on purpose, waits from its arrival on.
+    let plausible = delivered.filter(|delivered| !delivered.is_ahead_of(arrived));
+    plausible.fold(arrived, EventTime::max)
 }

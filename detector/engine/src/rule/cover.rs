@@ -90,6 +90,18 @@ impl CoveredRule {
 }
 
 impl RuleSet {
+    /// How long facts of a window are read after their time, in seconds: those of a correlation
+    /// also decide which alerts stand of the rules that it covers, by all facts of their buckets.
+    #[must_use]
+    pub fn looks_back_secs(&self, window: &WindowRule) -> i64 {
+        let covers = window.cover.covers.iter();
+        let covered = covers.filter_map(|covered| self.windows.get(covered.window));
+        let buckets = covered.map(|rule| rule.suppress_secs.saturating_add(rule.span_secs));
+        window
+            .span_secs
+            .saturating_add(buckets.max().unwrap_or_default())
+    }
+
     /// Of the facts of one rule about an event, which begin at a position, drops the one whose
     /// correlation has the event too: what is raised about it depends on the facts of that.
     pub(super) fn drop_covered(&self, facts: &mut Vec<(usize, WindowKey, Fact)>, begin: usize) {

@@ -8,14 +8,15 @@
 
 mod grouping;
 mod plan;
+mod report;
 
 use std::{collections::BTreeSet, time::Instant};
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use secretrail_aws::{
     dynamodb::{Clock, DynamoStore},
     retry::RetryPolicy,
-    sns::{EntryError, Published, SnsSink, TopicDestination},
+    sns::{SnsSink, TopicDestination},
 };
 use secretrail_engine::{
     alert::Alert,
@@ -26,7 +27,10 @@ use secretrail_engine::{
 };
 use serde_json::json;
 
-use self::plan::{Outgoing, PlannedMessage};
+use self::{
+    plan::{Outgoing, PlannedMessage},
+    report::DeliveryReport,
+};
 use crate::{
     handler::{deadline::has_time, seconds},
     telemetry::{FunctionMetrics, LogSeverity, log},
@@ -35,6 +39,9 @@ use crate::{
 /// Alerts that a sweep reads at a time for a destination without, and with, a limit of messages.
 const PAGE: usize = 100;
 const PAGE_FOR_DIGESTS: usize = 1_000;
+
+/// Messages that are published before their notes are removed: those of two calls of SNS.
+const MESSAGES_AT_A_TIME: usize = 20;
 
 /// Notes that are dropped, or replaced, at a time.
 const NOTES_AT_A_TIME: usize = 500;
@@ -59,21 +66,6 @@ pub(super) struct Delivery<'a> {
     /// Seconds for which a new alert is left to its creator, and a destination to a sweep; also the
     /// wait after the first failure.
     pub(super) lease_secs: i64,
-}
-
-/// What became of alerts for one destination.
-#[derive(Debug, Default)]
-struct DeliveryReport {
-    /// Notes of accepted alerts and incidents.
-    accepted: Vec<OutboxNote>,
-    /// Other notes about what the accepted messages report too.
-    reported: Vec<OutboxNote>,
-    /// Notes of alerts that the destination refused.
-    refused: Vec<OutboxNote>,
-    /// Number of alerts that could not be sent because the destination failed.
-    failed: usize,
-    /// Why it failed; `None` when it did not.
-    why: Option<EntryError>,
 }
 
 impl Delivery<'_> {
@@ -151,8 +143,10 @@ impl Delivery<'_> {
             let state = states.iter().find(|state| state.id == topic.id)?;
             Some(self.drain(topic, state, until))
         });
+        // Beside each other: a backlog of one destination does not keep incidents from the others.
+        let (drained, grouped) = join(join_all(drained), self.group_left(until, metrics)).await;
         let (mut oldest, mut result) = (0, Ok(()));
-        for drained in join_all(drained).await {
+        for drained in drained {
             match drained {
                 Ok((report, age_secs)) => {
                     report.count(metrics);
@@ -162,7 +156,6 @@ impl Delivery<'_> {
                 Err(error) => result = Err(error),
             }
         }
-        let grouped = self.group_left(until, metrics).await;
         oldest = oldest.max(self.age(GROUPING).await?);
         metrics.record("OutboxAge", seconds(oldest));
         result.and(grouped)
@@ -254,7 +247,27 @@ impl Delivery<'_> {
                 Some(granted.await?.unwrap_or(0))
             }
         };
-        let planned = plan::of(&topic.destination(), waiting, granted);
+        let mut planned = plan::of(&topic.destination(), waiting, granted);
+        let mut all = DeliveryReport::default();
+        // A few at a time: what was sent is sent again when the invocation ends before it is noted.
+        while !planned.is_empty() && all.why.is_none() {
+            let rest = planned.split_off(planned.len().min(MESSAGES_AT_A_TIME));
+            all.append(self.deliver_some(topic, planned).await?);
+            planned = rest;
+        }
+        // After a failure, the others are not tried.
+        all.failed += planned
+            .iter()
+            .map(|message| message.parts.len())
+            .sum::<usize>();
+        Ok(all)
+    }
+
+    async fn deliver_some(
+        &self,
+        topic: &TopicDestination,
+        planned: Vec<PlannedMessage<'_>>,
+    ) -> Result<DeliveryReport, StateError> {
         let publications: Vec<_> = planned.iter().map(PlannedMessage::publication).collect();
         let results = self.sink.publish(topic, &publications).await;
         let mut report = DeliveryReport::default();
@@ -395,83 +408,4 @@ fn tell_left(error: &StateError) {
         "alerts left in the outbox",
         json!({"why": error.to_string()}),
     );
-}
-
-impl DeliveryReport {
-    fn add(&mut self, topic: &TopicDestination, message: PlannedMessage<'_>, result: Published) {
-        let notes = message.parts.iter().map(|waiting| waiting.note.clone());
-        match result {
-            Published::Accepted => {
-                for waiting in &message.parts {
-                    tell(topic, waiting, LogSeverity::Info, "published", None);
-                    self.reported.extend(waiting.also_reported());
-                }
-                self.accepted.extend(notes);
-            }
-            Published::Refused(why) => {
-                let (severity, why) = (LogSeverity::Error, Some(why.to_string()));
-                message.parts.iter().for_each(|waiting| {
-                    tell(topic, waiting, severity, "refused", why.as_deref());
-                });
-                self.refused.extend(notes);
-            }
-            Published::Failed(why) => {
-                self.failed += message.parts.len();
-                self.why = Some(why);
-            }
-            Published::NotSent => self.failed += message.parts.len(),
-        }
-    }
-
-    fn append(&mut self, mut other: Self) {
-        self.accepted.append(&mut other.accepted);
-        self.refused.append(&mut other.refused);
-        self.failed += other.failed;
-        self.why = other.why.or(self.why.take());
-    }
-
-    /// Each alert counts once for each destination.
-    fn count(&self, metrics: &mut FunctionMetrics) {
-        metrics.add("AlertsPublished", self.accepted.len() as u64);
-        let failures = self.failed + self.refused.len();
-        if failures > 0 {
-            metrics.add("PublishFailures", failures as u64);
-        }
-    }
-
-    /// Logs why a destination failed.
-    fn tell_failure(&self, topic: &TopicDestination) {
-        if let Some(why) = &self.why {
-            log(
-                LogSeverity::Error,
-                "destination failed, its alerts are kept in the outbox",
-                json!({"topic": topic.topic_arn, "alerts": self.failed, "why": why.to_string()}),
-            );
-        }
-    }
-}
-
-fn tell(
-    topic: &TopicDestination,
-    waiting: &Outgoing,
-    severity: LogSeverity,
-    what: &str,
-    why: Option<&str>,
-) {
-    let alert = &waiting.alert;
-    let level = alert.rule.level.as_str();
-    let (message, about) = match &waiting.incident {
-        Some(incident) => {
-            let news = incident.announced.news.kind.as_str();
-            let about = json!({"incident_id": &*incident.incident.id.0, "news": news, "why": why,
-                "severity": level, "topic": topic.topic_arn});
-            (format!("incident {what}"), about)
-        }
-        None => {
-            let about = json!({"alert_id": &*alert.id.0, "rule_id": alert.rule.id, "why": why,
-                "severity": level, "topic": topic.topic_arn});
-            (format!("alert {what}"), about)
-        }
-    };
-    log(severity, &message, about);
 }

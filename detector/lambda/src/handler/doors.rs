@@ -91,7 +91,7 @@ fn percentile(sorted: &[i64], percent: usize) -> Option<i64> {
 type Sources = Vec<(RecordOrigin, Vec<u8>)>;
 
 /// What was found in each of the sources, or why it could not be read to its end.
-type Readings = Vec<Result<ScanResult, String>>;
+type Readings = Vec<(ScanResult, Result<(), String>)>;
 
 impl FunctionContext {
     /// Handles an invocation that brings records without a queue.
@@ -153,8 +153,9 @@ impl FunctionContext {
         let sources = sources.collect();
         let work = async {
             let mut all = ScanResult::default();
-            for reading in scan_aside(sources, active).await? {
-                all.append(reading?);
+            for (found, read) in scan_aside(sources, active).await? {
+                read?;
+                all.append(found);
             }
             self.judge(Door::Direct, all, active, metrics).await
         };
@@ -230,8 +231,9 @@ impl FunctionContext {
         let mut done = Vec::new();
         let work = async {
             let mut all = ScanResult::default();
-            for reading in scan_aside(sources, active).await? {
-                done.push(reading.map(|found| all.append(found)));
+            for (found, read) in scan_aside(sources, active).await? {
+                all.append(found);
+                done.push(read);
             }
             self.judge(Door::Logs, all, active, metrics).await?;
             // As a file does: the alarm about silence asks when logs arrived last.
@@ -306,10 +308,11 @@ fn scan(sources: &Sources, active: &ActiveRules) -> Readings {
         .map(|(origin, bytes)| {
             let mut found = ScanResult::default();
             let read = scanner.read(ScanInput::Bytes(bytes), origin, false, &mut found);
-            match found.report.finalize(read, false, false) {
+            let read = match found.report.finalize(read, false, false) {
                 ObjectStatus::Failed(why) => Err(why),
-                ObjectStatus::Read | ObjectStatus::Skipped(_) => Ok(found),
-            }
+                ObjectStatus::Read | ObjectStatus::Skipped(_) => Ok(()),
+            };
+            (found, read)
         })
         .collect()
 }
@@ -333,7 +336,7 @@ mod tests {
         let active = ActiveRules::default();
         let read = |bytes: &[u8]| {
             let source = (payload_origin(bytes), bytes.to_vec());
-            scan(&vec![source], &active).remove(0)
+            scan(&vec![source], &active).remove(0).1
         };
         let control = br#"{"messageType":"CONTROL_MESSAGE","logEvents":[]}"#;
         assert!(read(control).is_ok());

@@ -12,12 +12,18 @@ use secretrail_engine::{
     time::EventTime,
 };
 
+use serde_json::json;
+use tokio::time::timeout_at;
+
 use super::{
     FunctionContext,
     deadline::{has_time, share_of, third_of},
     seconds, tell_set_aside,
 };
-use crate::{rules::ActiveRules, telemetry::FunctionMetrics};
+use crate::{
+    rules::ActiveRules,
+    telemetry::{FunctionMetrics, LogSeverity, log},
+};
 
 /// Seconds after which a process looks again for places whose logs stay away.
 const SILENCE_SECS: i64 = 600;
@@ -34,7 +40,12 @@ impl FunctionContext {
         until: Instant,
         metrics: &mut FunctionMetrics,
     ) -> Result<(), StateError> {
-        let finalized = self.finalize(active, share_of(until), metrics).await;
+        let share = share_of(until);
+        let finalized = timeout_at(share.into(), self.finalize(active, share, metrics)).await;
+        let finalized = finalized.unwrap_or_else(|_| {
+            self.take_smaller_rounds();
+            Ok(())
+        });
         // Whatever became of that: what waits in the outbox does not depend on it.
         self.delivery().sweep(until, metrics).await?;
         finalized?;
@@ -77,7 +88,7 @@ impl FunctionContext {
     ) -> Result<(), StateError> {
         let selection = Selection::default();
         let pipeline = self.pipeline(active, &selection);
-        let most = self.config.memory.due;
+        let most = self.round_sizes().0;
         let mut at_a_time = most;
         while has_time(until) {
             let now = (self.clock)();
@@ -96,7 +107,12 @@ impl FunctionContext {
             };
             match round {
                 Ok(true) => at_a_time = (at_a_time * 2).min(most),
-                Ok(false) => break,
+                Ok(false) => {
+                    // It was done in time, and so will more be.
+                    let rounds = self.rounds.load(Ordering::Relaxed);
+                    self.rounds.store((rounds / 2).max(1), Ordering::Relaxed);
+                    break;
+                }
                 // Fewer at a time, until the one remains that cannot be read.
                 Err(error) if error.unreadable && at_a_time > 1 => {
                     at_a_time = at_a_time.div_ceil(8)
@@ -122,6 +138,7 @@ impl FunctionContext {
         metrics: &mut FunctionMetrics,
     ) -> (OpenSweep<PendingReceipt>, Result<bool, StateError>) {
         let enough = third_of(until);
+        let (most, most_open) = self.round_sizes();
         let mut open = OpenSweep::default();
         loop {
             let part = pipeline
@@ -135,12 +152,32 @@ impl FunctionContext {
                 Err(error) => return (open, Err(error)),
             };
             // After an item that cannot be read, the windows need not wait for all the others.
-            let is_careful = at_a_time < self.config.memory.due;
-            let is_full = open.len() >= self.config.memory.open;
+            let is_careful = at_a_time < most;
+            let is_full = open.len() >= most_open;
             if !some || is_careful || is_full || Instant::now() >= enough {
                 return (open, Ok(some));
             }
         }
+    }
+
+    /// How many pending events a round of the sweep finalises together, and with how many it ends.
+    fn round_sizes(&self) -> (usize, usize) {
+        let (budget, rounds) = (self.config.memory, self.rounds.load(Ordering::Relaxed));
+        let part = |whole: usize| (whole / rounds.max(1)).max(1);
+        (part(budget.due), part(budget.open))
+    }
+
+    /// After a sweep whose round was cancelled before its windows were read: the next sweep, which
+    /// begins it again, ends its rounds sooner.
+    fn take_smaller_rounds(&self) {
+        let rounds = self.rounds.load(Ordering::Relaxed).max(1);
+        let rounds = rounds.saturating_mul(4).min(self.config.memory.open.max(1));
+        self.rounds.store(rounds, Ordering::Relaxed);
+        log(
+            LogSeverity::Warn,
+            "out of time before the windows were read: the next sweep takes smaller parts",
+            json!({"events": self.round_sizes().1}),
+        );
     }
 
     /// Sets aside the pending events that have waited longest, which cannot be finalised.

@@ -125,7 +125,35 @@ pub(super) fn incidents(
             Err(why) => found.unreadable.push(format!("incident {id}: {why}")),
         }
     }
+    add_earlier_decisions(table, &mut found.incidents)?;
     Ok(found)
+}
+
+/// Adds what was decided about incidents under the ids that they had before an earlier alert came
+/// late.
+fn add_earlier_decisions(
+    table: &StateTable<'_>,
+    incidents: &mut [StoredIncident],
+) -> Result<(), ApiError> {
+    let renamed = incidents
+        .iter_mut()
+        .filter(|one| one.decision.is_none() && one.incident.thread != one.incident.id);
+    let renamed: Vec<&mut StoredIncident> = renamed.collect();
+    let places = renamed
+        .iter()
+        .map(|one| decision_place(&one.incident.thread.0));
+    let items = table.items(&places.collect::<Vec<_>>())?;
+    for one in renamed {
+        let item = items.get(&decision_place(&one.incident.thread.0));
+        let text = item.and_then(|item| item.text(DECIDED));
+        // One that cannot be read was decided under another id: it holds nothing against this one.
+        one.decision = text.and_then(|text| serde_json::from_str(text).ok());
+    }
+    Ok(())
+}
+
+fn decision_place(id: &str) -> ItemPlace {
+    (incident(id), DECISION.to_owned())
 }
 
 fn stored(

@@ -13,7 +13,9 @@ use secretrail_engine::{
     actor::ActorKey,
     alert::{Alert, AlertId, IncidentId},
     incident::{
-        Incident, IncidentPeriods, announced::AnnouncedIncident, decision::IncidentDecision,
+        Incident, IncidentPeriods,
+        announced::AnnouncedIncident,
+        decision::{IncidentDecision, decided_about},
         message::IncidentMessage,
     },
     outbox::{GROUPING, NoteTopic, OutboxNote, WaitingContent, WaitingMessage},
@@ -202,7 +204,8 @@ impl Delivery<'_> {
             }
             let note = destination.note_of_incident(announced)?;
             let content = changed.incident.clone();
-            Some(self.about_incident(note, announced, content, decisions.get(&announced.id)))
+            let decision = decided_about(decisions, announced);
+            Some(self.about_incident(note, announced, content, decision))
         });
         waiting.collect()
     }
@@ -216,10 +219,9 @@ impl Delivery<'_> {
         // The first message about an incident is always sent, and nobody has decided anything yet.
         let known = changed.iter().map(|changed| &changed.announced);
         let known = known.filter(|announced| announced.messages > 1);
-        let known: Vec<&IncidentId> = known.map(|announced| &announced.id).collect();
-        let decisions = self.store.decisions(&known).await?;
+        let decisions = self.decisions(known).await?;
         let is_sent = |changed: &&ChangedIncident| {
-            let decision = decisions.get(&changed.announced.id);
+            let decision = decided_about(&decisions, &changed.announced);
             !decision.is_some_and(|decision| decision.silences(&changed.announced))
         };
         Ok(SentIncidents {
@@ -252,7 +254,8 @@ impl Delivery<'_> {
         waiting: Vec<WaitingMessage>,
     ) -> Result<Vec<Outgoing>, StateError> {
         let destination = topic.destination();
-        let decisions = self.decisions(&waiting).await?;
+        let decided = waiting.iter().filter_map(WaitingMessage::incident);
+        let decisions = self.decisions(decided).await?;
         let silenced = self.silenced(&waiting, &decisions);
         let mut met: HashSet<NoteTopic> = HashSet::new();
         let (waiting, spare): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|waiting| {
@@ -269,10 +272,13 @@ impl Delivery<'_> {
         self.contents(waiting, &decisions).await
     }
 
-    /// What people have decided about the incidents that wait.
-    async fn decisions(&self, waiting: &[WaitingMessage]) -> Result<Decisions, StateError> {
-        let waiting = waiting.iter().filter_map(WaitingMessage::incident);
-        let ids: HashSet<&IncidentId> = waiting.map(|announced| &announced.id).collect();
+    /// What people have decided about incidents, under their ids and those of their threads.
+    async fn decisions<'i>(
+        &self,
+        incidents: impl Iterator<Item = &'i AnnouncedIncident>,
+    ) -> Result<Decisions, StateError> {
+        let ids = incidents.flat_map(|announced| [&announced.id, &announced.thread]);
+        let ids: HashSet<&IncidentId> = ids.collect();
         let ids: Vec<&IncidentId> = ids.into_iter().collect();
         if ids.is_empty() {
             return Ok(Decisions::new());
@@ -294,7 +300,7 @@ impl Delivery<'_> {
                 let WaitingContent::Incident(incident) = content else {
                     return None;
                 };
-                let decision = decisions.get(&incident.id)?;
+                let decision = decided_about(decisions, incident)?;
                 let is_silenced = decision.silences(&note.reported(incident, now));
                 is_silenced.then(|| (note.topic.clone(), note.created.0))
             });
@@ -327,7 +333,7 @@ impl Delivery<'_> {
                 }
                 WaitingContent::Incident(announced) => {
                     let incident = known.remove(&announced.id);
-                    let decision = decisions.get(&announced.id);
+                    let decision = decided_about(decisions, &announced);
                     self.about_incident(note, &announced, incident, decision)
                 }
             });
