@@ -160,12 +160,13 @@ pub fn decided_about<'d, S: BuildHasher>(
     decided.max_by_key(|decision| decision.last.at)
 }
 
-/// Whether no message about an incident was due between a time and the next one.
+/// Whether no message about an incident was due between a time and the next one. One that was due
+/// in the same second may have been before it: what was decided is rather named twice than never.
 fn is_first_since(incident: &AnnouncedIncident, time: EventTime) -> bool {
     let before = incident.earlier.last();
     incident.news.kind == NewsKind::Updated
         && incident.due >= time
-        && before.is_none_or(|before| before.due < time)
+        && before.is_none_or(|before| before.due <= time)
 }
 
 #[cfg(test)]
@@ -289,6 +290,12 @@ mod tests {
         incident.earlier.push(message);
         incident.due = EventTime(600);
         assert_eq!(decision.named_in(&incident), [], "it was said");
+        // That message may have been sent in the same second, and before.
+        incident
+            .earlier
+            .iter_mut()
+            .for_each(|message| message.due = EventTime(400));
+        assert_eq!(decision.named_in(&incident).len(), 2);
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! Alerts of rules that a correlation covers: raised about facts outside its matches, and withdrawn
 //! when later facts complete a match around them.
 
+use std::{mem, slice};
+
 use super::{
     BatchOutcome, Pipeline,
     alerts::{AlertsById, window_alert},
     history::over,
+    large_windows::{CountedFacts, LargeMatch, LargeMatches},
     pending_alerts::TouchedTimes,
 };
 use crate::{
@@ -13,7 +16,7 @@ use crate::{
     rule::{RuleSet, WindowRule, cover::CoveredRule},
     state::{StateError, StateStore},
     time::EventTime,
-    window,
+    window::{self, cover::SplitFacts},
 };
 
 /// Number of groups of a correlation that are read at a time.
@@ -50,20 +53,20 @@ pub(super) struct CoverVerdict {
 impl CoverVerdict {
     /// Adds what the facts of a range say; see [`CoverRange::facts`].
     fn add(&mut self, range: &CoverRange<'_>, facts: &[Fact]) {
-        let Cover {
-            rule,
-            correlation,
-            link,
-        } = range.cover;
-        // Those before it are in the windows of its alerts.
-        let times = (EventTime(i64::MIN), range.times.1);
-        let split = window::cover::split(correlation, (link, rule), (&range.key, facts), times);
+        let rule = range.cover.rule;
+        let split = range.split(facts);
         let mut raised = AlertsById::new();
         for (group, facts) in &split.alone {
             let matches = window::evaluate(rule, group, facts, range.times).into_iter();
             let alerts = matches.map(|(found, facts)| window_alert(rule, found, facts));
             raised.extend(alerts.map(|alert| (alert.id.clone(), alert)));
         }
+        self.add_covered(range, &split, raised);
+    }
+
+    /// Adds alerts of a range, and those that are covered in it.
+    fn add_covered(&mut self, range: &CoverRange<'_>, split: &SplitFacts, mut raised: AlertsById) {
+        let rule = range.cover.rule;
         let first = range.times.0.0.div_euclid(rule.suppress_secs);
         let buckets = split.covered.iter().filter(|(_, at)| *at >= first);
         let ids = buckets.map(|(group, at)| Alert::window_id(&rule.meta, group, *at));
@@ -128,8 +131,12 @@ impl Pipeline<'_> {
         let mut verdict = CoverVerdict::default();
         for ranges in ranges.chunks(GROUPS) {
             let asked: Vec<WindowRange> = ranges.iter().map(CoverRange::facts).collect();
-            for (range, facts) in ranges.iter().zip(store.facts(&asked).await?) {
-                verdict.add(range, &facts);
+            let found = store.facts_up_to(&asked, self.facts_at_once).await?;
+            for (range, facts) in ranges.iter().zip(found) {
+                match facts {
+                    Some(facts) => verdict.add(range, &facts),
+                    None => large(store, range, &mut verdict).await?,
+                }
             }
         }
         verdict.covered.sort();
@@ -171,6 +178,43 @@ fn decided(correlation: &WindowRule, before: EventTime) -> EventTime {
     before.plus(-correlation.span_secs)
 }
 
+/// The verdict on a range with more facts than are held in memory at once: as in
+/// [`large_windows`](super::large_windows), they are read twice.
+async fn large<S: StateStore>(
+    store: &S,
+    range: &CoverRange<'_>,
+    verdict: &mut CoverVerdict,
+) -> Result<(), StateError> {
+    let Cover { rule, link, .. } = range.cover;
+    let asked = range.facts();
+    let mut counted = CountedFacts::default();
+    store
+        .facts_in_parts(slice::from_ref(&asked), &mut |_, fact| counted.add(&fact))
+        .await?;
+    let split = range.split(&counted.facts);
+    let mut matches = Vec::new();
+    for (group, facts) in &split.alone {
+        let found = window::evaluate(rule, group, facts, range.times).into_iter();
+        matches.extend(found.map(|(found, facts)| LargeMatch::new(found, &facts)));
+    }
+    let mut again = LargeMatches::default();
+    if !matches.is_empty() {
+        again.add_own(asked, counted, matches);
+    }
+    let ranges = mem::take(&mut again.ranges);
+    store
+        .facts_in_parts(&ranges, &mut |index, fact| {
+            if fact.slot == link.slot {
+                again.collect(index, window::cover::as_own(fact));
+            }
+        })
+        .await?;
+    let alerts = again.into_matches().map(|large| large.alert(rule));
+    let raised = alerts.map(|alert| (alert.id.clone(), alert)).collect();
+    verdict.add_covered(range, &split, raised);
+    Ok(())
+}
+
 /// The time of the earliest fact of a correlation that alerts of the rules that it covers may need.
 pub(super) fn needed_for_covered(
     rules: &RuleSet,
@@ -201,6 +245,18 @@ impl<'r> Cover<'r> {
 }
 
 impl CoverRange<'_> {
+    /// Which of its facts a correlation covers.
+    fn split(&self, facts: &[Fact]) -> SplitFacts {
+        let Cover {
+            rule,
+            correlation,
+            link,
+        } = self.cover;
+        // Those before it are in the windows of its alerts.
+        let times = (EventTime(i64::MIN), self.times.1);
+        window::cover::split(correlation, (link, rule), (&self.key, facts), times)
+    }
+
     /// The facts that decide: alerts say what is in their window, which begins before the bucket.
     fn facts(&self) -> WindowRange {
         let (window, span) = (self.cover.rule.span_secs, self.cover.correlation.span_secs);

@@ -232,12 +232,13 @@ impl Pipeline<'_> {
         let mut found: Vec<MissingDay> = Vec::new();
         found.resize_with(ranges.len(), MissingDay::default);
         // A trail that was stopped may lack all events of a day: of most, only the number is held.
-        let mut take = |index: usize, fact: Fact| {
-            if let Some(day) = found.get_mut(index) {
-                day.add(fact.evidence);
-            }
-        };
-        store.facts_in_parts(&ranges, &mut take).await?;
+        store
+            .facts_in_parts(&ranges, &mut |index, fact| {
+                if let Some(day) = found.get_mut(index) {
+                    day.add(fact.evidence);
+                }
+            })
+            .await?;
         let alerts = days.into_iter().zip(found);
         Ok(alerts
             .filter_map(|((key, day), missing)| missing.alert(key, day))

@@ -46,24 +46,22 @@ impl Pipeline<'_> {
         let mut counted: Vec<CountedFacts> = Vec::new();
         counted.resize_with(touched.len(), CountedFacts::default);
         let ranges: Vec<WindowRange> = touched.iter().map(|touch| touch.range.clone()).collect();
-        let mut count = |index: usize, fact: Fact| {
-            if let Some(counted) = counted.get_mut(index) {
-                counted.add(&fact);
-            }
-        };
-        store.facts_in_parts(&ranges, &mut count).await?;
+        store
+            .facts_in_parts(&ranges, &mut |index, fact| {
+                if let Some(counted) = counted.get_mut(index) {
+                    counted.add(&fact);
+                }
+            })
+            .await?;
         let mut matches = LargeMatches::default();
         for (touch, counted) in touched.iter().zip(counted) {
             matches.add(window, touch, counted);
         }
         let ranges = std::mem::take(&mut matches.ranges);
-        let mut collect = |index: usize, fact: Fact| matches.collect(index, fact);
-        store.facts_in_parts(&ranges, &mut collect).await?;
-        for large in matches
-            .of_ranges
-            .into_iter()
-            .flat_map(|range| range.matches)
-        {
+        store
+            .facts_in_parts(&ranges, &mut |index, fact| matches.collect(index, fact))
+            .await?;
+        for large in matches.into_matches() {
             let alert = large.alert(window);
             alerts.insert(alert.id.clone(), alert);
         }
@@ -94,9 +92,9 @@ fn rank(evidence: &Evidence) -> EvidenceRank {
 
 /// The facts of one group, with as much of each as windows count.
 #[derive(Default)]
-struct CountedFacts {
+pub(super) struct CountedFacts {
     /// Each once. All have the evidence of the first, which is not looked at.
-    facts: Vec<Fact>,
+    pub(super) facts: Vec<Fact>,
     /// By identity, the rank of the best evidence, and the position of the fact.
     best: HashMap<u64, (EvidenceRank, usize)>,
     /// Values, each of which many facts may have.
@@ -106,7 +104,7 @@ struct CountedFacts {
 }
 
 impl CountedFacts {
-    fn add(&mut self, fact: &Fact) {
+    pub(super) fn add(&mut self, fact: &Fact) {
         if fact.evidence.is_finalized() {
             self.finalized.insert(event_of(&fact.evidence));
         }
@@ -152,8 +150,8 @@ impl CountedFacts {
 
 /// The matches of some groups, and what is read again for them.
 #[derive(Default)]
-struct LargeMatches {
-    ranges: Vec<WindowRange>,
+pub(super) struct LargeMatches {
+    pub(super) ranges: Vec<WindowRange>,
     of_ranges: Vec<RangeMatches>,
 }
 
@@ -165,7 +163,7 @@ struct RangeMatches {
 }
 
 /// A window that fires, and the evidence of it.
-struct LargeMatch {
+pub(super) struct LargeMatch {
     window_match: WindowMatch,
     began: Option<EventTime>,
     /// Identities of its facts whose evidence is not collected yet.
@@ -207,8 +205,40 @@ impl LargeMatches {
         }
     }
 
+    /// Adds windows of rules that a correlation covers, whose facts were [`cover::as_own`].
+    ///
+    /// [`cover::as_own`]: window::cover::as_own
+    pub(super) fn add_own(
+        &mut self,
+        range: WindowRange,
+        counted: CountedFacts,
+        matches: Vec<LargeMatch>,
+    ) {
+        let CountedFacts {
+            facts,
+            best,
+            finalized,
+            ..
+        } = counted;
+        let best = best.into_values().filter_map(|(rank, index)| {
+            let own = window::cover::as_own(facts.get(index)?.clone());
+            Some((identity(&own), (rank, index)))
+        });
+        self.of_ranges.push(RangeMatches {
+            matches,
+            best: best.collect(),
+            finalized,
+        });
+        self.ranges.push(range);
+    }
+
+    /// The windows that fire, with the evidence that was collected.
+    pub(super) fn into_matches(self) -> impl Iterator<Item = LargeMatch> {
+        self.of_ranges.into_iter().flat_map(|range| range.matches)
+    }
+
     /// Takes a fact that is read again.
-    fn collect(&mut self, index: usize, fact: Fact) {
+    pub(super) fn collect(&mut self, index: usize, fact: Fact) {
         let Some(range) = self.of_ranges.get_mut(index) else {
             return;
         };
@@ -231,7 +261,7 @@ impl LargeMatches {
 }
 
 impl LargeMatch {
-    fn new(window_match: WindowMatch, facts: &[&Fact]) -> Self {
+    pub(super) fn new(window_match: WindowMatch, facts: &[&Fact]) -> Self {
         Self {
             window_match,
             began: began(facts),
@@ -240,7 +270,7 @@ impl LargeMatch {
         }
     }
 
-    fn alert(self, window: &WindowRule) -> Alert {
+    pub(super) fn alert(self, window: &WindowRule) -> Alert {
         let (group, bucket) = (&self.window_match.group, self.window_match.bucket);
         let id = Alert::window_id(&window.meta, group, bucket);
         let rule = window.meta.clone();

@@ -47,16 +47,21 @@ pub(crate) fn split(
             let bucket = fact.time.0.div_euclid(rule.suppress_secs);
             split.covered.insert((group, bucket));
         } else {
-            let fact = Fact {
-                slot: 0,
-                value: None,
-                least: None,
-                ..(*fact).clone()
-            };
+            let fact = as_own((*fact).clone());
             split.alone.entry(group).or_default().push(fact);
         }
     }
     split
+}
+
+/// A fact of the correlation as a fact of the rule that it covers, which counts no values.
+pub(crate) fn as_own(fact: Fact) -> Fact {
+    Fact {
+        slot: 0,
+        value: None,
+        least: None,
+        ..fact
+    }
 }
 
 /// For each fact, whether it is in a window that meets the condition.

@@ -163,8 +163,8 @@ impl FunctionContext {
     /// How many pending events a round of the sweep finalises together, and with how many it ends.
     fn round_sizes(&self) -> (usize, usize) {
         let (budget, rounds) = (self.config.memory, self.rounds.load(Ordering::Relaxed));
-        let part = |whole: usize| (whole / rounds.max(1)).max(1);
-        (part(budget.due), part(budget.open))
+        let rounds = rounds.max(1);
+        ((budget.due / rounds).max(1), (budget.open / rounds).max(1))
     }
 
     /// After a sweep whose round was cancelled before its windows were read: the next sweep, which
