@@ -36,6 +36,8 @@ pub(crate) struct FoundRecord {
     pub(crate) bytes: Vec<u8>,
     /// Its outermost envelope; `None` for a record that only an array or object holds.
     pub(crate) shape: Option<RecordShape>,
+    /// As in [`RowRecord::repaired`].
+    pub(crate) repaired: Option<bool>,
 }
 
 /// Why a unit gave no record.
@@ -311,6 +313,7 @@ impl RecordSearch {
         self.found.push(FoundRecord {
             bytes: row.bytes,
             shape: Some(row.shape),
+            repaired: row.repaired,
         });
     }
 
@@ -321,6 +324,7 @@ impl RecordSearch {
             self.found.push(FoundRecord {
                 bytes: value.to_owned(),
                 shape: place.shape.or_else(|| row_shape(&top)),
+                repaired: None,
             });
             return;
         }

@@ -321,9 +321,25 @@ fn since_epoch(number: i64) -> Option<EventTime> {
     }))
 }
 
+/// Whether a date and time begin with all their digits: of a text that has lost one, another time
+/// would be read.
+fn has_all_digits(text: &str) -> bool {
+    const FORM: &[u8] = b"dddd-dd-dd dd:dd:dd";
+    let form = FORM.iter().zip(text.bytes());
+    text.len() >= FORM.len()
+        && form.into_iter().all(|(form, byte)| match form {
+            b'd' => byte.is_ascii_digit(),
+            b' ' => matches!(byte, b' ' | b'T' | b't'),
+            other => *other == byte,
+        })
+}
+
 /// A date and time as databases print it, and whether it has no time zone.
 fn of_database(text: &str) -> Option<(EventTime, bool)> {
     let text = text.trim();
+    if !has_all_digits(text) {
+        return None;
+    }
     let with_zone = ["%Y-%m-%d %H:%M:%S%.f %z", "%Y-%m-%dT%H:%M:%S%.f%z"];
     let zoned = with_zone
         .iter()
@@ -477,6 +493,10 @@ mod tests {
         let record = normalized(unit).unwrap();
         assert_eq!(record.text, r#"{"eventTime":"2026-03-02T10:00:00Z"}"#);
         assert!(record.is_repaired && !record.assumes_utc);
+        // Where it stands for a digit, what is left would be another time.
+        for odd in [r"2026-03-02T1\ud800:00:00Z", r"202\ud800-03-02T10:00:00Z"] {
+            assert_eq!(time_of(format!("\"{odd}\"").as_bytes()), None, "{odd}");
+        }
     }
 
     #[test]

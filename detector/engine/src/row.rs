@@ -21,6 +21,9 @@ pub(crate) struct RowRecord {
     pub(crate) bytes: Vec<u8>,
     /// The form of the row.
     pub(crate) shape: RecordShape,
+    /// Whether the row had to be repaired to be read, and text was lost: see [`crate::repair`];
+    /// `None` for a row that was sound, or whose oddness is still in the record.
+    pub(crate) repaired: Option<bool>,
 }
 
 /// The record that an object tells of; `None` if it is no row of a known form.

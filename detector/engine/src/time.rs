@@ -22,7 +22,9 @@ impl EventTime {
         if let Ok(time) = DateTime::parse_from_rfc3339(text) {
             return Some(Self(time.timestamp()));
         }
-        chrono::NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%SZ")
+        // With all its digits: of a text that lacks one, another time would be read.
+        let whole = Some(text).filter(|text| text.len() == "20260302T100000Z".len())?;
+        chrono::NaiveDateTime::parse_from_str(whole, "%Y%m%dT%H%M%SZ")
             .ok()
             .map(|t| Self(t.and_utc().timestamp()))
     }

@@ -217,6 +217,7 @@ pub(super) fn record<'c>(columns: impl Iterator<Item = (&'c str, &'c [u8])>) -> 
         return None;
     }
     Some(RowRecord {
+        repaired: None,
         bytes: Value::Object(record).to_string().into_bytes(),
         shape,
     })

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value};
 
 use super::{RowRecord, columns::put};
-use crate::record_shape::RecordShape;
+use crate::{record_shape::RecordShape, repair};
 
 /// Fields of a record, and the paths under which OCSF has them, the first that is there.
 const FIELDS: [(&[&str], &[&str]); 24] = [
@@ -58,7 +58,7 @@ const FIELDS: [(&[&str], &[&str]); 24] = [
 
 /// The record that an OCSF event tells of; `None` if CloudTrail is not its source.
 pub(super) fn record(event: &[u8]) -> Option<RowRecord> {
-    let event: Value = serde_json::from_slice(event).ok()?;
+    let (event, repaired) = sound(event)?;
     let product = at(&event, "metadata.product.name")?.as_str()?;
     if !product.eq_ignore_ascii_case("CloudTrail") {
         return None;
@@ -93,7 +93,19 @@ pub(super) fn record(event: &[u8]) -> Option<RowRecord> {
     is_record.then(|| RowRecord {
         bytes: Value::Object(record).to_string().into_bytes(),
         shape: RecordShape::Ocsf,
+        repaired,
     })
+}
+
+/// An event, and whether text of it was lost where it had to be repaired.
+fn sound(event: &[u8]) -> Option<(Value, Option<bool>)> {
+    match serde_json::from_slice(event) {
+        Ok(value) => Some((value, None)),
+        Err(_) => {
+            let value = serde_json::from_str(&repair::repaired(event)).ok()?;
+            Some((value, Some(repair::loses_text(event))))
+        }
+    }
 }
 
 fn at<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
@@ -334,6 +346,32 @@ mod tests {
                 "requestParameters.encryptionContext.SecretVersionId": "v",
                 "userIdentity.sessionContext.sessionIssuer.userName": "app", "other": "x"}});
         assert_eq!(record_of(&event), Some(expected()));
+    }
+
+    #[test]
+    fn one_odd_byte_loses_no_event() {
+        let event = json!({"class_uid": 6003, "time": 1_772_445_600_000_i64,
+            "metadata": {"product": {"name": "CloudTrail"}},
+            "api": {"operation": "GetSecretValue",
+                "service": {"name": "secretsmanager.amazonaws.com"}},
+            "http_request": {"user_agent": "curl@"}})
+        .to_string();
+        assert_eq!(record(event.as_bytes()).unwrap().repaired, None);
+        // Which of them cannot be read any more, whatever a reader does.
+        for (odd, loses) in [(r"\ud800", true), ("\u{1}", false), (r"\q", false)] {
+            let odd = event.replace('@', odd);
+            let found = record(odd.as_bytes()).unwrap();
+            assert_eq!(found.repaired, Some(loses), "{odd}");
+            let record: Value = serde_json::from_slice(&found.bytes).unwrap();
+            assert_eq!(record["eventName"], "GetSecretValue");
+            assert!(record["userAgent"].as_str().unwrap().starts_with("curl"));
+        }
+        let number = event.replace("\"curl@\"", "1e999");
+        assert_eq!(record(number.as_bytes()).unwrap().repaired, Some(false));
+        assert!(
+            record(b"{\"class_uid\": 6003, ").is_none(),
+            "what is cut is not known"
+        );
     }
 
     #[test]

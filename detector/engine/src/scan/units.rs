@@ -63,7 +63,10 @@ impl UnitSink<'_, '_> {
 
     fn row(&mut self, row: &[u8]) {
         match record_of_row(row) {
-            Some(record) => self.unwrapped(&record.bytes, record.shape),
+            Some(record) => {
+                self.count_repaired(record.repaired);
+                self.unwrapped(&record.bytes, record.shape);
+            }
             None => self.envelope(row),
         }
     }
@@ -163,7 +166,13 @@ impl UnitSink<'_, '_> {
                 lost,
                 cut_rows,
             }) => {
-                for FoundRecord { bytes, shape } in records {
+                for FoundRecord {
+                    bytes,
+                    shape,
+                    repaired,
+                } in records
+                {
+                    self.count_repaired(repaired);
                     self.unwrapped(&bytes, shape.unwrap_or(RecordShape::Plain));
                 }
                 lost.iter().for_each(|value| self.lost(value, &[]));
@@ -210,6 +219,13 @@ impl UnitSink<'_, '_> {
         self.is_row = shape.is_row();
         self.found(record, &TopLevel::of(record), shape);
         self.is_row = false;
+    }
+
+    /// Counts a record that was repaired before it was found.
+    fn count_repaired(&mut self, loses: Option<bool>) {
+        if let Some(loses) = loses {
+            self.scan_result.report.count_repaired(loses);
+        }
     }
 
     fn malformed(&mut self, unit: &[u8]) {
@@ -310,6 +326,10 @@ impl UnitSink<'_, '_> {
         if document.is_repaired() {
             let loses = loses_text(text.as_bytes());
             self.scan_result.report.count_repaired(loses);
+        }
+        if observed.is_none() {
+            // Whoever can make its time unreadable can hide the call.
+            self.look_at_unreadable(text.as_bytes());
         }
         if self.scan_result.is_part() {
             (self.take_part)(self.scan_result);

@@ -183,12 +183,27 @@ fn check_shape(rule: &CorrelationRule) -> Result<(), CorrelationFault> {
             "correlation.rules",
             message,
         ))
+    } else if let Some(unknown) = unknown_in_aliases(rule) {
+        let message = format!("`{unknown}` is none of the rules of the correlation");
+        Err(CorrelationFault::new(
+            unknown,
+            "correlation.aliases",
+            message,
+        ))
     } else if rule.timespan.seconds == 0 {
         let message = "must be longer than nothing, as in `10m`";
         Err(CorrelationFault::of_key("correlation.timespan", message))
     } else {
         Ok(())
     }
+}
+
+/// A rule that has other names for fields by `aliases`, and that is not in the correlation.
+fn unknown_in_aliases(rule: &CorrelationRule) -> Option<&str> {
+    let mapped = rule.aliases.iter().flat_map(|alias| alias.mapping.keys());
+    let mut unknown: Vec<&String> = mapped.filter(|name| !rule.rules.contains(name)).collect();
+    unknown.sort();
+    unknown.first().map(|name| name.as_str())
 }
 
 /// The number that every bound allows. Bounds from above are refused: a window that has fired must
@@ -450,6 +465,17 @@ detection: {{sel: {{access.outcome: success}}, condition: sel}}
         };
         assert!(message("[c]").contains("is a correlation"));
         assert!(message("[three]").contains("does not name exactly one loaded rule"));
+    }
+
+    #[test]
+    fn aliases_are_of_the_rules_of_the_correlation() {
+        let body = format!(
+            "    type: event_count\n{BY}    condition: {{gte: 2}}\n    aliases:\n      \
+             who: {{one: a, three: b}}\n"
+        );
+        let errors = load([("r.yml", &*text(&body))]).unwrap_err();
+        assert_eq!(errors[0].field, "correlation.aliases");
+        assert!(errors[0].message.contains("`three`"));
     }
 
     #[test]

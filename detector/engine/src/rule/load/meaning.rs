@@ -1,5 +1,7 @@
 //! Selections as the Sigma specification means them, where the Sigma engine reads them otherwise.
 
+mod patterns;
+
 use rsigma_parser::{
     ConditionExpr, Detection as Selection, DetectionItem, Detections, Modifier, SigmaString,
     SigmaValue,
@@ -13,14 +15,53 @@ use crate::rule::needs::is_meant;
 ///
 /// What cannot be meant: a word at its place, and the message.
 pub(super) fn as_specified(detections: &mut Detections) -> Result<(), (String, String)> {
+    if detections.conditions.is_empty() {
+        let message = "names no selection; write which of them must match";
+        return Err(("condition".to_owned(), message.to_owned()));
+    }
     for condition in &detections.conditions {
         means_something(condition, detections)?;
+    }
+    let mut named: Vec<_> = detections.named.iter().collect();
+    named.sort_by_key(|(name, _)| *name);
+    for (name, selection) in named {
+        asks_something(name, selection)?;
     }
     for selection in detections.named.values_mut() {
         let taken = std::mem::replace(selection, Selection::AllOf(Vec::new()));
         *selection = rewritten(taken)?;
     }
     Ok(())
+}
+
+/// Refuses selections and fields without any value: they would never match.
+fn asks_something(name: &str, selection: &Selection) -> Result<(), (String, String)> {
+    let refused = |name: &str, message: &str| Err((name.to_owned(), message.to_owned()));
+    match selection {
+        Selection::AllOf(items) => {
+            if items.is_empty() {
+                return refused(name, "the selection is empty; name fields and values");
+            }
+            match items.iter().find(|item| item.values.is_empty()) {
+                Some(item) => {
+                    let field = item.field.name.as_deref().unwrap_or(name);
+                    refused(
+                        field,
+                        "the list of values is empty, and would match nothing",
+                    )
+                }
+                None => Ok(()),
+            }
+        }
+        Selection::AnyOf(many) | Selection::And(many) => many
+            .iter()
+            .try_for_each(|selection| asks_something(name, selection)),
+        Selection::Keywords(values) if values.iter().all(is_null) => refused(
+            name,
+            "the selection is empty; name fields and values, or words",
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses `1 of x*` where no selection is called so: it would never match.
@@ -65,8 +106,18 @@ fn all_of(items: Vec<DetectionItem>) -> Result<Selection, (String, String)> {
                 let message = "a merge key that cannot be resolved; write its fields out";
                 return Err(("<<".to_owned(), message.to_owned()));
             }
-            Some(_) if may_be_null(&item) => parts.push(null_or(item)),
-            Some(_) => plain.push(anchored(sound(item)?)),
+            Some(_) if may_be_null(&item) => parts.push(null_or(item)?),
+            Some(_) => {
+                let mut items = patterns::across_lines(anchored(sound(item)?));
+                match (items.len(), items.pop()) {
+                    (1, Some(item)) => plain.push(item),
+                    (_, last) => {
+                        let items = items.into_iter().chain(last);
+                        let each = items.map(|item| Selection::AllOf(vec![item]));
+                        parts.push(Selection::AnyOf(each.collect()));
+                    }
+                }
+            }
         }
     }
     if parts.is_empty() {
@@ -186,16 +237,16 @@ fn is_null(value: &SigmaValue) -> bool {
 }
 
 /// One of the values, or no value: a list is an OR.
-fn null_or(mut item: DetectionItem) -> Selection {
+fn null_or(mut item: DetectionItem) -> Result<Selection, (String, String)> {
     let mut absent = item.clone();
     absent.field.modifiers.clear();
     absent.values = vec![SigmaValue::Null];
     item.values.retain(|value| !is_null(value));
     let mut any = vec![Selection::AllOf(vec![absent])];
     if !item.values.is_empty() {
-        any.push(Selection::AllOf(vec![item]));
+        any.push(all_of(vec![item])?);
     }
-    Selection::AnyOf(any)
+    Ok(Selection::AnyOf(any))
 }
 
 #[cfg(test)]
@@ -275,6 +326,38 @@ mod tests {
     }
 
     #[test]
+    fn wildcards_stand_for_line_breaks_too() {
+        let record = r#"{"p":"{\n  \"Effect\": \"Allow\",\n  \"A\": \"222\"\n}","q":"Ab"}"#;
+        for (selection, expected) in [
+            ("{p: '*allow*222*'}", true),
+            ("{p: '*Allow*'}", true),
+            ("{p: '{*'}", true),
+            ("{p: '*}'}", true),
+            ("{p: '{?  *'}", true),
+            ("{p|contains: 'Allow*222'}", true),
+            ("{p|contains: ['Deny', 'Allow*222']}", true),
+            ("{p|contains|cased: 'allow*222'}", false),
+            ("{p|contains|all: ['Effect', 'Allow*222']}", true),
+            ("{p|contains|all: ['Deny', 'Allow*222']}", false),
+            ("{p|startswith: '{?  *Allow'}", true),
+            ("{p|endswith: '222*}'}", true),
+            ("{p: ['x', '*Deny*', '*222*', '{*}']}", true),
+            ("{p: ['x', '*Deny*', '222*', '{*]']}", false),
+            ("{p: [null, '*222*']}", true),
+            ("{p: [null, '*333*']}", false),
+            ("{p: '*'}", true),
+            ("{q: ['a?', x]}", true),
+            ("{q|cased: 'a?'}", false),
+            ("{q: 'a*b*'}", true),
+        ] {
+            assert_eq!(matches(selection, record), expected, "{selection}");
+        }
+        // What stands for itself in a pattern is no regular expression.
+        assert!(matches("{a: 'x.y*(z'}", "{\"a\":\"x.y\\n(z\"}"));
+        assert!(!matches("{a: 'x.y*(z'}", "{\"a\":\"x-y\\n(z\"}"));
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_refused_by_name() {
         let refused = |selection: &str, condition: &str| {
             let text = format!(
@@ -288,5 +371,10 @@ mod tests {
         assert!(refused("{a|contains: [null, x]}", "s").contains("`null`"));
         assert!(refused("{a|exists: maybe}", "s").contains("`|exists`"));
         assert!(refused("{a: x}", "s or 1 of x*").contains("there is none"));
+        assert!(refused("{a: x}", "[]").contains("names no selection"));
+        for empty in ["~", "[~]", "{}", "[]"] {
+            assert!(refused(empty, "s").contains("empty"), "{empty}");
+        }
+        assert!(refused("{a: x, b: []}", "s").contains("list of values is empty"));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A text is searched once for literals, one of each pattern; only patterns whose literal is in it
 //! are compared. The result is that of a regular expression for each pattern: `*` and `?` match
-//! anything but a line break, and without regard to case means simple case folding.
+//! any characters, and without regard to case means simple case folding.
 
 use std::borrow::Cow;
 
@@ -22,7 +22,6 @@ type EncodedPattern = Box<[u8]>;
 /// Patterns, found by their literals.
 #[derive(Debug, Clone)]
 pub(super) struct WildcardIndex {
-    test: TextTest,
     fold: CaseFold,
     patterns: Vec<EncodedPattern>,
     literals: LiteralIndex,
@@ -42,7 +41,6 @@ impl WildcardIndex {
         let patterns: Vec<EncodedPattern> = encoded.into_iter().collect();
         let literals: Vec<_> = patterns.iter().map(|pattern| literals(pattern)).collect();
         Some(Self {
-            test,
             literals: LiteralIndex::new(&literals)?,
             fold,
             patterns,
@@ -51,34 +49,18 @@ impl WildcardIndex {
 
     /// Whether any pattern matches a text.
     pub(super) fn matches(&self, text: &str) -> bool {
-        lines(text, self.test).any(|line| self.matches_line(self.fold.folded(line).as_bytes()))
-    }
-
-    fn matches_line(&self, line: &[u8]) -> bool {
-        let mut candidates = self.literals.candidates(line);
+        let folded = self.fold.folded(text);
+        let mut candidates = self.literals.candidates(folded.as_bytes());
         candidates.any(|number| {
             let pattern = self.patterns.get(number);
-            pattern.is_some_and(|pattern| glob::is_match(pattern, line, (MANY, ONE), |a, b| a == b))
+            pattern.is_some_and(|pattern| {
+                glob::is_match(pattern, folded.as_bytes(), (MANY, ONE), |a, b| a == b)
+            })
         })
     }
 }
 
-/// The lines in which a pattern may match: no wildcard matches a line break, so that a match is
-/// within one line.
-fn lines(text: &str, test: TextTest) -> impl Iterator<Item = &str> {
-    let lines = text.split('\n');
-    let count = text.bytes().filter(|byte| *byte == b'\n').count() + 1;
-    let (skip, take) = match test {
-        TextTest::Is => (0, usize::from(count == 1)),
-        TextTest::Contains => (0, count),
-        // As the Sigma engine means a pattern with `|startswith`: it ends where the text ends.
-        TextTest::StartsWith => (count - 1, 1),
-        TextTest::EndsWith => (0, 1),
-    };
-    lines.skip(skip).take(take)
-}
-
-/// A pattern for a whole line: with a `*` where the match need not begin or end with the line.
+/// A pattern for a whole text: with a `*` where the match need not begin or end with it.
 fn encoded(parts: &[StringPart], test: TextTest, fold: &mut CaseFold) -> EncodedPattern {
     let mut bytes = Vec::new();
     if matches!(test, TextTest::Contains | TextTest::StartsWith) {
