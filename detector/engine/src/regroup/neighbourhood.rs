@@ -13,9 +13,9 @@ use crate::{
 
 /// How often a time span is widened that ends in the middle of an incident. It grows by the longest
 /// time of an incident, and each time by twice as much as before: what is read again and again is
-/// no more than what is read at last. With three days, it reaches 48 days in both directions: longer
-/// than alerts are kept. Of activity that goes on without a pause for longer, incidents are cut
-/// anew.
+/// no more than what is read at last. With three days, it reaches 48 days in both directions:
+/// longer than alerts are kept. Of activity that goes on without a pause for longer, incidents are
+/// cut anew.
 const WIDENED: u32 = 4;
 
 /// Most principals behind one address whose alerts are looked at, besides those that are asked for:
