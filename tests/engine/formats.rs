@@ -8,15 +8,21 @@ use secretrail_engine::{
     alert::{Alert, chat, json_v1, ocsf, text},
     ids::SharedStr,
     incident::{
-        self, Incident, IncidentPeriods, announced::AnnouncedIncident, finding,
-        grouping::IncidentGrouping, message::IncidentMessage,
+        self, Incident, IncidentPeriods,
+        announced::AnnouncedIncident,
+        finding,
+        grouping::IncidentGrouping,
+        message::IncidentMessage,
+        usual::{CurrentTraits, UsualFacts},
     },
+    limits::{DAY_SECS, SEEN_LOOKBACK_SECS},
     lineage::{
         issue::{CallerStanding, CredentialIssue, IssueCaller},
         origin::{KeyUse, SessionOrigins},
         search::LineageSearch,
     },
     principal::PrincipalKind,
+    seen::{SeenTimes, usual::UsualQuery},
     state::item_v1,
     time::EventTime,
 };
@@ -122,6 +128,26 @@ fn origins(keys: &[SharedStr]) -> SessionOrigins {
     SessionOrigins::of(&uses, &search)
 }
 
+/// What is usual for the actor of an incident: ten days of reads from another network.
+fn usual(incident: &Incident) -> UsualFacts {
+    let current = CurrentTraits::of_incident(incident).unwrap();
+    let query = UsualQuery::new(&current);
+    let days: Vec<SeenTimes> = query
+        .keys()
+        .iter()
+        .map(|key| {
+            let is_usual = ["principal\n", "\tkprivate", "\tcboto3", "\tzeu-west-1"];
+            let mut times = SeenTimes::default();
+            if is_usual.iter().any(|part| key.contains(part)) {
+                let before = (1..=10).map(|day| current.since().plus(-day * DAY_SECS));
+                before.for_each(|time| times.add(time, DAY_SECS));
+            }
+            times
+        })
+        .collect();
+    query.facts(&days, SEEN_LOOKBACK_SECS)
+}
+
 /// The first message about each incident, and one about news in the first.
 fn incident_messages() -> Vec<IncidentMessage> {
     let mut alerts = alerts();
@@ -130,7 +156,10 @@ fn incident_messages() -> Vec<IncidentMessage> {
         let mut incidents = IncidentGrouping::all(periods, alerts.to_vec()).incidents;
         incidents.sort_by_cached_key(Incident::order);
         let worst = incidents.iter_mut().take(1);
-        worst.for_each(|incident| incident.origins = origins(&incident.access_keys.first));
+        worst.for_each(|incident| {
+            incident.origins = origins(&incident.access_keys.first);
+            incident.usual = Some(usual(incident));
+        });
         incidents
     };
     let now = EventTime(1_772_449_200);

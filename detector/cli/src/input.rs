@@ -24,4 +24,5 @@ pub mod session;
 pub mod store;
 pub mod subject;
 mod unmatched;
+pub mod usual;
 pub mod walk;

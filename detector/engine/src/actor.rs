@@ -84,6 +84,12 @@ impl Actor {
         }
     }
 
+    /// The key of a principal in all its forms; `None` where the record identifies nobody.
+    #[must_use]
+    pub fn key_of(principal: &Principal) -> Option<String> {
+        principal_key(principal)
+    }
+
     fn new(kind: ActorKind, key: impl Into<SharedStr>, name: impl Into<SharedStr>) -> Self {
         Self {
             kind,

@@ -147,11 +147,10 @@ impl<'a> ClientProgram<'a> {
         })
     }
 
-    /// Whether its name is one of a few dozen, and not of the caller's choice.
-    #[must_use]
-    pub fn is_known(&self) -> bool {
+    /// A few dozen names of programs, some of them twice; every other is of the caller's choice.
+    pub fn known_families() -> impl Iterator<Item = &'static str> {
         let families = MARKERS.iter().map(|(_, family)| *family);
-        families.chain(FAMILIES).any(|family| family == self.family)
+        families.chain(FAMILIES)
     }
 
     fn named(family: &'static str) -> Self {

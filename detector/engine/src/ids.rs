@@ -256,6 +256,16 @@ impl SecretRef {
         *place = Some(selector.into());
     }
 
+    /// The secret or parameter that an ARN names; `None` for anything else.
+    pub(crate) fn of_arn(arn: &str) -> Option<Self> {
+        let parts = ArnParts::parse(arn)?;
+        match parts.service {
+            "secretsmanager" => Some(Self::secret(arn, parts.home())),
+            "ssm" => Some(Self::parameter(arn, parts.home())),
+            _ => None,
+        }
+    }
+
     /// The path of `GetParametersByPath`, as the resource in IAM policies: `…:parameter/<path>`.
     #[must_use]
     pub fn path(path: &str, home: RecordHome<'_>) -> Self {

@@ -15,13 +15,16 @@ pub mod decision;
 pub mod finding;
 pub mod grouping;
 pub mod json_v1;
+mod mail;
 pub mod message;
 mod origins;
 pub(crate) mod response;
 pub mod story;
+pub mod usual;
 
 use std::{collections::HashSet, sync::Arc};
 
+use self::usual::UsualFacts;
 use crate::{
     actor::{Actor, ActorKind},
     alert::{Alert, AlertId, IncidentId},
@@ -128,6 +131,11 @@ pub struct Incident {
     pub access_keys: Listed,
     /// Programs, by their user agents.
     pub clients: Listed,
+    /// Networks and VPC endpoints of the callers ([`Origin::networks`](crate::actor::Origin)).
+    pub networks: Listed,
+    /// What is usual for the principal; `None` where nobody has looked for it, as in a replay, or
+    /// where the actor is no principal.
+    pub usual: Option<UsualFacts>,
     /// Who is behind its access keys; nobody where nobody has looked for them, as online.
     pub origins: SessionOrigins,
     /// Ids of its alerts by time; at most [`INCIDENT_ALERTS`].
@@ -163,6 +171,8 @@ impl Incident {
             sessions: Listed::default(),
             access_keys: Listed::default(),
             clients: Listed::default(),
+            networks: Listed::default(),
+            usual: None,
             origins: SessionOrigins::default(),
             alert_ids: Vec::new(),
             alerts_total: 0,
@@ -230,6 +240,7 @@ struct MetValues {
     sessions: HashSet<SharedStr>,
     access_keys: HashSet<SharedStr>,
     clients: HashSet<SharedStr>,
+    networks: HashSet<SharedStr>,
     novelty: bool,
 }
 
@@ -320,6 +331,11 @@ impl GrowingIncident {
                 &mut incident.access_keys,
             ),
             (&traits.clients, &mut met.clients, &mut incident.clients),
+            (
+                &alert.origin.networks,
+                &mut met.networks,
+                &mut incident.networks,
+            ),
         ] {
             list(values, INCIDENT_TRAITS, met, listed);
         }

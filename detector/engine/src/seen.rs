@@ -12,6 +12,7 @@
 
 mod judge;
 mod keys;
+pub mod usual;
 
 use std::sync::Arc;
 
@@ -385,7 +386,7 @@ mod tests {
                 .collect()
         };
         let mut expected = vec!["pair", "principal", "region", "source", "network"];
-        expected.extend(["profile"; 4]);
+        expected.extend(["profile"; 5]);
         assert_eq!(kinds(&denied), expected);
         Arc::make_mut(&mut denied.head).outcome = CallOutcome::Denied;
         assert_eq!(remembered(&denied).count(), 0);

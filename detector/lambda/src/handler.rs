@@ -353,6 +353,7 @@ impl FunctionContext {
             topics: &self.config.destinations,
             clock: &self.clock,
             lease_secs: self.config.lease_secs,
+            lookback_secs: self.config.lookback.lookback_secs,
         }
     }
 }

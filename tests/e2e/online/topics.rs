@@ -71,3 +71,43 @@ fn topics_get_their_own_form_and_levels_and_fifo_topics_their_ids() {
     assert_eq!(fifo.published().len(), 2);
     assert_eq!(quiet.published().keys().collect::<Vec<_>>(), [id]);
 }
+
+#[test]
+fn a_message_says_what_is_usual_for_the_principal_beside_what_it_does_now() {
+    const DAY: i64 = 86_400;
+    let shop = Shop::open();
+    let topic = format!("{}?deliver=incidents", shop.deployment.topic);
+    let function = shop.start(&[("SECRETRAIL_TOPICS", &topic)]);
+    let usual = [
+        read("r1", "thief", -30 * DAY, "prod/search"),
+        read("r2", "thief", -20 * DAY, "prod/search"),
+    ];
+    let before = json!({ "Records": usual }).to_string();
+    for object in [
+        shop.put("before.json.gz", &packed(before.as_bytes())),
+        shop.put(KEY, &theft("e1")),
+    ] {
+        assert_eq!(
+            back(&answered(&function, &batch(vec![object]))),
+            Vec::<&str>::new()
+        );
+    }
+    let published = shop.deployment.published();
+    let incidents = Deployment::of_schema(&published, "secretrail.incident/1");
+    let mut incidents = incidents.values().flatten();
+    let incident = incidents.find(|incident| incident["level"] == "critical");
+    let incident = incident.unwrap();
+    let usual = &incident["usual"];
+    assert_eq!(usual["days"], json!(2), "{incident}");
+    let habits = usual["habits"].as_array().unwrap();
+    let now = |kind: &str| {
+        let habits = habits.iter().find(|habits| habits["kind"] == kind);
+        habits.unwrap()["now"].clone()
+    };
+    assert_eq!(
+        now("source"),
+        json!([{"value": "198.51.100.0/24", "new": true}])
+    );
+    assert_eq!(now("secret"), json!([{"value": "prod/db", "new": true}]));
+    assert_eq!(now("region")[0]["new"], json!(false));
+}

@@ -17,10 +17,11 @@ use crate::{
     host::{ProcessHost, RunFailure, say},
     input::{
         issues::grouped,
-        records::records,
+        records::{RawRecord, records},
         rules_and_policy,
-        session::{OpenedInput, find},
+        session::{OpenedInput, SessionResult, find},
         subject::{FoundSubject, incidents_of},
+        usual,
     },
     output::{
         ending::RunReading,
@@ -60,37 +61,55 @@ fn from_logs(
     let mut out = OpenOutput::open(settings)?;
     let mut found = find(settings, rules, policy.as_ref(), host)?;
     let alerts = std::mem::take(&mut found.alerts);
-    let grouped = grouped(alerts, &found.issues)?;
+    let mut grouped = grouped(alerts, &found.issues)?;
+    let lookback = settings.lookback.lookback_secs;
+    usual::add_usual(&mut grouped.incidents, &found.accesses, lookback);
     let subject = match FoundSubject::find(&grouped.alerts, &grouped.incidents, &args.id) {
         Ok(subject) => subject,
-        Err(failure) => {
-            // Input that could not be read may be the cause.
-            say(host, &run_summary::problems(&found.problems));
-            let reading = RunReading::of(&found, &settings.selection);
-            if reading.is_nothing() {
-                say(host, &format!("secretrail: {failure}\n"));
-                return Ok(end(reading, host));
-            }
-            return Err(failure);
-        }
+        Err(failure) => return not_found(failure, &found, settings, host),
     };
     // The first reading has already reported what cannot be read.
-    let records = match subject.shows_records(args.raw) {
-        true => {
-            records(
-                &subject.event_ids(),
-                &found.objects,
-                settings.threads,
-                &*found.store,
-            )
-            .0
-        }
-        false => Vec::new(),
+    let records = records_of(&subject, &found, settings, args.raw);
+    let usual = match (subject.incident, subject.alerts.first()) {
+        (None, Some(alert)) => usual::of_alert(alert, &found.accesses, lookback),
+        _ => None,
     };
-    out.raw(&explained(&subject, settings, &records, args.raw))?;
+    let usual = usual.as_ref();
+    out.raw(&explained(&subject, usual, settings, &records, args.raw))?;
     out.finish(host)?;
     let in_use = RulesInUse::of(rules, policy.as_ref());
     Ok(close(settings, &found, started, Some(in_use), host))
+}
+
+/// Ends a run that has not found what was asked for.
+fn not_found(
+    failure: RunFailure,
+    found: &SessionResult,
+    settings: &RunSettings,
+    host: &mut ProcessHost,
+) -> Result<u8, RunFailure> {
+    // Input that could not be read may be the cause.
+    say(host, &run_summary::problems(&found.problems));
+    let reading = RunReading::of(found, &settings.selection);
+    if reading.is_nothing() {
+        say(host, &format!("secretrail: {failure}\n"));
+        return Ok(end(reading, host));
+    }
+    Err(failure)
+}
+
+/// The records that are shown.
+fn records_of(
+    subject: &FoundSubject<'_>,
+    found: &SessionResult,
+    settings: &RunSettings,
+    raw: bool,
+) -> Vec<RawRecord> {
+    if !subject.shows_records(raw) {
+        return Vec::new();
+    }
+    let (ids, threads) = (subject.event_ids(), settings.threads);
+    records(&ids, &found.objects, threads, &*found.store).0
 }
 
 /// Explains what is in a file. Logs are only searched for records; the rules and the policy that
@@ -122,7 +141,7 @@ fn from_file(
     };
     problems.extend(objects.problems);
     problems.sort();
-    out.raw(&explained(&subject, &settings, &records, args.raw))?;
+    out.raw(&explained(&subject, None, &settings, &records, args.raw))?;
     out.finish(host)?;
     Ok(input_code(&problems, host))
 }
@@ -221,11 +240,39 @@ mod tests {
     fn alerts_and_incidents_are_explained_the_same_from_logs_and_from_their_file() {
         let (written, ids) = replayed();
         for id in [&ids[0], ids.last().unwrap()] {
-            let of_logs = ran(&["explain", id, LOGS, "--policy", POLICY, "-q"]);
-            let of_file = ran_with(&["explain", id, "-", LOGS, "-q"], &written);
+            let of_logs = ran(&["explain", id, LOGS, "--policy", POLICY, "-q", "--raw"]);
+            let of_file = ran_with(&["explain", id, "-", LOGS, "-q", "--raw"], &written);
             assert_eq!((of_logs.code, of_file.code), (exit::DONE, exit::DONE));
-            assert_eq!(of_logs.out, of_file.out);
+            assert_eq!(without_usual(&of_logs.out), of_file.out);
         }
+    }
+
+    /// A text without what only logs show.
+    fn without_usual(text: &str) -> String {
+        let Some((before, rest)) = text.split_once("\nusual") else {
+            return text.to_owned();
+        };
+        let (_, after) = rest.split_once("\n\n").unwrap();
+        format!("{before}\n{after}")
+    }
+
+    #[test]
+    fn what_is_usual_is_beside_what_is_now_and_fits_the_screen() {
+        let (_, ids) = replayed();
+        let mut shown = 0;
+        for id in ids {
+            let text = ran(&["explain", &id, LOGS, "--policy", POLICY, "-q"]).out;
+            assert!(text.lines().count() <= 40, "{text}");
+            let Some((_, usual)) = text.split_once("\nusual (reads on ") else {
+                continue;
+            };
+            let (basis, rest) = usual.split_once("), and now:\n").unwrap();
+            assert!(basis.contains(" since 2"), "{text}");
+            let lines = rest.split("\n\n").next().unwrap();
+            assert!(lines.contains("; now "), "{text}");
+            shown += 1;
+        }
+        assert!(shown > 0);
     }
 
     #[test]

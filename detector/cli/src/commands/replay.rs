@@ -29,6 +29,7 @@ use crate::{
         issues::{KeyUsers, add_origins, grouped},
         overwrite, rules_and_policy,
         session::{self, EvaluationTask, OpenedInput, SessionResult, find},
+        usual::add_usual,
     },
     output::{
         ending::RunReading,
@@ -280,6 +281,8 @@ impl Replaying<'_, '_> {
         let incidents = &mut grouped.incidents;
         incidents.retain(|incident| incident.level >= self.args.min_level);
         incidents.sort_by_cached_key(Incident::order);
+        let lookback = self.settings.lookback.lookback_secs;
+        add_usual(&mut grouped.incidents, &found.accesses, lookback);
         found.about_incidents = IncidentTally::of(&grouped).lines();
         let GroupedAlerts { alerts, incidents } = grouped;
         let records = report::of_incidents(&incidents, &alerts, &found, self.settings);

@@ -6,6 +6,7 @@ use secretrail_engine::{
     incident::{
         Incident,
         story::{IncidentStory, StoryAction, StoryStep, most_serious_steps},
+        usual::UsualFacts,
     },
     rule_meta::RuleLevel,
     sanitize,
@@ -16,7 +17,7 @@ use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 use crate::{args::settings::RunSettings, output::style::level_style, text::plural};
 
 /// What is shown of an incident in a list.
-const LISTED: StoryExtent = StoryExtent::of([6, 4, 0, 1, 0, 0, 0]);
+const LISTED: StoryExtent = StoryExtent::of([6, 4, 0, 1, 0, 0, 0, 0]);
 
 /// Width of the level column, in characters.
 const LEVEL: usize = 10;
@@ -248,22 +249,34 @@ struct StoryExtent {
     harmless: usize,
     /// Lines of each fact.
     fact_lines: usize,
+    usual: usize,
 }
 
 impl StoryExtent {
-    const ALL: Self = Self::of([usize::MAX; 7]);
+    const ALL: Self = Self::of([usize::MAX; 8]);
 
     /// Tried in turn until the story fits one screen.
-    const SHORTER: [Self; 6] = [
-        Self::of([8, 4, 3, 5, 6, 3, 3]),
-        Self::of([5, 3, 1, 4, 4, 2, 2]),
-        Self::of([3, 2, 1, 3, 3, 1, 2]),
-        Self::of([2, 1, 1, 2, 2, 1, 1]),
-        Self::of([2, 1, 1, 2, 2, 0, 1]),
-        Self::of([2, 1, 1, 1, 1, 0, 1]),
+    const SHORTER: [Self; 7] = [
+        Self::of([8, 4, 3, 5, 6, 3, 3, 4]),
+        Self::of([5, 3, 1, 4, 4, 2, 2, 4]),
+        Self::of([3, 2, 1, 3, 3, 1, 2, 4]),
+        Self::of([2, 1, 1, 2, 2, 1, 1, 4]),
+        Self::of([2, 1, 1, 2, 2, 0, 1, 3]),
+        Self::of([2, 1, 1, 1, 1, 0, 1, 2]),
+        Self::of([1, 1, 1, 1, 1, 0, 1, 1]),
     ];
 
-    const fn of([steps, titles, why, checks, actions, harmless, fact_lines]: [usize; 7]) -> Self {
+    const fn of(parts: [usize; 8]) -> Self {
+        let [
+            steps,
+            titles,
+            why,
+            checks,
+            actions,
+            harmless,
+            fact_lines,
+            usual,
+        ] = parts;
         Self {
             steps,
             titles,
@@ -272,6 +285,7 @@ impl StoryExtent {
             actions,
             harmless,
             fact_lines,
+            usual,
         }
     }
 }
@@ -295,6 +309,21 @@ pub(crate) fn whole(incident: &Incident, settings: &RunSettings, all: bool) -> S
     text
 }
 
+/// What is usual for a principal, beside what it does now.
+pub(crate) fn push_usual(
+    usual: &UsualFacts,
+    most: usize,
+    settings: &RunSettings,
+    out: &mut String,
+) {
+    let lines = usual.lines(most);
+    let end = if lines.is_empty() { "." } else { ":" };
+    writeln!(out, "\n{}{end}", usual.heading()).ok();
+    for (label, text) in lines {
+        push_wrapped(&format!("{label:<9}"), "         ", &text, settings, out);
+    }
+}
+
 fn extent(
     incident: &Incident,
     story: &IncidentStory,
@@ -305,6 +334,9 @@ fn extent(
     push_headline(incident, story, settings, &mut out);
     writeln!(out, "{}", span(incident.first, incident.last)).ok();
     push_facts(story, shown.fact_lines, settings, &mut out);
+    if let Some(usual) = &story.usual {
+        push_usual(usual, shown.usual, settings, &mut out);
+    }
     push_list(
         "check first",
         &story.checks,

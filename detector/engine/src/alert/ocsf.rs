@@ -4,10 +4,14 @@
 //! 1970 in UTC.
 
 mod stage;
+mod unmapped;
+
+use std::borrow::Cow;
 
 use serde::Serialize;
 
 pub use self::stage::FindingStage;
+use self::unmapped::OcsfUnmapped;
 use super::{Alert, alert_digest::AlertDigest};
 use crate::{
     access::Access,
@@ -158,7 +162,7 @@ struct OcsfFindingInfo<'a> {
     analytic: OcsfAnalytic<'a>,
     attacks: Vec<OcsfAttack>,
     created_time: i64,
-    desc: &'a str,
+    desc: Cow<'a, str>,
     first_seen_time: i64,
     last_seen_time: i64,
     /// The alerts of a digest.
@@ -214,13 +218,6 @@ struct OcsfProduct {
     version: &'static str,
 }
 
-/// Values without a counterpart in OCSF.
-#[derive(Debug, Serialize)]
-struct OcsfUnmapped {
-    secrets_total: usize,
-    accesses_total: usize,
-}
-
 /// The alert as a Detection Finding in JSON.
 #[must_use]
 pub fn detection_finding(alert: &Alert) -> String {
@@ -233,17 +230,24 @@ pub fn detection_finding(alert: &Alert) -> String {
 pub fn digest_finding(digest: &AlertDigest<'_>) -> String {
     let alert = digest.as_alert();
     let ids = digest.alerts().iter().map(|alert| &alert.id.0);
-    finding_of_several(&alert, FindingStage::New, ids)
+    finding_of_several(&alert, FindingStage::New, ids, Vec::new())
 }
 
-/// What stands for several alerts as one Detection Finding in JSON, which names their findings.
+/// What stands for several alerts as one Detection Finding in JSON, which names their findings, and
+/// what is usual for the principal, in lines.
 #[must_use]
 pub fn finding_of_several<'i>(
     whole: &'i Alert,
     stage: FindingStage,
     ids: impl Iterator<Item = &'i SharedStr>,
+    usual: Vec<String>,
 ) -> String {
     let mut finding = DetectionFinding::at(whole, stage);
+    if !usual.is_empty() {
+        let desc = [finding.finding_info.desc.as_ref(), &usual.join("\n")].join("\n");
+        finding.finding_info.desc = desc.into();
+        finding.unmapped.usual = usual;
+    }
     let related = ids.map(|uid| OcsfRelatedEvent { uid });
     finding.finding_info.related_events = related.collect();
     serde_json::to_string(&finding).unwrap_or_default()
@@ -291,6 +295,7 @@ impl<'a> DetectionFinding<'a> {
             unmapped: OcsfUnmapped {
                 secrets_total: alert.secrets_total,
                 accesses_total: alert.accesses_total,
+                usual: Vec::new(),
             },
         }
     }
@@ -319,7 +324,7 @@ impl<'a> OcsfFindingInfo<'a> {
             },
             attacks: rule.techniques().map(OcsfAttack::of).collect(),
             created_time: milliseconds(alert.time),
-            desc: &alert.summary,
+            desc: alert.summary.as_str().into(),
             // Alerts about changes and other records have no accesses.
             first_seen_time: milliseconds(earliest.unwrap_or(alert.time)),
             last_seen_time: milliseconds(alert.time),

@@ -7,6 +7,7 @@ use super::{
     announced::NewsKind,
     message::IncidentMessage,
     story::{IncidentStory, StoryAction, most_serious_steps},
+    usual::UsualFacts,
 };
 use crate::{
     actor::ActorKind,
@@ -95,6 +96,9 @@ fn description(message: &IncidentMessage, story: &IncidentStory) -> String {
     if message.announced.end.is_none() {
         let facts = story.facts.iter();
         lines.extend(facts.map(|(label, text)| format!("*{label}:* {}", plain(text))));
+        if !is_in_thread(message) {
+            lines.extend(story.usual.iter().flat_map(usual));
+        }
         let steps = most_serious_steps(&story.steps, STEPS);
         lines.extend(
             steps
@@ -107,12 +111,24 @@ fn description(message: &IncidentMessage, story: &IncidentStory) -> String {
     lines.join("\n")
 }
 
+/// What is usual beside what is now, as a list.
+fn usual(usual: &UsualFacts) -> Vec<String> {
+    let heading = format!("*{}*", plain(&usual.heading()));
+    let lines = usual.lines(usize::MAX).into_iter();
+    let lines = lines.map(|(label, text)| format!("- {label}: {}", plain(&text)));
+    std::iter::once(heading).chain(lines).collect()
+}
+
+/// Whether the thread has what is usual, and what is to be done, from its first message. It is said
+/// again when the level has changed.
+fn is_in_thread(message: &IncidentMessage) -> bool {
+    let news = &message.announced.news;
+    news.kind == NewsKind::Updated && news.level_before.is_none()
+}
+
 /// What is to be done, in this order.
 fn next_steps(message: &IncidentMessage, story: &IncidentStory) -> Vec<String> {
-    // The thread has them from its first message, unless the level has changed.
-    let news = &message.announced.news;
-    let is_known = news.kind == NewsKind::Updated && news.level_before.is_none();
-    if is_known || message.announced.end.is_some() {
+    if is_in_thread(message) || message.announced.end.is_some() {
         return Vec::new();
     }
     let checks = story.checks.iter().take(CHECKS).map(|check| of_rule(check));

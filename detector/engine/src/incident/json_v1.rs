@@ -9,8 +9,12 @@ use super::{
     announced::{AnnouncedIncident, IncidentEnd},
     decision::Decided,
     story::{IncidentStory, StoryAction},
+    usual::{UsualFacts, UsualTrait},
 };
-use crate::{ids::SharedStr, lineage::json_v1::OriginsV1, rule_meta::RuleLevel, time::EventTime};
+use crate::{
+    actor::Actor, ids::SharedStr, lineage::json_v1::OriginsV1, rule_meta::RuleLevel,
+    time::EventTime,
+};
 
 /// Name and version of the schema.
 pub const SCHEMA: &str = "secretrail.incident/1";
@@ -55,6 +59,9 @@ pub struct IncidentV1<'a> {
     /// Who is behind the access keys.
     #[serde(flatten)]
     origins: OriginsV1<'a>,
+    /// What is usual for the principal, beside what it does now; `null` for other actors, and where
+    /// nobody has looked for it: in a list of incidents of a replay.
+    usual: Option<UsualV1<'a>>,
     /// The first two hundred, by time.
     alert_ids: Vec<&'a str>,
     alerts_total: usize,
@@ -76,12 +83,60 @@ pub struct IncidentV1<'a> {
     harmless_if: Vec<String>,
 }
 
+impl<'a> From<&'a Actor> for ActorV1<'a> {
+    fn from(actor: &'a Actor) -> Self {
+        Self {
+            kind: actor.kind.as_str(),
+            id: &actor.name,
+        }
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct ActorV1<'a> {
     /// `principal`, `address`, `secret` or `log`.
     kind: &'a str,
     /// An ARN, an address, a secret, or `account region`.
     id: &'a str,
+}
+
+/// What is usual for a principal, as JSON.
+#[derive(Debug, Serialize)]
+struct UsualV1<'a> {
+    /// Number of days (UTC) with a successful read over the lookback before `first`.
+    days: usize,
+    /// Time of the first of these reads that is known, in UTC; `null` if there was none.
+    since: Option<String>,
+    /// Each `kind`: `source`, `client`, `region` and `secret`, in this order; none without reads
+    /// before.
+    habits: Vec<HabitsV1<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct HabitsV1<'a> {
+    /// `source` (networks and VPC endpoints), `client`, `region` or `secret`.
+    kind: &'static str,
+    /// Values over the lookback, those of most days first; the first twenty. Online, a source may
+    /// be a class of addresses (`private addresses`), and secrets are those of now only.
+    usual: Vec<UsualValueV1<'a>>,
+    usual_total: usize,
+    /// Values now, new ones first; the first twenty.
+    now: Vec<CurrentValueV1<'a>>,
+    now_total: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct UsualValueV1<'a> {
+    value: &'a str,
+    /// Number of days (UTC) with it.
+    days: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct CurrentValueV1<'a> {
+    value: &'a str,
+    /// Whether the principal did not have it over the lookback; `null` where that is not known.
+    new: Option<bool>,
 }
 
 #[derive(Debug, Serialize)]
@@ -148,15 +203,11 @@ impl<'a> IncidentV1<'a> {
     #[must_use]
     pub fn new(incident: &'a Incident, now: EventTime, periods: IncidentPeriods) -> Self {
         let story = IncidentStory::of(incident);
-        let is_active = incident.is_active(now, periods);
         Self {
             schema: SCHEMA,
             id: &incident.id.0,
-            status: if is_active { "active" } else { "ended" },
-            actor: ActorV1 {
-                kind: incident.actor.kind.as_str(),
-                id: &incident.actor.name,
-            },
+            status: status(incident.is_active(now, periods)),
+            actor: ActorV1::from(&incident.actor),
             level: incident.level.as_str(),
             score: incident.score,
             first: incident.first.to_string(),
@@ -178,6 +229,7 @@ impl<'a> IncidentV1<'a> {
             clients: texts(&incident.clients),
             clients_total: incident.clients.total,
             origins: OriginsV1::from(&incident.origins),
+            usual: incident.usual.as_ref().map(UsualV1::from),
             alert_ids: incident.alert_ids.iter().map(|id| &*id.0).collect(),
             alerts_total: incident.alerts_total,
             merged_into: None,
@@ -222,6 +274,36 @@ impl<'a> IncidentV1<'a> {
     }
 }
 
+impl<'a> From<&'a UsualFacts> for UsualV1<'a> {
+    fn from(facts: &'a UsualFacts) -> Self {
+        Self {
+            days: facts.days,
+            since: facts.since.map(|since| since.to_string()),
+            habits: facts.traits.iter().map(HabitsV1::from).collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a UsualTrait> for HabitsV1<'a> {
+    fn from(habits: &'a UsualTrait) -> Self {
+        let usual = habits.usual.iter().map(|usual| UsualValueV1 {
+            value: &usual.value,
+            days: usual.days,
+        });
+        let now = habits.now.iter().map(|now| CurrentValueV1 {
+            value: &now.value,
+            new: now.is_new,
+        });
+        Self {
+            kind: habits.kind.as_str(),
+            usual: usual.collect(),
+            usual_total: habits.usual_total,
+            now: now.collect(),
+            now_total: habits.now_total,
+        }
+    }
+}
+
 impl<'a> From<&'a Decided> for DecidedV1<'a> {
     fn from(decided: &'a Decided) -> Self {
         Self {
@@ -231,6 +313,10 @@ impl<'a> From<&'a Decided> for DecidedV1<'a> {
             reason: &decided.reason,
         }
     }
+}
+
+fn status(is_active: bool) -> &'static str {
+    if is_active { "active" } else { "ended" }
 }
 
 fn each(values: &[SharedStr]) -> Vec<&str> {

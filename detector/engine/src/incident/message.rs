@@ -1,44 +1,24 @@
-//! What is published of an incident: a subject, plain text for mail, and JSON. Text from logs is
-//! sanitised.
+//! What is published of an incident: a subject, and JSON; the text of a mail is in `mail`. Text
+//! from logs is sanitised.
 
-use std::{
-    fmt::{self, Write as _},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use super::{
     Incident, IncidentPeriods, Listed,
     announced::{AnnouncedIncident, IncidentEnd, IncidentNews, NewsKind},
     decision::{Decided, DecidedStatus},
     json_v1::IncidentV1,
-    story::{
-        IncidentStory, StoryAction, StoryStep, counted, first_and_rest, most_serious_steps,
-        short_name,
-    },
+    mail,
+    story::{IncidentStory, counted, first_and_rest, short_name},
 };
 use crate::{
     actor::{Actor, ActorKind, Origin},
-    alert::{
-        Alert, AlertId, AlertTraits,
-        alert_digest::INCIDENT_RULE,
-        cut,
-        text::{self, line, of_rule},
-    },
+    alert::{Alert, AlertId, AlertTraits, alert_digest::INCIDENT_RULE, cut, text},
     ids::{ArnParts, SharedStr, secret_name},
     rule_meta::RuleMeta,
     sanitize,
     time::EventTime,
 };
-
-/// Most lines of each part of a mail, which has forty in all.
-const STEPS: usize = 4;
-const WHY: usize = 2;
-const CHECKS: usize = 3;
-const ACTIONS: usize = 4;
-const HARMLESS: usize = 2;
-
-/// Stands for a command with a name that a client would make a link.
-const HAS_LINK: &str = "(a name in the command looks like a link: secretrail explain shows it)";
 
 /// Most characters of the reason of a decision.
 const REASON: usize = 200;
@@ -187,32 +167,7 @@ impl IncidentMessage {
     /// The incident in plain text, forty lines at most where no text is longer than a line.
     #[must_use]
     pub fn body(&self) -> String {
-        let mut out = String::new();
-        // Writing to a string cannot fail.
-        self.write(&mut out).ok();
-        out
-    }
-
-    fn write(&self, out: &mut String) -> fmt::Result {
-        let incident = &self.incident;
-        let story = IncidentStory::of(incident);
-        writeln!(out, "{}{}", self.prefix(), line(&story.headline))?;
-        for news in self.news() {
-            writeln!(out, "{}", line(&news))?;
-        }
-        writeln!(out, "\ntime     {} to {}", incident.first, incident.last)?;
-        for (label, text) in &story.facts {
-            writeln!(out, "{label:<9}{}", line(text))?;
-        }
-        if self.announced.end.is_none() {
-            write_list("why it matters", story.why.iter().take(WHY), out)?;
-            write_list("check first", story.checks.iter().take(CHECKS), out)?;
-            write_actions(&story.actions, out)?;
-            write_steps(&story.steps, out)?;
-            write_list("harmless if", story.harmless_if.iter().take(HARMLESS), out)?;
-        }
-        let alerts = counted(incident.alerts_total, "alert");
-        writeln!(out, "\nincident {}: {alerts}", incident.id.0)
+        mail::body(self)
     }
 
     /// The incident as `secretrail.incident/1`, with fewer and shorter values where it would have
@@ -362,6 +317,12 @@ fn listed<'v>(values: impl IntoIterator<Item = &'v SharedStr>) -> Listed {
 /// The incident with fewer and shorter values: names in logs may be of any length.
 fn shortened(mut incident: Incident, chars: usize, most: usize) -> Incident {
     incident.origins.shorten(chars, most);
+    if let Some(usual) = &mut incident.usual {
+        usual.truncate(most);
+        usual
+            .values()
+            .for_each(|value| *value = cut(value, chars).into());
+    }
     let Incident {
         secrets,
         revealed,
@@ -370,6 +331,7 @@ fn shortened(mut incident: Incident, chars: usize, most: usize) -> Incident {
         sessions,
         access_keys,
         clients,
+        networks,
         actor,
         rules,
         ..
@@ -382,6 +344,7 @@ fn shortened(mut incident: Incident, chars: usize, most: usize) -> Incident {
         sessions,
         access_keys,
         clients,
+        networks,
     ];
     for listed in lists {
         listed.first.truncate(most);
@@ -410,69 +373,6 @@ fn names(values: &[SharedStr]) -> Vec<&str> {
 fn new_values(label: &str, values: &[&str]) -> Option<String> {
     let named = first_and_rest(values, NEW_VALUES, 0)?;
     Some(format!("{}: {named}.", counted(values.len(), label)))
-}
-
-fn write_list<'t>(
-    heading: &str,
-    texts: impl Iterator<Item = &'t String>,
-    out: &mut String,
-) -> fmt::Result {
-    let mut texts = texts.peekable();
-    if texts.peek().is_none() {
-        return Ok(());
-    }
-    writeln!(out, "\n{heading}:")?;
-    texts.try_for_each(|text| writeln!(out, "- {}", of_rule(text)))
-}
-
-fn write_actions(actions: &[StoryAction], out: &mut String) -> fmt::Result {
-    if actions.is_empty() {
-        return Ok(());
-    }
-    out.push_str("\nto contain it:\n");
-    for action in actions.iter().take(ACTIONS) {
-        writeln!(out, "- {}", line(&action.text))?;
-        // Unbroken: they are for the clipboard.
-        let command = action.command.as_deref().map(sanitize::line);
-        match command {
-            Some(command) if sanitize::unlinked(&command) != command => {
-                writeln!(out, "  {HAS_LINK}")?;
-            }
-            Some(command) => writeln!(out, "  {command}")?,
-            None => {}
-        }
-        if let Some(link) = &action.link {
-            writeln!(out, "  {}", sanitize::line(link))?;
-        }
-    }
-    match actions.len().saturating_sub(ACTIONS) {
-        0 => Ok(()),
-        more => writeln!(out, "- and {more} more: secretrail explain --raw shows all"),
-    }
-}
-
-fn write_steps(steps: &[StoryStep], out: &mut String) -> fmt::Result {
-    if steps.is_empty() {
-        return Ok(());
-    }
-    out.push_str("\nwhat happened:\n");
-    let shown = most_serious_steps(steps, STEPS);
-    for step in shown {
-        let rule = step.rules.first();
-        let rule = rule.map_or_else(String::new, |(level, title, _)| {
-            format!(" ({level}: {title})")
-        });
-        writeln!(
-            out,
-            "{}  {}",
-            step.time,
-            line(&format!("{}{rule}", step.what))
-        )?;
-    }
-    match steps.len().saturating_sub(STEPS) {
-        0 => Ok(()),
-        more => writeln!(out, "and {more} more"),
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 pub use super::origins::{behind, who_is_behind};
-use super::{Incident, IncidentRule, Listed, response};
+use super::{Incident, IncidentRule, Listed, response, usual::UsualFacts};
 use crate::{
     ids::{ArnParts, last_segment, secret_name},
     rule_meta::RuleLevel,
@@ -25,6 +25,8 @@ pub struct IncidentStory {
     pub headline: String,
     /// What is known, each with its label.
     pub facts: Vec<(&'static str, String)>,
+    /// What is usual for the principal, beside what it does now; `None` as in [`Incident::usual`].
+    pub usual: Option<UsualFacts>,
     /// What happened, by time.
     pub steps: Vec<StoryStep>,
     /// Descriptions of the most serious rules.
@@ -88,6 +90,7 @@ impl IncidentStory {
         Self {
             headline: headline(incident),
             facts: facts(incident),
+            usual: incident.usual.clone(),
             steps: steps(incident),
             why: distinct(why.iter()),
             checks: texts(|rule| &rule.rule.next_steps),

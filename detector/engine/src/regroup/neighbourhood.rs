@@ -11,9 +11,12 @@ use crate::{
     time::EventTime,
 };
 
-/// How often a time span is widened that ends in the middle of an incident. Each time, it grows by
-/// the longest time of an incident.
-const WIDENED: usize = 15;
+/// How often a time span is widened that ends in the middle of an incident. It grows by the longest
+/// time of an incident, and each time by twice as much as before: what is read again and again is
+/// no more than what is read at last. With three days, it reaches 48 days in both directions:
+/// longer than alerts are kept. Of activity that goes on without a pause for longer, incidents are
+/// cut anew.
+const WIDENED: u32 = 4;
 
 /// Most principals behind one address whose alerts are looked at, besides those that are asked for:
 /// an incident of an address may lack those of further ones.
@@ -97,7 +100,7 @@ impl Neighbourhood {
             wider(&ActorRange { actor, from, to }, margin, margin)
         });
         let mut open: Vec<ActorRange> = ranges.collect();
-        for _ in 0..=WIDENED {
+        for round in 0..=WIDENED {
             if open.is_empty() {
                 break;
             }
@@ -106,7 +109,8 @@ impl Neighbourhood {
             for (range, alerts) in open.into_iter().zip(found) {
                 let (down, up) = self.cut_ends(&range, &alerts);
                 if down || up {
-                    let more = |cut: bool| if cut { margin } else { 0 };
+                    let step = margin << round;
+                    let more = |cut: bool| if cut { step } else { 0 };
                     cut.push(wider(&range, more(down), more(up)));
                 }
                 self.add(alerts);

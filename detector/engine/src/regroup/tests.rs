@@ -139,6 +139,39 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn activity_without_a_pause_is_cut_as_the_definition_says_however_it_comes(
+        gaps in prop::collection::vec(1..=10_i64, 1..90),
+        lower in prop::collection::vec(0..8_u8, 90),
+        order in prop::collection::vec(any::<u32>(), 90),
+        pieces in prop::collection::vec(1..6_usize, 1..9),
+        is_shuffled in any::<bool>(),
+    ) {
+        // As long as is looked back: sixteen times the longest incident.
+        let most = 16 * worlds::PERIODS.max_secs - worlds::PERIODS.reach_secs;
+        let times = gaps.iter().scan(0, |time, gap| {
+            *time += gap;
+            Some(*time)
+        });
+        let times = times.take_while(|time| *time < most).enumerate();
+        let alerts: Vec<Alert> = times
+            .map(|(index, time)| worlds::alert(time, lower[index] > 0, "ann", "a", index))
+            .collect();
+        let order = if is_shuffled { order } else { (0..90).collect() };
+        let arriving = in_order(&alerts, order);
+        let store = store();
+        let mut now = in_pieces(&store, &arriving, &pieces, 1_000);
+        // When no message is due any more, each is looked at again for itself.
+        for alert in &arriving {
+            now += 1_000_000;
+            write(&store, from_ref(alert), now);
+        }
+        compare(&store, &alerts, &alerts)?;
+    }
+}
+
 /// Publishes what is due before a time, as a sweep does.
 fn publish(store: &MemoryStore, now: i64) -> Vec<AnnouncedIncident> {
     pollster::block_on(async {

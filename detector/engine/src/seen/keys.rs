@@ -28,7 +28,7 @@ const ROAM_SLOTS: u64 = 8;
 pub(super) const ROAMING: usize = 5;
 
 /// Programs that are not known by name are remembered by this many slots.
-const CLIENT_SLOTS: u64 = 32;
+pub(super) const CLIENT_SLOTS: u64 = 32;
 
 /// Autonomous systems are remembered by this many slots: a principal has few.
 const ASN_SLOTS: u64 = 64;
@@ -58,6 +58,8 @@ pub(super) struct ProfileKeys {
     pub(super) country: Option<SharedStr>,
     pub(super) asn: Option<SharedStr>,
     pub(super) client: Option<SharedStr>,
+    /// The region of the calls. Rules do not ask for it: it is shown as usual.
+    region: Option<SharedStr>,
     pub(super) method: Option<SharedStr>,
     /// The person behind a session, with whatever role.
     pub(super) person: Option<SharedStr>,
@@ -78,7 +80,7 @@ pub(super) struct ProfileKeys {
 
 impl ProfileKeys {
     fn of(access: &Access, principal: &str, network: Option<&str>) -> Self {
-        let prefix = format!("{PROFILE}{principal}\t");
+        let prefix = profile_key(principal, "");
         let class = class_of(access).map(SourceClass::as_str);
         let roam = class.map(|class| format!("{prefix}n{class}"));
         let secrets = format!("{prefix}s");
@@ -90,9 +92,8 @@ impl ProfileKeys {
             classes: CLASSES
                 .map(|class| key(&prefix, &format!("k{}", class.as_str())))
                 .into(),
-            client: client_token(access)
-                .filter(|_| class.is_some())
-                .map(|client| key(&prefix, &client)),
+            client: class.and_then(|_| client_key(access, &prefix)),
+            region: region_token(&access.head.region).map(|region| key(&prefix, &region)),
             method: Some(key(&prefix, &format!("m{}", access.method.as_str()))),
             person: person_key(access),
             rotates: Some(key(&prefix, "r")),
@@ -145,19 +146,40 @@ fn key(prefix: &str, token: &str) -> SharedStr {
     [prefix, token].concat().into()
 }
 
-/// The token of the program; `None` where the record names none.
-fn client_token(access: &Access) -> Option<String> {
-    let client = ClientProgram::of(access.head.source.user_agent.as_deref()?)?;
+/// The key of a token in the profile of a principal.
+pub(super) fn profile_key(principal: &str, token: &str) -> String {
+    format!("{PROFILE}{principal}\t{token}")
+}
+
+/// The key of the program; `None` where the record names none.
+fn client_key(access: &Access, prefix: &str) -> Option<SharedStr> {
+    let program = ClientProgram::of(access.head.source.user_agent.as_deref()?)?;
+    Some(key(prefix, &client_token(&program.family)))
+}
+
+/// The token of a program by its family.
+pub(super) fn client_token(family: &str) -> String {
     // A caller may choose any name, and must not fill the memory with them.
-    Some(if client.is_known() {
-        format!("c{}", client.family)
+    if ClientProgram::known_families().any(|known| known == family) {
+        format!("c{family}")
     } else {
-        format!("c{}", slot(&client.family, CLIENT_SLOTS))
-    })
+        format!("c{}", slot(family, CLIENT_SLOTS))
+    }
+}
+
+/// The token of a region; `None` for a name that no region has.
+pub(super) fn region_token(region: &str) -> Option<String> {
+    let mut parts = region.split('-');
+    let is_short = region.len() <= 24 && parts.clone().count() > 2;
+    let is_word = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase());
+    let is_numbered = parts
+        .next_back()
+        .is_some_and(|number| matches!(number.as_bytes(), [b'0'..=b'9']));
+    (is_short && is_numbered && parts.all(is_word)).then(|| format!("z{region}"))
 }
 
 /// Classes of addresses, as they show themselves.
-const CLASSES: [SourceClass; 3] = [
+pub(super) const CLASSES: [SourceClass; 3] = [
     SourceClass::Private,
     SourceClass::VpcEndpoint,
     SourceClass::Public,
@@ -234,6 +256,7 @@ impl AccessKeys {
             &profile.country,
             &profile.asn,
             &profile.client,
+            &profile.region,
             &profile.method,
             &profile.person,
             &profile.roam_slot,

@@ -9,6 +9,7 @@
 mod grouping;
 mod plan;
 mod report;
+mod usual;
 
 use std::{collections::BTreeSet, time::Instant};
 
@@ -66,6 +67,8 @@ pub(super) struct Delivery<'a> {
     /// Seconds for which a new alert is left to its creator, and a destination to a sweep; also the
     /// wait after the first failure.
     pub(super) lease_secs: i64,
+    /// How far back something is usual, in seconds.
+    pub(super) lookback_secs: i64,
 }
 
 impl Delivery<'_> {

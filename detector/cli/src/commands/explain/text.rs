@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::BTreeSet, fmt::Write as _, sync::Arc};
 use secretrail_engine::{
     actor::ActorKind,
     alert::{Alert, text},
+    incident::usual::UsualFacts,
     sanitize,
 };
 use serde_json::Value;
@@ -28,21 +29,23 @@ struct AlertExtent {
     benign: usize,
     records: usize,
     hints: usize,
+    usual: usize,
 }
 
 impl AlertExtent {
-    const ALL: Self = Self::of([usize::MAX; 6]);
+    const ALL: Self = Self::of([usize::MAX; 7]);
 
     /// Tried in turn until the text fits one screen.
-    const SHORTER: [Self; 5] = [
-        Self::of([4, 5, 5, 3, 5, 2]),
-        Self::of([3, 2, 3, 2, 3, 1]),
-        Self::of([2, 1, 3, 1, 3, 1]),
-        Self::of([2, 1, 0, 0, 2, 1]),
-        Self::of([1, 0, 0, 0, 2, 1]),
+    const SHORTER: [Self; 6] = [
+        Self::of([4, 5, 5, 3, 5, 2, 4]),
+        Self::of([3, 2, 3, 2, 3, 1, 4]),
+        Self::of([2, 1, 3, 1, 3, 1, 4]),
+        Self::of([2, 1, 0, 0, 2, 1, 4]),
+        Self::of([1, 0, 0, 0, 2, 1, 3]),
+        Self::of([1, 0, 0, 0, 2, 1, 1]),
     ];
 
-    const fn of([steps, accesses, secrets, benign, records, hints]: [usize; 6]) -> Self {
+    const fn of([steps, accesses, secrets, benign, records, hints, usual]: [usize; 7]) -> Self {
         Self {
             steps,
             accesses,
@@ -50,6 +53,7 @@ impl AlertExtent {
             benign,
             records,
             hints,
+            usual,
         }
     }
 }
@@ -60,15 +64,18 @@ const PLACES: usize = 3;
 /// Most lines of one screen.
 const SCREEN: usize = 40;
 
-/// An alert with its evidence from these logs, or an incident; with `raw`, whole records.
+/// An alert with its evidence from these logs and what is usual for its principal, or an incident;
+/// with `raw`, whole records.
 pub(super) fn explained(
     subject: &FoundSubject<'_>,
+    usual: Option<&UsualFacts>,
     settings: &RunSettings,
     records: &[RawRecord],
     raw: bool,
 ) -> String {
     let explanation = Explanation {
         subject,
+        usual,
         settings,
         records,
         raw,
@@ -96,6 +103,8 @@ pub(super) fn explained(
 /// What is explained, and with what.
 struct Explanation<'e, 'a> {
     subject: &'e FoundSubject<'a>,
+    /// Of the alert.
+    usual: Option<&'e UsualFacts>,
     settings: &'e RunSettings,
     records: &'e [RawRecord],
     raw: bool,
@@ -114,6 +123,9 @@ impl Explanation<'_, '_> {
                 body = incidents::fitted(&body, self.settings.width);
             }
             text.push_str(&body);
+        }
+        if let Some(usual) = self.usual {
+            incidents::push_usual(usual, shown.usual, self.settings, &mut text);
         }
         self.push_records(shown.records, &mut text);
         self.push_next(shown.hints, &mut text);
@@ -312,7 +324,7 @@ mod tests {
             incident: None,
             alerts: vec![alert],
         };
-        explained(&subject, &settings, &[], false)
+        explained(&subject, None, &settings, &[], false)
     }
 
     #[test]

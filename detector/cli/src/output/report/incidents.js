@@ -80,9 +80,21 @@ const NONE = "–";
 function value(label, known, shown) {
   return known ? h("li", {}, shown) : h("li", { class: "fresh" }, shown, " ", h("b", {}, "new"));
 }
-/** What was usual for the actor, and what it did now. */
+const rest = (n) => n > 0 && h("li", { class: "quiet" }, `${number(n)} more`);
+/** A row of what the engine found usual for a principal, with the number of days, and of what is now. */
+function learned({ kind, usual, usual_total, now, now_total }, shown) {
+  const before = usual.slice(0, VALUES).map(([label, days]) => h("li", {}, text(label), h("span", { class: "count" }, ` ${plural(days, "day")}`)));
+  const current = now.slice(0, VALUES).map(([label, fresh]) => value(text(label), fresh !== true, shown(text(label), text(label))));
+  return h("tr", {}, h("th", { scope: "row" }, kind === "source" ? "network" : kind),
+    h("td", {}, before.length ? h("ul", {}, before, rest(usual_total - before.length)) : NONE),
+    h("td", {}, current.length ? h("ul", {}, current, rest(now_total - current.length)) : NONE));
+}
+/** What was usual for the actor, and what it did now: of a principal what the engine says, of others by their accesses. */
 function compared(incident) {
-  const { odd, usual } = parts(incident);
+  const { odd, usual: before } = parts(incident);
+  const habits = new Map(incident.usual ? incident.usual.habits.map((habit) => [habit.kind, habit]) : []);
+  // What the engine calls unknown is not counted here.
+  const usual = incident.usual && !habits.size ? [] : before;
   const secret = (arn) => {
     const row = (rowsBy("arn").get(indexOf(arn)) || [])[0];
     return row === undefined ? arn.replace(/^arn:[^:]*:[^:]*:[^:]*:[^:]*:(secret:)?/, "") : text(A.secret[row]);
@@ -90,17 +102,18 @@ function compared(incident) {
   const bare = (source) => source.split(" (")[0];
   const found = (kind, label, shown) => { const index = indexOf(label); return index >= 0 && rowsBy(kind).has(index) ? link(kind, index, shown) : shown; };
   const session = (arn) => arn.split("/").pop();
-  // Sessions and their keys are new by nature: that says nothing.
-  const changing = new Set(["session", "access key"]);
+  // Sessions and their keys are new by nature: that says nothing. Addresses are judged by their networks.
+  const changing = new Set(["session", "access key", "address"]);
   const kinds = [
     ["session", (i) => session(text(A.actor[i])), list(incident.sessions), incident.sessions.total, session, session],
     ["access key", (i) => text(A.key[i]), list(incident.keys), incident.keys.total],
-    ["source", (i) => text(A.ip[i]), list(incident.sources), incident.sources.total, bare, (label, shown) => found("ip", label, shown)],
+    [habits.size ? "address" : "source", (i) => text(A.ip[i]), list(incident.sources), incident.sources.total, bare, (label, shown) => found("ip", label, shown)],
     ["region", (i) => text(A.region[i]), list(incident.regions), incident.regions.total],
     ["client", (i) => text(programs.get(A.agent[i]) ?? A.agent[i]), list(incident.clients), incident.clients.total],
     ["secret", (i) => text(A.secret[i]), [...new Set(list(incident.secrets).map(secret))], 0, undefined, (label, shown) => found("secret", label, shown)],
   ];
-  const rows = kinds.map(([name, of, now, total, key = (x) => x, shown = (label, x) => x]) => {
+  const rows = kinds.flatMap(([name, of, now, total, key = (x) => x, shown = (label, x) => x]) => {
+    if (habits.has(name)) return [learned(habits.get(name), shown)];
     const counts = new Map();
     for (const i of usual) { const label = of(i); if (label) counts.set(label, (counts.get(label) || 0) + 1); }
     const before = [...counts].sort((a, b) => b[1] - a[1]);
@@ -108,15 +121,16 @@ function compared(incident) {
     const known = (label) => !usual.length || changing.has(name) || counts.has(key(label));
     const sorted = now.slice().sort((a, b) => known(a) - known(b));
     const all = Math.max(total, now.length);
-    const rest = (n) => n > 0 && h("li", { class: "quiet" }, `${number(n)} more`);
-    return h("tr", {}, h("th", { scope: "row" }, name),
+    const row = h("tr", {}, h("th", { scope: "row" }, name),
       h("td", {}, before.length ? h("ul", {}, before.slice(0, VALUES).map(([label, n]) => h("li", {}, label, h("span", { class: "count" }, ` ${number(n)}×`))), rest(before.length - VALUES)) : NONE),
       h("td", {}, sorted.length ? h("ul", {}, sorted.slice(0, VALUES).map((label) => value(label, known(label), shown(key(label), label))), rest(all - Math.min(VALUES, sorted.length))) : NONE));
+    return name === "address" ? [row, learned(habits.get("source"), (label, x) => x)] : [row];
   });
   const pace = (rows, none) => rows.length ? `${plural(rows.length, "access", "accesses")} in ${lasting(A.time[rows[rows.length - 1]] - A.time[rows[0]])}` : none;
   rows.push(h("tr", {}, h("th", { scope: "row" }, "pace"), h("td", {}, pace(usual, NONE)), h("td", {}, pace(odd, NONE))));
   const note = usual.length ? null : h("p", { class: "quiet" }, "These logs have no earlier access of this actor: what is new cannot be said.");
-  return [h("h4", {}, "Usual and now"), note, h("div", { class: "compare" }, table(["", "usual before", "now"], rows))];
+  const title = habits.size ? incident.usual.heading.replace(/^u/, "U") : "Usual and now";
+  return [h("h4", {}, title), note, h("div", { class: "compare" }, table(["", "usual before", "now"], rows))];
 }
 /** Principal, source, secret and KMS key of the accesses of an incident. */
 function reached(incident) {

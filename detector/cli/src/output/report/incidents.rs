@@ -9,6 +9,7 @@ use secretrail_engine::{
         Incident, IncidentPeriods, Listed,
         message::title,
         story::{IncidentStory, StoryAction, StoryStep, behind, most_serious_steps},
+        usual::UsualFacts,
     },
     sanitize,
     time::EventTime,
@@ -48,6 +49,8 @@ pub(super) struct IncidentCard {
     /// Who is behind the sessions; `null` where nothing is known beyond the actor.
     behind: Option<String>,
     clients: CardList,
+    /// What is usual for the principal; `null` for other actors.
+    usual: Option<CardUsual>,
     /// Indices into `alerts`.
     alerts: Vec<usize>,
     alerts_total: usize,
@@ -73,6 +76,26 @@ struct CardAction {
     text: String,
     command: Option<String>,
     link: Option<String>,
+}
+
+/// What is usual for the principal, beside what it does now.
+#[derive(Serialize)]
+struct CardUsual {
+    /// How much is known of the time before, in one line.
+    heading: String,
+    habits: Vec<CardHabits>,
+}
+
+#[derive(Serialize)]
+struct CardHabits {
+    /// `source`, `client`, `region` or `secret`.
+    kind: &'static str,
+    /// Values with the number of their days.
+    usual: Vec<(i32, usize)>,
+    usual_total: usize,
+    /// Values, each with whether it is new; `null` where that is not known.
+    now: Vec<(i32, Option<bool>)>,
+    now_total: usize,
 }
 
 /// The first values of a list, and how many there are.
@@ -125,6 +148,7 @@ impl IncidentCard {
             keys: CardList::of(&incident.access_keys, texts),
             behind: behind(incident).as_deref().map(harmless),
             clients: CardList::of(&incident.clients, texts),
+            usual: CardUsual::of_incident(incident, texts),
             alerts: Vec::new(),
             alerts_total: incident.alerts_total,
             steps: each(story.steps, |step| CardStep::of(step, texts)),
@@ -177,6 +201,35 @@ impl CardAction {
             // Unbroken: they are for the clipboard.
             command: action.command.as_deref().map(whole),
             link: action.link.as_deref().map(whole),
+        }
+    }
+}
+
+impl CardUsual {
+    fn of_incident<'a>(incident: &'a Incident, texts: &mut TextTable<'a>) -> Option<Self> {
+        let usual = incident.usual.as_ref()?;
+        Some(Self::of(usual, texts))
+    }
+
+    fn of<'a>(facts: &'a UsualFacts, texts: &mut TextTable<'a>) -> Self {
+        let habits = facts.traits.iter().map(|habits| CardHabits {
+            kind: habits.kind.as_str(),
+            usual: habits
+                .usual
+                .iter()
+                .map(|usual| (texts.index(Some(&usual.value)), usual.days))
+                .collect(),
+            usual_total: habits.usual_total,
+            now: habits
+                .now
+                .iter()
+                .map(|now| (texts.index(Some(&now.value)), now.is_new))
+                .collect(),
+            now_total: habits.now_total,
+        });
+        Self {
+            heading: facts.heading(),
+            habits: habits.collect(),
         }
     }
 }

@@ -224,10 +224,14 @@ impl Delivery<'_> {
             let decision = decided_about(&decisions, &changed.announced);
             !decision.is_some_and(|decision| decision.silences(&changed.announced))
         };
-        Ok(SentIncidents {
-            changed: changed.iter().filter(is_sent).cloned().collect(),
-            decisions,
-        })
+        let mut changed: Vec<ChangedIncident> = changed.iter().filter(is_sent).cloned().collect();
+        let now = self.now();
+        let sent_now = changed
+            .iter_mut()
+            .filter(|changed| !changed.announced.is_pending(now));
+        let incidents = sent_now.filter_map(|changed| changed.incident.as_mut());
+        self.add_usual(incidents.collect()).await;
+        Ok(SentIncidents { changed, decisions })
     }
 
     /// What is published of an incident because of a note.
@@ -316,9 +320,7 @@ impl Delivery<'_> {
         let alerts = waiting.iter().filter_map(WaitingMessage::alert).cloned();
         let alerts: Vec<Alert> = alerts.collect();
         let incidents = incidents_of(self.store, &alerts, periods).await?;
-        let announced = waiting.iter().filter_map(WaitingMessage::incident);
-        let announced: Vec<_> = announced.collect();
-        let mut known = contents(self.store, &announced, periods).await?;
+        let mut known = self.contents_of_incidents(&waiting).await?;
         let mut resolved = Vec::with_capacity(waiting.len());
         for WaitingMessage {
             note,
@@ -339,6 +341,21 @@ impl Delivery<'_> {
             });
         }
         Ok(resolved)
+    }
+
+    /// The incidents that wait as they are now, with what is usual for their principals.
+    async fn contents_of_incidents(
+        &self,
+        waiting: &[WaitingMessage],
+    ) -> Result<BTreeMap<IncidentId, Incident>, StateError> {
+        let announced = waiting.iter().filter_map(WaitingMessage::incident);
+        let announced: Vec<_> = announced.collect();
+        let mut known = contents(self.store, &announced, IncidentPeriods::default()).await?;
+        let ids: HashSet<&IncidentId> = announced.iter().map(|known| &known.id).collect();
+        let sent = known.iter_mut().filter(|(id, _)| ids.contains(id));
+        let sent = sent.map(|(_, incident)| incident).collect();
+        self.add_usual(sent).await;
+        Ok(known)
     }
 }
 
