@@ -6,8 +6,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use crate::{
-    actor::{Actor, Origin},
-    alert::{Alert, AlertId, AlertTraits},
+    alert::{Alert, AlertId},
     digest::digest,
     ids::SharedStr,
     rule_meta::{RuleLevel, RuleMeta},
@@ -193,27 +192,9 @@ fn alert(rule: &Arc<RuleMeta>, place: &DeliveringPlace, since: EventTime) -> Ale
         account, region, ..
     } = place;
     let id = digest(&["silence", account, region, &since.to_string()]);
-    Alert {
-        id: AlertId(id.into()),
-        rule: rule.clone(),
-        time: since,
-        began: since,
-        window_match: None,
-        summary: format!("No logs from {account} in {region} since {since}"),
-        account: Some(account.clone()),
-        region: Some(region.clone()),
-        principal: None,
-        secrets: Vec::new(),
-        secrets_total: 0,
-        accesses: Vec::new(),
-        accesses_total: 0,
-        events: Vec::new(),
-        actor: Actor::by_names(None, Some(account), Some(region)),
-        origin: Origin::default(),
-        traits: AlertTraits::default(),
-        incident: None,
-        withdrawn: false,
-    }
+    let summary = format!("No logs from {account} in {region} since {since}");
+    let id = AlertId(id.into());
+    Alert::of_log(id, rule.clone(), since, summary, (account, region))
 }
 
 /// What the alert says of itself, as rules do: it is about what is not in the logs, so that no rule

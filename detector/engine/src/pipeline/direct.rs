@@ -314,17 +314,19 @@ fn ranges<K: Ord>(
 }
 
 /// Account, region and hour.
-fn place_of(event: &Evidence) -> (SharedStr, SharedStr, i64) {
+pub(super) type PlaceHour = (SharedStr, SharedStr, i64);
+
+fn place_of(event: &Evidence) -> PlaceHour {
     let head = &event.head;
     let hour = head.time.0.div_euclid(COVERAGE_BUCKET_SECS);
     (head.account.clone(), head.region.clone(), hour)
 }
 
 /// Marks of a day before the hour of a place, of the hour, and of the next.
-const MARKS_NEAR: usize = (DAY_SECS / COVERAGE_BUCKET_SECS) as usize + 2;
+pub(super) const MARKS_NEAR: usize = (DAY_SECS / COVERAGE_BUCKET_SECS) as usize + 2;
 
 /// See [`MARKS_NEAR`].
-fn marks_near((account, region, hour): &(SharedStr, SharedStr, i64)) -> Vec<CoverageMark> {
+pub(super) fn marks_near((account, region, hour): &PlaceHour) -> Vec<CoverageMark> {
     let time = EventTime(hour.saturating_mul(COVERAGE_BUCKET_SECS));
     let at = CoverageMark::at(account.clone(), region.clone(), time);
     let first = at.bucket.saturating_sub(DAY_SECS / COVERAGE_BUCKET_SECS);
