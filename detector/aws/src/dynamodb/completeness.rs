@@ -123,6 +123,10 @@ impl StoredCompleteness {
     }
 }
 
+fn unpack_one(bytes: &[u8]) -> Result<Vec<WaitingDigest>, ItemError> {
+    Ok(vec![item_v1::unpack_digest(bytes)?])
+}
+
 fn identity(digest: &ComparedDigest) -> (SharedStr, SharedStr, i64) {
     let ComparedDigest {
         account,
@@ -158,8 +162,7 @@ impl CompletenessStore for DynamoStore {
 
     async fn due_digests(&self, until: EventTime, most: usize) -> Result<DueDigests, StateError> {
         let range = keys::looked_at_until(keys::DIGESTS, until);
-        let unpack = |bytes: &[u8]| Ok(vec![item_v1::unpack_digest(bytes)?]);
-        let (digests, receipt) = self.completeness.due(range, most, unpack).await?;
+        let (digests, receipt) = self.completeness.due(range, most, unpack_one).await?;
         Ok(DueDigests { digests, receipt })
     }
 

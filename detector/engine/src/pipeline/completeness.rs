@@ -14,18 +14,14 @@ use std::{
 
 use ahash::HashMap;
 
-use super::{
-    BatchOutcome, Pipeline,
-    direct::{MARKS_NEAR, PlaceHour, marks_near},
-    finalize::in_ledger_order,
-    pending_alerts::PendingAlerts,
-};
+use super::{BatchOutcome, Pipeline, finalize::in_ledger_order, pending_alerts::PendingAlerts};
 use crate::{
     access::{AccessMethod, DecryptStatus},
     completeness::{ComparedDigest, DigestRange},
     correlate::AccessRow,
+    coverage::CoverageMark,
     ids::SharedStr,
-    limits::{COVERAGE_BUCKET_SECS, DAY_SECS, DIGEST_WAIT_SECS},
+    limits::{DAY_SECS, DIGEST_WAIT_SECS},
     observation::EventHeader,
     pending_event::{PendingEvent, PendingEventId},
     report::ReadReport,
@@ -38,6 +34,10 @@ const AT_A_TIME: usize = 1_000;
 
 /// An account and a region.
 type Place = (SharedStr, SharedStr);
+
+/// Hours before a read without coverage in which KMS events show that the trail logs them; also
+/// the hour of the read, and the next.
+const HOURS_BEFORE: i64 = 6;
 
 impl Pipeline<'_> {
     /// Holds the events of rows whose other half is missing and that a digest may still bring:
@@ -155,9 +155,17 @@ fn place_of(head: &EventHeader) -> Place {
     (head.account.clone(), head.region.clone())
 }
 
-fn hour_of(head: &EventHeader) -> PlaceHour {
-    let hour = head.time.0.div_euclid(COVERAGE_BUCKET_SECS);
-    (head.account.clone(), head.region.clone(), hour)
+/// The mark of the hour of an event.
+fn hour_of(head: &EventHeader) -> CoverageMark {
+    CoverageMark::at(head.account.clone(), head.region.clone(), head.time)
+}
+
+/// The marks near an hour, see [`HOURS_BEFORE`].
+fn marks_near(hour: &CoverageMark) -> impl Iterator<Item = CoverageMark> + '_ {
+    (-HOURS_BEFORE..=1).map(|step| CoverageMark {
+        bucket: hour.bucket.saturating_add(step),
+        ..hour.clone()
+    })
 }
 
 /// The digests that were compared since a day before the first event of each place. A place of
@@ -187,23 +195,29 @@ async fn compared<S: StateStore>(
     Ok(places.zip(compared).collect())
 }
 
-/// Those hours of reads without coverage in whose day KMS events were logged: there, the file that
-/// is missing may bring the coverage, too. A trail without KMS events has no reads to hold.
+/// Those hours of reads without coverage near which KMS events were logged: there, the file that is
+/// missing may bring the coverage, too. A trail without KMS events has no reads to hold.
 async fn with_kms_events<S: StateStore>(
     store: &S,
     rows: &[AccessRow],
     open: &[Option<&EventHeader>],
-) -> Result<BTreeSet<PlaceHour>, StateError> {
+) -> Result<BTreeSet<CoverageMark>, StateError> {
     let unknown = rows.iter().zip(open).filter_map(|(row, open)| {
         let is_unknown = row.access.decrypt.status == DecryptStatus::Unknown;
         open.filter(|_| is_unknown).map(hour_of)
     });
-    let hours: BTreeSet<PlaceHour> = unknown.collect();
+    let hours: BTreeSet<CoverageMark> = unknown.collect();
     let marks: Vec<_> = hours.iter().flat_map(marks_near).collect();
-    let covered = store.covered(&marks).await?;
-    let covered = covered.chunks(MARKS_NEAR).zip(hours);
-    let covered = covered.filter(|(covered, _)| covered.contains(&true));
-    Ok(covered.map(|(_, hour)| hour).collect())
+    let mut covered = store.covered(&marks).await?.into_iter();
+    let mut logged = BTreeSet::new();
+    for hour in hours {
+        let near = covered.by_ref().take(marks_near(&hour).count());
+        // All of them are taken, so that the next hour has its own.
+        if near.fold(false, |any, covered| any || covered) {
+            logged.insert(hour);
+        }
+    }
+    Ok(logged)
 }
 
 /// The half whose other half is missing, with its identity as a pending event; `None` for rows that

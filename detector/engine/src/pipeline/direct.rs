@@ -314,19 +314,17 @@ fn ranges<K: Ord>(
 }
 
 /// Account, region and hour.
-pub(super) type PlaceHour = (SharedStr, SharedStr, i64);
-
-fn place_of(event: &Evidence) -> PlaceHour {
+fn place_of(event: &Evidence) -> (SharedStr, SharedStr, i64) {
     let head = &event.head;
     let hour = head.time.0.div_euclid(COVERAGE_BUCKET_SECS);
     (head.account.clone(), head.region.clone(), hour)
 }
 
 /// Marks of a day before the hour of a place, of the hour, and of the next.
-pub(super) const MARKS_NEAR: usize = (DAY_SECS / COVERAGE_BUCKET_SECS) as usize + 2;
+const MARKS_NEAR: usize = (DAY_SECS / COVERAGE_BUCKET_SECS) as usize + 2;
 
 /// See [`MARKS_NEAR`].
-pub(super) fn marks_near((account, region, hour): &PlaceHour) -> Vec<CoverageMark> {
+fn marks_near((account, region, hour): &(SharedStr, SharedStr, i64)) -> Vec<CoverageMark> {
     let time = EventTime(hour.saturating_mul(COVERAGE_BUCKET_SECS));
     let at = CoverageMark::at(account.clone(), region.clone(), time);
     let first = at.bucket.saturating_sub(DAY_SECS / COVERAGE_BUCKET_SECS);

@@ -51,9 +51,7 @@ pub async fn run<S: IncidentStore>(empty: impl Fn(Vec<Destination>) -> S) {
     copies_are_found_by_shared_id(&empty()).await;
     coverage_is_remembered(&empty()).await;
     direct::direct_events_wait_until_they_are_closed(&empty()).await;
-    completeness::digests_wait_until_they_are_closed(&empty()).await;
-    completeness::compared_digests_are_found_by_their_end(&empty()).await;
-    completeness::held_events_wait_until_they_are_closed(&empty()).await;
+    completeness::all(&empty).await;
     what_was_seen_is_remembered_by_grain(&empty()).await;
     alerts_are_created_once(&empty()).await;
     outbox::alerts_wait_until_they_are_published(&empty()).await;

@@ -12,6 +12,13 @@ use crate::{
     trail_digest::DigestHour,
 };
 
+/// Runs the tests of the completeness check.
+pub(super) async fn all<S: StateStore>(empty: &impl Fn() -> S) {
+    digests_wait_until_they_are_closed(&empty()).await;
+    compared_digests_are_found_by_their_end(&empty()).await;
+    held_events_wait_until_they_are_closed(&empty()).await;
+}
+
 fn digest(key: &str, version_id: Option<&str>) -> WaitingDigest {
     WaitingDigest {
         bucket: "b".to_owned(),
@@ -30,7 +37,7 @@ async fn due<S: StateStore>(store: &S, until: i64) -> (BTreeSet<WaitingDigest>, 
     (due.digests.into_iter().collect(), due.receipt)
 }
 
-pub(super) async fn digests_wait_until_they_are_closed<S: StateStore>(store: &S) {
+async fn digests_wait_until_they_are_closed<S: StateStore>(store: &S) {
     assert_eq!(due(store, i64::MAX).await, (BTreeSet::new(), Vec::new()));
     let (first, second) = (digest("d1", Some("v1")), digest("d2", None));
     let third = digest("d3", None);
@@ -66,7 +73,7 @@ fn compared(region: &str, end: i64) -> ComparedDigest {
     }
 }
 
-pub(super) async fn compared_digests_are_found_by_their_end<S: StateStore>(store: &S) {
+async fn compared_digests_are_found_by_their_end<S: StateStore>(store: &S) {
     // In the future, so that no store drops them.
     const AT: i64 = 4_000_000_000;
     let all = [
@@ -107,7 +114,7 @@ pub(super) async fn compared_digests_are_found_by_their_end<S: StateStore>(store
     assert_eq!(found, expected);
 }
 
-pub(super) async fn held_events_wait_until_they_are_closed<S: StateStore>(store: &S) {
+async fn held_events_wait_until_they_are_closed<S: StateStore>(store: &S) {
     let held = |until: i64| async move {
         let due = store.due_held_events(EventTime(until), 1_000).await;
         let due = due.expect("due held events");
