@@ -87,7 +87,8 @@ pub struct DigestRange {
 }
 
 /// The alerts about files that a digest names and that cannot be read: one for each hour in which
-/// they were delivered, by the keys of the files. None for a digest outside of a tree of CloudTrail.
+/// they were delivered, by the keys of the files. None for a digest outside of a tree of
+/// CloudTrail.
 #[must_use]
 pub fn lost_files(digest: &WaitingDigest, lost: &[String]) -> Vec<Alert> {
     let Some((account, region)) = digest.place() else {

@@ -127,14 +127,41 @@ impl Pipeline<'_> {
     ) -> Result<CoverVerdict, StateError> {
         let mut verdict = CoverVerdict::default();
         for ranges in ranges.chunks(GROUPS) {
-            let asked: Vec<WindowRange> = ranges.iter().map(CoverRange::facts).collect();
-            for (range, facts) in ranges.iter().zip(store.facts(&asked).await?) {
-                verdict.add(range, &facts);
+            let mut left: Vec<&CoverRange<'_>> = ranges.iter().collect();
+            while !left.is_empty() {
+                left = self.uncovered_some(store, left, &mut verdict).await?;
             }
         }
         verdict.covered.sort();
         verdict.covered.dedup();
         Ok(verdict)
+    }
+
+    /// Adds the verdict on those of some ranges whose facts fit into memory together, and on one at
+    /// least; returns the others. The facts of one range are all needed to decide about it.
+    async fn uncovered_some<'r, 's, S: StateStore>(
+        &self,
+        store: &S,
+        ranges: Vec<&'s CoverRange<'r>>,
+        verdict: &mut CoverVerdict,
+    ) -> Result<Vec<&'s CoverRange<'r>>, StateError> {
+        let asked: Vec<WindowRange> = ranges.iter().map(|range| range.facts()).collect();
+        let found = store.facts_up_to(&asked, self.facts_at_once).await?;
+        let mut left = Vec::new();
+        for (range, facts) in ranges.iter().zip(found) {
+            match facts {
+                Some(facts) => verdict.add(range, &facts),
+                None => left.push(*range),
+            }
+        }
+        if left.len() == ranges.len()
+            && let Some(large) = left.pop()
+        {
+            let found = store.facts(&[large.facts()]).await?;
+            let facts = found.into_iter().next().unwrap_or_default();
+            verdict.add(large, &facts);
+        }
+        Ok(left)
     }
 
     /// Takes out the ranges whose buckets, and the windows around them, are over before a time. The
