@@ -113,7 +113,7 @@ resource "aws_cloudwatch_metric_alarm" "alarm_no_data" {
   evaluation_periods  = 1
   threshold           = var.quiet_minutes
   comparison_operator = "GreaterThanThreshold"
-  treat_missing_data  = "breaching"
+  treat_missing_data  = "notBreaching"
   alarm_actions       = [aws_sns_topic.alarms.arn]
   tags                = var.tags
 }
@@ -200,7 +200,7 @@ resource "aws_cloudwatch_metric_alarm" "alarm_delivery" {
 
 resource "aws_cloudwatch_metric_alarm" "alarm_due" {
   alarm_name          = "${var.name}-due"
-  alarm_description   = "Pending events have been overdue for 15 minutes, so final alerts are late. See the log of the sweep."
+  alarm_description   = "Pending events have been overdue for 15 minutes, or the sweep does not run, so final alerts are late. See the log of the sweep."
   namespace           = "Secretrail"
   metric_name         = "DueAge"
   dimensions          = local.of_function
@@ -209,7 +209,7 @@ resource "aws_cloudwatch_metric_alarm" "alarm_due" {
   evaluation_periods  = 1
   threshold           = 900
   comparison_operator = "GreaterThanThreshold"
-  treat_missing_data  = "notBreaching"
+  treat_missing_data  = "breaching"
   alarm_actions       = [aws_sns_topic.alarms.arn]
   tags                = var.tags
 }

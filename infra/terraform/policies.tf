@@ -49,6 +49,7 @@ locals {
     SECRETRAIL_RULES            = local.has_rules ? "s3://${var.rules_bucket}/${var.rules_prefix}" : ""
     SECRETRAIL_POLICY           = local.has_policy ? "s3://${var.rules_bucket}/${var.policy_key}" : ""
     SECRETRAIL_STRICT           = tostring(var.strict)
+    SECRETRAIL_DIGESTS          = tostring(var.digests)
     SECRETRAIL_VARS             = local.has_vars ? "s3://${var.rules_bucket}/${var.vars_key}" : ""
     SECRETRAIL_NETWORKS         = local.has_lists ? "s3://${var.rules_bucket}/${var.networks_prefix}" : ""
     SECRETRAIL_ALLOWED_LATENESS = var.allowed_lateness

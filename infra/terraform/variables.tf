@@ -62,7 +62,7 @@ variable "trail_key_arn" {
 }
 
 variable "digests" {
-  description = "Whether the function may read digest files of CloudTrail, and EventBridge sends them, for the completeness check."
+  description = "Whether the function compares the digest files of CloudTrail with the log files that it has processed. Files that are left are fetched, or reported."
   type        = bool
   default     = false
 }

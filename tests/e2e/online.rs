@@ -2,6 +2,7 @@
 //! batches.
 
 mod decisions;
+mod digests;
 mod doors;
 mod large;
 mod rules;

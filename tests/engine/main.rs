@@ -17,6 +17,7 @@ use proptest::prelude::ProptestConfig;
 mod baseline; // history to a proposed access policy
 mod bounds; // cost grows with the input and not with its square
 mod cases; // records in tests/cases, with the ledger and alerts they must give
+mod completeness; // absence is judged when the digests of its time are compared
 mod doors; // events that come through several doors, and those that no file has
 mod envelopes; // what wraps, compresses or damages records
 mod formats; // what is published and stored, frozen

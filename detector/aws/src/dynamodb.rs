@@ -26,7 +26,10 @@
 //! | outbox note of earlier versions, for all destinations | `outbox` | id |
 //! | state of a destination (permanent, unless it was removed) | `destinations` | destination |
 //! | note: alert to be confirmed or withdrawn | `provisional` | id |
-//! | object ledger | `object#` digest of bucket, key and version | `-` |
+//! | object ledger | `object#` digest of bucket and key | `-` |
+//! | digests of CloudTrail that wait for their files | `digests` | time to look at it `#` digest |
+//! | digests of CloudTrail whose files are accounted for | `compared#` account `#` region | end |
+//! | pending events that wait for a digest | `held` | time to look at them `#` digest |
 //! | time of the last object with events (permanent) | `last-object` | `-` |
 //! | data of the front end (permanent) | `kept#` name | `-` |
 //!
@@ -37,6 +40,7 @@
 //! minutes of event time. A *slot* is [`Fact::slot`], the position of a rule in its window.
 
 mod alerts;
+mod completeness;
 mod coverage;
 mod deliveries;
 mod direct_events;
@@ -59,29 +63,25 @@ use std::{
 
 use aws_sdk_dynamodb::Client;
 use secretrail_engine::{
-    actor::Actor,
     alert::{Alert, AlertId, IncidentId},
     coverage::CoverageMark,
     evidence::Evidence,
     fact::{Fact, RuleRange, WindowKey, WindowRange},
     ids::SharedStr,
-    incident::{announced::AnnouncedIncident, decision::IncidentDecision},
+    incident::decision::IncidentDecision,
     outbox::{Destination, DestinationState, OutboxNote, WaitingMessage},
     pending_event::{CorrelationRange, PendingEvent},
     seen::{LookbackPeriods, SeenTimes, Sighting},
     silence::DeliveringPlace,
-    state::{
-        ActorRange, DueDirectEvents, DueEvents, IncidentStore, OutboxStore, SetAside, StateError,
-        StateStore,
-    },
+    state::{DueDirectEvents, DueEvents, OutboxStore, SetAside, StateError, StateStore},
     time::EventTime,
 };
 
 use self::{
-    alerts::StoredAlerts, coverage::StoredCoverage, deliveries::StoredDeliveries,
-    direct_events::StoredDirectEvents, incidents::StoredIncidents, ledger::ObjectLedger,
-    outbox::StoredOutbox, pending_events::StoredPendingEvents, seen::StoredSeenTimes,
-    table::DynamoTable, windows::StoredWindows,
+    alerts::StoredAlerts, completeness::StoredCompleteness, coverage::StoredCoverage,
+    deliveries::StoredDeliveries, direct_events::StoredDirectEvents, incidents::StoredIncidents,
+    ledger::ObjectLedger, outbox::StoredOutbox, pending_events::StoredPendingEvents,
+    seen::StoredSeenTimes, table::DynamoTable, windows::StoredWindows,
 };
 pub use self::{
     ledger::{ObjectEntry, ObjectKey, ObjectState},
@@ -128,6 +128,7 @@ pub struct DynamoStore {
     alerts: StoredAlerts,
     outbox: Arc<StoredOutbox>,
     incidents: StoredIncidents,
+    completeness: StoredCompleteness,
     ledger: ObjectLedger,
 }
 
@@ -157,6 +158,7 @@ impl DynamoStore {
             alerts: StoredAlerts::new(table.clone(), kept, outbox.clone()),
             incidents: StoredIncidents::new(table.clone(), kept, outbox.clone()),
             outbox,
+            completeness: StoredCompleteness::new(table.clone(), retention.ends_secs),
             ledger: ObjectLedger::new(table.clone(), kept),
             table,
         }
@@ -186,6 +188,15 @@ impl DynamoStore {
     /// The table could not be read.
     pub async fn are_done(&self, objects: &[&ObjectKey]) -> Result<Vec<bool>, StateError> {
         self.ledger.are_done(objects).await
+    }
+
+    /// For each key of a bucket, whether some version of it was processed or skipped.
+    ///
+    /// # Errors
+    ///
+    /// The table could not be read.
+    pub async fn are_known(&self, bucket: &str, keys: &[String]) -> Result<Vec<bool>, StateError> {
+        self.ledger.are_known(bucket, keys).await
     }
 
     /// Records the state of objects, replacing earlier entries.
@@ -475,26 +486,5 @@ impl OutboxStore for DynamoStore {
 
     async fn change_destination(&self, state: &DestinationState) -> Result<bool, StateError> {
         self.outbox.change(state).await
-    }
-}
-
-impl IncidentStore for DynamoStore {
-    async fn alerts_about(&self, ranges: &[ActorRange]) -> Result<Vec<Vec<Alert>>, StateError> {
-        self.incidents.alerts(ranges).await
-    }
-
-    async fn principals_from(&self, ranges: &[ActorRange]) -> Result<Vec<Vec<Actor>>, StateError> {
-        self.incidents.principals_from(ranges).await
-    }
-
-    async fn announced(
-        &self,
-        ranges: &[ActorRange],
-    ) -> Result<Vec<Vec<AnnouncedIncident>>, StateError> {
-        self.incidents.announced(ranges).await
-    }
-
-    async fn announce(&self, incidents: &[AnnouncedIncident]) -> Result<Vec<bool>, StateError> {
-        self.incidents.announce(incidents).await
     }
 }

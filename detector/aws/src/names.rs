@@ -46,11 +46,14 @@ pub fn incident(id: &str) -> String {
     format!("incident#{id}")
 }
 
-/// Partition of the entry of an object version: its version id, or its ETag in buckets without
-/// versioning.
+/// Of an object: the version that was processed last: its version id, or its ETag in buckets
+/// without versioning; empty when its notification had neither.
+pub const OBJECT_VERSION: &str = "object_version";
+
+/// Partition of the entry of an object. Digests of CloudTrail name keys without versions.
 #[must_use]
-pub fn object(bucket: &str, key: &str, version: &str) -> String {
-    format!("object#{}", digest(&[bucket, key, version]))
+pub fn object(bucket: &str, key: &str) -> String {
+    format!("object#{}", digest(&[bucket, key]))
 }
 
 /// Partition of the hours of an account and region of which KMS events were logged.

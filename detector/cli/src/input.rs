@@ -2,6 +2,7 @@
 
 pub mod aws;
 pub mod batches;
+mod between;
 pub mod checkpoint;
 pub(crate) mod container;
 pub mod inventory;

@@ -128,6 +128,38 @@ impl Alert {
         AlertId(digest(&parts).into())
     }
 
+    /// An alert about the log of an account and region, not about events in it.
+    #[must_use]
+    pub(crate) fn of_log(
+        id: AlertId,
+        rule: Arc<RuleMeta>,
+        since: EventTime,
+        summary: String,
+        (account, region): (&SharedStr, &SharedStr),
+    ) -> Self {
+        Self {
+            id,
+            rule,
+            time: since,
+            began: since,
+            window_match: None,
+            summary,
+            account: Some(account.clone()),
+            region: Some(region.clone()),
+            principal: None,
+            secrets: Vec::new(),
+            secrets_total: 0,
+            accesses: Vec::new(),
+            accesses_total: 0,
+            events: Vec::new(),
+            actor: Actor::by_names(None, Some(account), Some(region)),
+            origin: Origin::default(),
+            traits: AlertTraits::default(),
+            incident: None,
+            withdrawn: false,
+        }
+    }
+
     /// Identity of the message that publishes it: its id; of a withdrawal, which is no repetition
     /// of the alert, `{id}-withdrawn`.
     #[must_use]

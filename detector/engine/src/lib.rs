@@ -34,6 +34,7 @@ pub mod inflate;
 mod normalize;
 pub mod object;
 pub mod split;
+pub mod trail_digest;
 pub mod wire;
 
 pub mod client;
@@ -80,7 +81,8 @@ pub mod selection;
 // Which revealed versions still work.
 pub mod exposure;
 
-// Places whose logs stay away.
+// Places whose logs stay away, and log files that are missing.
+pub mod completeness;
 pub mod silence;
 
 pub mod state;

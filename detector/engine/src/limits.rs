@@ -144,6 +144,10 @@ pub const DAY_SECS: i64 = 86_400;
 /// within minutes and promises no time.
 pub const DIRECT_EVENT_SECS: i64 = DAY_SECS;
 
+/// Seconds after its delivery for which an event whose other half is missing waits for the digest
+/// of its hour. CloudTrail delivers a digest within an hour after the hour that it is about.
+pub const DIGEST_WAIT_SECS: i64 = 4 * 3_600;
+
 /// Seconds after which what somebody does on several days has become a habit. Until then it stays
 /// new, so that an intruder does not become known by his first reads.
 pub const HABIT_SECS: i64 = 3 * DAY_SECS;

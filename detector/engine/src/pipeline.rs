@@ -10,6 +10,7 @@
 //! alerts of both are one, because their ids are equal.
 
 mod alerts;
+mod completeness;
 mod covered;
 mod direct;
 mod early;
@@ -66,6 +67,9 @@ pub struct Pipeline<'a> {
     /// Whether events that came directly ([`Self::ingest_direct`]) are looked for in the files that
     /// are ingested.
     pub checks_direct: bool,
+    /// Whether digests of CloudTrail are compared with the files that were ingested, and a half
+    /// that is missing waits for those of its time.
+    pub waits_for_digests: bool,
     /// Number of facts that may be in memory when windows are read. Windows with more are read
     /// twice; the result is the same for any number.
     pub facts_at_once: usize,
@@ -111,6 +115,7 @@ impl<'a> Pipeline<'a> {
             lookback: LookbackPeriods::default(),
             threads: 1,
             checks_direct: false,
+            waits_for_digests: false,
             facts_at_once: usize::MAX,
         }
     }

@@ -3,16 +3,18 @@
 //! Each is judged against its own pauses: a busy region delivers in every hour, an office account
 //! pauses each night and each weekend. What has never delivered is not judged.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
 use crate::{
-    actor::{Actor, Origin},
-    alert::{Alert, AlertId, AlertTraits},
+    alert::{Alert, AlertId},
     digest::digest,
     ids::SharedStr,
     rule_meta::{RuleLevel, RuleMeta},
     time::EventTime,
 };
+
+/// Id of what the alerts are raised by.
+const SILENT: &str = "logs-silent";
 
 /// Length in seconds of the periods in which deliveries are remembered.
 const HOUR_SECS: i64 = 3_600;
@@ -167,6 +169,47 @@ impl FromStr for DeliveryHours {
     }
 }
 
+/// Places that deliver, from any number of deliveries in any order; memory does not grow with them.
+#[derive(Debug, Default)]
+pub struct DeliveringPlaces(BTreeMap<(SharedStr, SharedStr), DeliveryHours>);
+
+impl DeliveringPlaces {
+    /// Adds a delivery of an account and region.
+    pub fn add(&mut self, account: &str, region: &str, time: EventTime) {
+        self.with((account.into(), region.into()), DeliveryHours::at(time));
+    }
+
+    /// Adds all deliveries of others.
+    pub fn append(&mut self, others: Self) {
+        for (place, hours) in others.0 {
+            self.with(place, hours);
+        }
+    }
+
+    fn with(&mut self, place: (SharedStr, SharedStr), hours: DeliveryHours) {
+        let known = self.0.entry(place).or_insert(hours);
+        *known = known.with(hours);
+    }
+
+    /// The alerts about those that are silent, see [`silences`].
+    #[must_use]
+    pub fn silences(self) -> Vec<Alert> {
+        let places = self.0.into_iter();
+        let places = places.map(|((account, region), hours)| DeliveringPlace {
+            account,
+            region,
+            hours,
+        });
+        silences(&places.collect::<Vec<_>>())
+    }
+}
+
+/// Whether an alert is one of [`silences`].
+#[must_use]
+pub fn is_silence(alert: &Alert) -> bool {
+    alert.rule.id == SILENT
+}
+
 /// The alerts about places that are silent, beside others that are not: measured against the latest
 /// delivery of all, so that a backlog or a stop of everything is no silence of each. An alert is
 /// the same until the place delivers again.
@@ -193,27 +236,9 @@ fn alert(rule: &Arc<RuleMeta>, place: &DeliveringPlace, since: EventTime) -> Ale
         account, region, ..
     } = place;
     let id = digest(&["silence", account, region, &since.to_string()]);
-    Alert {
-        id: AlertId(id.into()),
-        rule: rule.clone(),
-        time: since,
-        began: since,
-        window_match: None,
-        summary: format!("No logs from {account} in {region} since {since}"),
-        account: Some(account.clone()),
-        region: Some(region.clone()),
-        principal: None,
-        secrets: Vec::new(),
-        secrets_total: 0,
-        accesses: Vec::new(),
-        accesses_total: 0,
-        events: Vec::new(),
-        actor: Actor::by_names(None, Some(account), Some(region)),
-        origin: Origin::default(),
-        traits: AlertTraits::default(),
-        incident: None,
-        withdrawn: false,
-    }
+    let summary = format!("No logs from {account} in {region} since {since}");
+    let id = AlertId(id.into());
+    Alert::of_log(id, rule.clone(), since, summary, (account, region))
 }
 
 /// What the alert says of itself, as rules do: it is about what is not in the logs, so that no rule
@@ -221,7 +246,7 @@ fn alert(rule: &Arc<RuleMeta>, place: &DeliveringPlace, since: EventTime) -> Ale
 fn rule() -> RuleMeta {
     let words = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     RuleMeta {
-        id: "logs-silent".to_owned(),
+        id: SILENT.to_owned(),
         title: "No Logs From An Account And Region".to_owned(),
         level: RuleLevel::High,
         tags: words(&["attack.defense-evasion", "attack.t1562.008"]),
@@ -327,6 +352,30 @@ mod tests {
             expected.dedup();
             prop_assert_eq!(kept, expected);
         }
+    }
+
+    #[test]
+    fn places_are_judged_whatever_the_order_of_their_deliveries() {
+        let delivered = |hours: &mut dyn Iterator<Item = i64>| {
+            let mut places = DeliveringPlaces::default();
+            for hour in hours {
+                let time = EventTime((START + hour) * HOUR_SECS);
+                places.add("111122223333", "us-east-1", time);
+                if hour < 48 {
+                    places.add("111122223333", "eu-west-1", time);
+                }
+            }
+            places
+        };
+        let alerts = delivered(&mut (0..60)).silences();
+        let [alert] = alerts.as_slice() else {
+            panic!("{alerts:?}")
+        };
+        assert!(is_silence(alert) && alert.summary.contains("eu-west-1"));
+        assert_eq!(delivered(&mut (0..60).rev()).silences(), alerts);
+        let mut parts = delivered(&mut (30..60));
+        parts.append(delivered(&mut (0..40)));
+        assert_eq!(parts.silences(), alerts);
     }
 
     #[test]

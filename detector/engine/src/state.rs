@@ -4,6 +4,7 @@
 //! All writes are idempotent: the same batch may be written any number of times, by any number of
 //! writers.
 
+pub mod completeness;
 #[cfg(any(test, feature = "testkit"))]
 pub mod contract;
 pub mod item_v1;
@@ -11,6 +12,7 @@ pub mod memory;
 
 use std::{collections::BTreeSet, future::Future, sync::Arc};
 
+use self::completeness::CompletenessStore;
 use crate::{
     actor::{Actor, ActorKey},
     alert::{Alert, AlertId},
@@ -84,7 +86,7 @@ pub struct DueDirectEvents {
 }
 
 /// What the pipeline needs from a store. Reads see every write that has returned.
-pub trait StateStore: Sync {
+pub trait StateStore: CompletenessStore {
     /// What a store needs to close the pending events that it returned.
     type Receipt: Send;
 

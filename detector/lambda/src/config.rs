@@ -29,8 +29,8 @@ pub use self::{
     fault::{ConfigError, LocationFault, SettingFault, TopicFault},
     memory::{MEMORY_SIZE, MemoryBudget},
     settings::{
-        ALLOWED_LATENESS, CALL_TIMEOUT, CHECK_EVENTS, LEASE, LOOKBACK, MAX_OBJECT_BYTES, MODE,
-        NETWORKS, PARALLEL, PATH_STYLE, POLICY, RULES, SETTINGS, STRICT, SettingSpec, TABLE,
+        ALLOWED_LATENESS, CALL_TIMEOUT, CHECK_EVENTS, DIGESTS, LEASE, LOOKBACK, MAX_OBJECT_BYTES,
+        MODE, NETWORKS, PARALLEL, PATH_STYLE, POLICY, RULES, SETTINGS, STRICT, SettingSpec, TABLE,
         TOPICS, VARS, WARM_UP,
     },
 };
@@ -121,6 +121,8 @@ pub struct FunctionConfig {
     pub call_timeout: Duration,
     /// Whether events that EventBridge has sent are looked for in the log files.
     pub checks_direct: bool,
+    /// Whether digests are compared with the log files that were processed.
+    pub checks_digests: bool,
     /// Seconds for which an alert is left to the invocation that created it; after that the sweep
     /// publishes it.
     pub lease_secs: i64,
@@ -150,6 +152,7 @@ impl FunctionConfig {
             parallel: usize::try_from(settings.number(PARALLEL, 1)).unwrap_or(1),
             path_style: settings.flag(PATH_STYLE),
             checks_direct: settings.flag(CHECK_EVENTS),
+            checks_digests: settings.flag(DIGESTS),
             strict: settings.flag(STRICT),
             rules: settings.place(RULES),
             policy: settings.place(POLICY),

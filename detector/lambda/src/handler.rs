@@ -5,6 +5,7 @@
 mod batch;
 mod deadline;
 mod delivery;
+mod digests;
 mod doors;
 mod object_reader;
 mod sweep;
@@ -239,10 +240,24 @@ impl FunctionContext {
     /// Processes objects and returns those that were not processed, with the reason.
     async fn objects(
         &self,
+        objects: Vec<DeliveredObject>,
+        active: &Arc<ActiveRules>,
+        until: Instant,
+        metrics: &mut FunctionMetrics,
+    ) -> UnfinishedObjects {
+        let mut progress = BatchProgress::default();
+        self.process(objects, active, until, metrics, &mut progress)
+            .await
+    }
+
+    /// The same, and adds to the progress what is known of each.
+    async fn process(
+        &self,
         mut objects: Vec<DeliveredObject>,
         active: &Arc<ActiveRules>,
         until: Instant,
         metrics: &mut FunctionMetrics,
+        progress: &mut BatchProgress,
     ) -> UnfinishedObjects {
         if objects.is_empty() {
             return UnfinishedObjects::new();
@@ -251,11 +266,10 @@ impl FunctionContext {
         objects.sort();
         objects.dedup();
         let all = objects.clone();
-        let mut progress = BatchProgress::default();
-        let work = Box::pin(self.work(objects, active, until, metrics, &mut progress));
+        let work = Box::pin(self.work(objects, active, until, metrics, progress));
         // May be cancelled at any point: a retry completes whatever was partly done.
         let why = match tokio::time::timeout_at(last_moment(until).into(), work).await {
-            Ok(Ok(())) => return progress.not_done,
+            Ok(Ok(())) => return std::mem::take(&mut progress.not_done),
             Ok(Err(error)) => error.to_string(),
             Err(_) => "the invocation ran out of time".to_owned(),
         };
@@ -297,6 +311,7 @@ impl FunctionContext {
         let reader = ObjectReader {
             s3: &self.s3,
             active,
+            digests: self.config.checks_digests,
             until,
             room: &room,
             room_kib,
@@ -332,6 +347,7 @@ impl FunctionContext {
             allowed_lateness_secs: self.config.allowed_lateness_secs,
             lookback: self.config.lookback,
             checks_direct: self.config.checks_direct,
+            waits_for_digests: self.config.checks_digests,
             facts_at_once: self.config.memory.facts,
             ..Pipeline::new(&active.rules, active.policy.as_ref(), selection)
         }

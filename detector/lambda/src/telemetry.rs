@@ -61,11 +61,14 @@ pub const METRICS: [(&str, &str); 9] = [
 ];
 
 /// What the same line has besides: no metrics, found with CloudWatch Logs Insights.
-pub const FIGURES: [&str; 26] = [
+pub const FIGURES: [&str; 29] = [
     "Objects",
     "ObjectsSkipped",
     "ObjectsFailed",
     "ObjectsDuplicate",
+    "DigestsCompared",
+    "FilesFetched",
+    "FilesMissing",
     "Records",
     "RecordsRepaired",
     "Observations",

@@ -121,6 +121,12 @@ impl Deployment {
         );
     }
 
+    /// Deletes an object of the bucket.
+    pub fn delete(&self, key: &str) {
+        let path = format!("/{}/{key}", self.bucket);
+        s3(&self.stack, "DELETE", &path, Vec::new());
+    }
+
     /// What has been published since it was last asked for: the bodies by the ids of their alerts.
     #[must_use]
     pub fn published(&self) -> BTreeMap<String, Vec<Value>> {

@@ -11,11 +11,12 @@ use secretrail_engine::{
     actor::{Actor, ActorKind},
     alert::{Alert, IncidentId},
     incident::{announced::AnnouncedIncident, decision::IncidentDecision},
-    state::{ActorRange, StateError, item_v1},
+    state::{ActorRange, IncidentStore, StateError, item_v1},
     time::EventTime,
 };
 
 use super::{
+    DynamoStore,
     alerts::{WRITES_TOGETHER, attempt},
     item::{Attributes, CONTENT, ItemKey, SK, bytes_of, number, number_of, text, text_of},
     keys,
@@ -262,6 +263,27 @@ fn principal_of(mark: &Attributes) -> Option<Actor> {
 fn ids(references: &[Attributes]) -> Vec<IncidentId> {
     let keys = references.iter().filter_map(|item| text_of(item, SK));
     keys.filter_map(keys::incident_of_reference).collect()
+}
+
+impl IncidentStore for DynamoStore {
+    async fn alerts_about(&self, ranges: &[ActorRange]) -> Result<Vec<Vec<Alert>>, StateError> {
+        self.incidents.alerts(ranges).await
+    }
+
+    async fn principals_from(&self, ranges: &[ActorRange]) -> Result<Vec<Vec<Actor>>, StateError> {
+        self.incidents.principals_from(ranges).await
+    }
+
+    async fn announced(
+        &self,
+        ranges: &[ActorRange],
+    ) -> Result<Vec<Vec<AnnouncedIncident>>, StateError> {
+        self.incidents.announced(ranges).await
+    }
+
+    async fn announce(&self, incidents: &[AnnouncedIncident]) -> Result<Vec<bool>, StateError> {
+        self.incidents.announce(incidents).await
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use secretrail_engine::{
     actor::{ActorKey, ActorKind},
     alert::{AlertId, IncidentId},
+    completeness::{ComparedDigest, DigestRange},
     coverage::CoverageMark,
     digest::digest,
     fact::{RuleRange, WindowKey},
@@ -25,6 +26,10 @@ const SEGMENT_SECS: i64 = 600;
 const DUE: &str = "due";
 const DELIVERIES: &str = "deliveries";
 const DIRECT: &str = "direct";
+/// Partition of the digests that wait for their files.
+pub(super) const DIGESTS: &str = "digests";
+/// Partition of the events that wait for digests.
+pub(super) const HELD: &str = "held";
 const OUTBOX: &str = "outbox";
 const PROVISIONAL: &str = "provisional";
 const INCIDENT: &str = "incident";
@@ -211,6 +216,43 @@ pub(super) fn direct_events_until(until: EventTime) -> SortKeyRange {
     }
 }
 
+/// What is looked at again at a time, by its digest.
+pub(super) fn looked_at(partition: &str, at: EventTime, digest: &str) -> ItemKey {
+    ItemKey::new(partition, format!("{}#{digest}", second(at)))
+}
+
+/// What is looked at again at a time or before.
+pub(super) fn looked_at_until(partition: &str, until: EventTime) -> SortKeyRange {
+    SortKeyRange {
+        to: format!("{}#~", second(until)),
+        ..SortKeyRange::whole(partition)
+    }
+}
+
+fn compared_partition(account: &str, region: &str) -> String {
+    format!("compared#{account}#{region}")
+}
+
+/// A digest that was compared, by the end of its hour.
+pub(super) fn compared(digest: &ComparedDigest) -> ItemKey {
+    let partition = compared_partition(&digest.account, &digest.region);
+    ItemKey::new(partition, second(digest.hour.end))
+}
+
+/// The digests of an account and region that were compared, by the ends of their hours.
+pub(super) fn compared_in(range: &DigestRange) -> SortKeyRange {
+    SortKeyRange {
+        pk: compared_partition(&range.account, &range.region),
+        from: second(range.from),
+        to: second(range.to),
+    }
+}
+
+/// The end in a sort key of [`compared`]; `None` when there is none.
+pub(super) fn end_of_compared(sort_key: &str) -> Option<EventTime> {
+    sort_key.parse().ok().map(EventTime)
+}
+
 pub(super) fn coverage(mark: &CoverageMark) -> ItemKey {
     ItemKey::new(
         names::coverage(&mark.account, &mark.region),
@@ -387,8 +429,8 @@ pub(super) fn incident_of_reference(sort_key: &str) -> Option<IncidentId> {
     Some(IncidentId(id.into()))
 }
 
-pub(super) fn object(bucket: &str, key: &str, version: &str) -> ItemKey {
-    ItemKey::new(names::object(bucket, key, version), ALONE)
+pub(super) fn object(bucket: &str, key: &str) -> ItemKey {
+    ItemKey::new(names::object(bucket, key), ALONE)
 }
 
 pub(super) fn last_object() -> ItemKey {
@@ -401,6 +443,8 @@ pub(super) fn kept(name: &str) -> ItemKey {
 
 #[cfg(test)]
 mod tests {
+    use secretrail_engine::trail_digest::DigestHour;
+
     use super::*;
 
     fn is_in(key: &ItemKey, range: &SortKeyRange) -> bool {
@@ -428,6 +472,14 @@ mod tests {
         let id = AlertId("a1".into());
         let ann = (ActorKind::Principal, "ann".into());
         let incident_id = IncidentId("i1".into());
+        let digest_of_ten = ComparedDigest {
+            account: "111122223333".into(),
+            region: "eu-west-1".into(),
+            hour: DigestHour {
+                start: TEN.plus(-3_600),
+                end: TEN,
+            },
+        };
         let found = [
             facts(&window_partition(&key), &segment(TEN), "d"),
             slot("rule", &hour(TEN), 2),
@@ -451,7 +503,10 @@ mod tests {
             incident(&incident_id),
             incident_of_actor(&ann, TEN, &incident_id),
             incident_by_time(TEN, &incident_id),
-            object("b", "k", "v"),
+            object("b", "k"),
+            looked_at(DIGESTS, TEN, "d"),
+            looked_at(HELD, TEN, "d"),
+            compared(&digest_of_ten),
             last_object(),
             kept("rules"),
         ]
@@ -478,7 +533,10 @@ mod tests {
                 "incident#i1 -",
                 "incidents-of#756fc68f16fecc989f37b19584c24b11 001772445600#i1",
                 "incidents 001772445600#i1",
-                "object#6a6ba39be033c5fd57a906b1ea9aaed2 -",
+                "object#460c822973a70ca51843ec739c54ffc6 -",
+                "digests 001772445600#d",
+                "held 001772445600#d",
+                "compared#111122223333#eu-west-1 001772445600",
                 "last-object -",
                 "kept#rules -",
             ]

@@ -1,5 +1,5 @@
-//! The object ledger: the state of each object, so that a duplicate notification costs one read,
-//! and when the last one with events was processed.
+//! The object ledger: the state of each object, so that a duplicate notification costs one read and
+//! that the files which a digest names are found, and when the last one with events was processed.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -10,7 +10,7 @@ use super::{
     keys,
     table::DynamoTable,
 };
-use crate::names::{AT, DETAILS, STATE};
+use crate::names::{AT, DETAILS, OBJECT_VERSION, STATE};
 
 /// An object version, as its notification names it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,7 +26,7 @@ pub struct ObjectKey {
 
 impl ObjectKey {
     fn table_key(&self) -> ItemKey {
-        keys::object(&self.bucket, &self.key, &self.version)
+        keys::object(&self.bucket, &self.key)
     }
 }
 
@@ -82,10 +82,23 @@ impl ObjectLedger {
             .table
             .get(asked.map(|object| object.table_key()).collect(), None)
             .await?;
-        Ok(objects
-            .iter()
-            .map(|object| items.get(&object.table_key()).is_some_and(is_done))
-            .collect())
+        let done = objects.iter().map(|object| {
+            let item = items.get(&object.table_key());
+            item.is_some_and(|item| is_done(item) && is_of_version(item, &object.version))
+        });
+        Ok(done.collect())
+    }
+
+    /// For each key of a bucket, whether some version of it needs no more work.
+    pub(super) async fn are_known(
+        &self,
+        bucket: &str,
+        keys: &[String],
+    ) -> Result<Vec<bool>, StateError> {
+        let asked: Vec<ItemKey> = keys.iter().map(|key| keys::object(bucket, key)).collect();
+        let items = self.table.get(asked.clone(), None).await?;
+        let known = asked.iter().map(|key| items.get(key).is_some_and(is_done));
+        Ok(known.collect())
     }
 
     pub(super) async fn note(&self, entries: &[ObjectEntry]) -> Result<(), StateError> {
@@ -113,6 +126,7 @@ impl ObjectLedger {
             ("key".to_owned(), text(&entry.object.key)),
             (STATE.to_owned(), text(entry.state.as_str())),
             (DETAILS.to_owned(), text(&entry.details)),
+            (OBJECT_VERSION.to_owned(), text(&entry.object.version)),
             self.table.expiry(self.keep_secs),
         ];
         (entry.object.table_key(), HashMap::from(attributes))
@@ -133,6 +147,12 @@ impl ObjectLedger {
 fn has_events(entries: &[ObjectEntry]) -> bool {
     let mut states = entries.iter().map(|entry| entry.state);
     states.any(|state| state == ObjectState::Processed)
+}
+
+/// Whether the entry is about a version of its object. Without a version, nothing shows that it is
+/// the same object.
+fn is_of_version(item: &Attributes, version: &str) -> bool {
+    !version.is_empty() && text_of(item, OBJECT_VERSION) == Some(version)
 }
 
 /// Whether an object needs no more work. Failures may be temporary.
@@ -184,18 +204,30 @@ mod tests {
 
     #[test]
     fn another_version_is_another_object() {
-        let one = entry(ObjectState::Processed).object;
-        let other = ObjectKey {
-            version: "w".to_owned(),
+        let ledger = ObjectLedger::new(Arc::new(uncalled()), 60);
+        let one = entry(ObjectState::Processed);
+        let (key, item) = ledger.item(&one);
+        assert!(is_of_version(&item, "v") && !is_of_version(&item, "w"));
+        assert!(!is_of_version(&item, ""));
+        let unversioned = ObjectEntry {
+            object: ObjectKey {
+                version: String::new(),
+                ..one.object.clone()
+            },
             ..one.clone()
         };
-        assert_ne!(one.table_key(), other.table_key());
+        let (same, item) = ledger.item(&unversioned);
+        assert_eq!(key, same, "digests of CloudTrail name keys alone");
+        assert!(
+            !is_of_version(&item, ""),
+            "nothing shows that it is the same"
+        );
         // The parts are distinguished: moving a character from one to the next gives another key.
         let moved = ObjectKey {
             bucket: "bk".to_owned(),
             key: String::new(),
-            ..one.clone()
+            ..one.object
         };
-        assert_ne!(one.table_key(), moved.table_key());
+        assert_ne!(key, moved.table_key());
     }
 }

@@ -181,4 +181,54 @@ mod tests {
         let json = ran(&["gaps", LOGS, "-f", "jsonl", "-q"]);
         assert_eq!(json.out.lines().count(), lines.count());
     }
+
+    /// A tree in which one region delivers for two and a half days, and another stops after two.
+    fn tree() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (region, until) in [("eu-west-1", 48), ("us-east-1", 60)] {
+            for hour in 0..until {
+                let (day, hour) = (1 + hour / 24, hour % 24);
+                let days = format!("AWSLogs/111122223333/CloudTrail/{region}/2026/03/{day:02}");
+                let days = folder.path().join(days);
+                std::fs::create_dir_all(&days).unwrap();
+                let name = format!(
+                    "111122223333_CloudTrail_{region}_202603{day:02}T{hour:02}05Z_abcdefghijklmnop.json"
+                );
+                std::fs::write(days.join(name), READ).unwrap();
+            }
+        }
+        folder
+    }
+
+    #[test]
+    fn logs_that_stay_away_at_the_end_are_an_alert_and_a_gap() {
+        let folder = tree();
+        let path = folder.path().to_str().unwrap();
+        let alerts = |more: &[&str]| {
+            let args = ["replay", path, "-f", "jsonl", "--alerts", "-q"];
+            let out = ran(&[&args, more].concat()).out;
+            let summary = "No logs from 111122223333 in eu-west-1 since 2026-03-03T00:00:00Z";
+            out.lines().filter(|line| line.contains(summary)).count()
+        };
+        assert_eq!(alerts(&[]), 1);
+        assert_eq!(
+            alerts(&["--region", "eu-west-1"]),
+            0,
+            "alone, it is not judged"
+        );
+        assert_eq!(alerts(&["--principal", "*kim"]), 0);
+        assert_eq!(alerts(&["--to", "2026-03-02"]), 0, "it is later");
+        let gaps = ran(&["gaps", path, "-f", "csv", "-q"]).out;
+        let silent = "111122223333,eu-west-1,2026-03-03T00:00:00Z,2026-03-03T11:05:00Z,deliveries";
+        assert_eq!(
+            gaps.lines().filter(|line| line.starts_with(silent)).count(),
+            1,
+            "{gaps}"
+        );
+        let shown = ran(&["replay", path, "-q"]).out;
+        assert!(
+            shown.contains("No logs from 111122223333 in eu-west-1"),
+            "{shown}"
+        );
+    }
 }

@@ -18,12 +18,7 @@ use self::{listener::TestQueue, object::TestFile};
 use crate::{
     args::deployment::SendTestArgs,
     aws_api::AwsApi,
-    deployment::{
-        Deployment,
-        bucket::{TrailBucket, TrailObject},
-        logical, settings,
-        table::StateTable,
-    },
+    deployment::{Deployment, bucket::TrailBucket, logical, settings, table::StateTable},
     exit,
     host::{ProcessHost, RunFailure, print, say},
     input::aws::{Connection, connect_to},
@@ -116,7 +111,7 @@ impl SentTest<'_> {
                 let place = format!("s3://{}/{key}", self.bucket.name);
                 let result = self
                     .step("object", &format!("{place} is written"), host)
-                    .and_then(|()| self.observe(&queue, &written, host));
+                    .and_then(|()| self.observe(&queue, host));
                 let removed = self.bucket.delete(&key, written.version.as_deref());
                 let left = removed.err().map(|error| format!("{place}: {error}"));
                 (result, Vec::from_iter(left))
@@ -168,12 +163,7 @@ impl SentTest<'_> {
     }
 
     /// Waits for the function and for the alert on each topic.
-    fn observe(
-        &self,
-        queue: &TestQueue,
-        written: &TrailObject,
-        host: &mut ProcessHost,
-    ) -> Result<u8, RunFailure> {
+    fn observe(&self, queue: &TestQueue, host: &mut ProcessHost) -> Result<u8, RunFailure> {
         let mut waiting = queue.topics();
         if waiting.is_empty() {
             return Ok(not_tested("no topic could be listened to", host));
@@ -181,7 +171,7 @@ impl SentTest<'_> {
         let mut is_read = false;
         while self.started.elapsed() < self.wait {
             if !is_read {
-                is_read = self.is_read(written, host)?;
+                is_read = self.is_read(host)?;
             }
             let heard = match queue.hear(self.api, &self.file.id) {
                 Ok(heard) => heard,
@@ -194,7 +184,7 @@ impl SentTest<'_> {
                 }
             }
             if waiting.is_empty() {
-                self.await_note(is_read, written, host)?;
+                self.await_note(is_read, host)?;
                 return Ok(exit::DONE);
             }
             thread::sleep(PAUSE);
@@ -204,28 +194,21 @@ impl SentTest<'_> {
     }
 
     /// The function publishes alerts before it notes that it has read their object.
-    fn await_note(
-        &self,
-        mut is_read: bool,
-        written: &TrailObject,
-        host: &mut ProcessHost,
-    ) -> Result<(), RunFailure> {
+    fn await_note(&self, mut is_read: bool, host: &mut ProcessHost) -> Result<(), RunFailure> {
         for _ in 0..NOTE_TRIES {
             if is_read {
                 break;
             }
             thread::sleep(PAUSE);
-            is_read = self.is_read(written, host)?;
+            is_read = self.is_read(host)?;
         }
         Ok(())
     }
 
     /// Whether the state table says that the function has read the object.
-    fn is_read(&self, written: &TrailObject, host: &mut ProcessHost) -> Result<bool, RunFailure> {
+    fn is_read(&self, host: &mut ProcessHost) -> Result<bool, RunFailure> {
         let (bucket, key) = (&self.bucket.name, &self.file.key);
-        // As the notification has named it: without a version in some kinds.
-        let versions = [written.version.as_deref().unwrap_or(&written.etag), ""];
-        let places = versions.map(|version| (object(bucket, key, version), ALONE.to_owned()));
+        let places = [(object(bucket, key), ALONE.to_owned())];
         // Without the permission, only the alert is waited for.
         let items = self.table.items(&places).unwrap_or_default();
         let Some(item) = items.into_values().next() else {

@@ -74,17 +74,16 @@ impl<'t> KnownObjects<'t> {
         if let Some(unreadable) = &entry.unreadable {
             unreadable.add_match(&origin, self.task.selection, &mut out.scan_result);
         }
-        if let (true, Some(account), Some(region), Some(time)) = (
-            self.task.keeps_deliveries,
-            parsed.account,
-            parsed.region,
-            origin.delivered,
-        ) {
-            out.deliveries.push(LogDelivery {
-                account: account.into(),
-                region: region.into(),
-                time,
-            });
+        let place = parsed.account.zip(parsed.region);
+        if let Some(((account, region), time)) = place.zip(origin.delivered) {
+            out.delivering.add(account, region, time);
+            if self.task.keeps_deliveries {
+                out.deliveries.push(LogDelivery {
+                    account: account.into(),
+                    region: region.into(),
+                    time,
+                });
+            }
         }
         Some(origin)
     }

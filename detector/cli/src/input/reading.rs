@@ -6,6 +6,7 @@ use secretrail_engine::{
     limits::MAX_RECORD_BYTES,
     report::{ObjectStatus, ReadReport, SkippedRecord},
     scan::ScanResult,
+    silence::DeliveringPlaces,
 };
 
 use crate::{input::object::InputProblem, text::plural};
@@ -21,6 +22,8 @@ pub struct ReadingResult {
     pub problems: Vec<InputProblem>,
     /// Deliveries of the objects in extract files.
     pub deliveries: Vec<LogDelivery>,
+    /// When they were delivered, by account and region; always kept.
+    pub delivering: DeliveringPlaces,
     /// Extract files that cannot replace their logs in this run.
     pub refused: Vec<InputProblem>,
 }
@@ -38,6 +41,7 @@ impl ReadingResult {
         self.coverage.append(other.coverage);
         self.problems.extend(other.problems);
         self.deliveries.extend(other.deliveries);
+        self.delivering.append(other.delivering);
         self.refused.extend(other.refused);
     }
 

@@ -27,6 +27,7 @@ use secretrail_engine::{
 
 use super::{
     aws,
+    between::AlertsBetween,
     checkpoint::Checkpoint,
     issues::IssueSpool,
     manifest,
@@ -236,14 +237,10 @@ pub(crate) fn run(
     emit: &mut Emit<'_>,
 ) -> Result<SessionResult, RunFailure> {
     let OpenedInput { store, objects } = opened;
-    let EvaluationTask {
-        settings,
-        rules,
-        policy,
-        ..
-    } = task;
+    let settings = task.settings;
     let runs = SortedRuns::new(&settings.temp_dir, settings.held_bytes);
     let mut reading = read_all(&objects, task, &*store, &runs, host)?;
+    let mut silences = silences(&objects.objects, &mut reading, settings, host);
     let mut report = objects.report;
     report.add(&std::mem::take(&mut reading.scan_result.report));
     report.conflicting_copies = runs.conflicting_copies()?;
@@ -252,22 +249,23 @@ pub(crate) fn run(
     let mut selected = objects.selected;
     selected.add(&reading.scan_result.selected);
     let mut patterns = UnmatchedPatterns::new(task.asked);
-    let pipeline = pipeline(settings, rules, policy);
-    let mut history = HistoryPipeline::new(&pipeline, host.now);
-    let coverage = reading.coverage.by_place().map(|marks| (marks, None));
-    for (marks, newest) in coverage.chain([(HashSet::default(), runs.newest())]) {
-        pollster::block_on(history.mark(marks, newest)).map_err(internal)?;
-    }
+    let pipeline = pipeline(settings, task.rules, task.policy);
+    let history = history(&pipeline, &reading.coverage, &runs, host)?;
     let memory = evaluate(
         history,
         &runs,
         task.remembers,
         &mut patterns,
-        &mut |outcome| {
+        &mut |mut outcome| {
+            silences.put_into(&mut outcome);
             report.add(&outcome.report);
             emit(outcome, host)
         },
     )?;
+    if let Some(outcome) = silences.rest() {
+        report.add(&outcome.report);
+        emit(outcome, host)?;
+    }
     Ok(SessionResult {
         report,
         problems,
@@ -278,6 +276,48 @@ pub(crate) fn run(
         memory,
         ..SessionResult::nothing(objects.objects, store, runs.into_issues())
     })
+}
+
+/// An evaluation that knows the hours with KMS events, and when the last event was delivered.
+fn history<'p, 'a>(
+    pipeline: &'p Pipeline<'a>,
+    coverage: &CoverageHours,
+    runs: &SortedRuns,
+    host: &ProcessHost,
+) -> Result<HistoryPipeline<'p, 'a>, RunFailure> {
+    let mut history = HistoryPipeline::new(pipeline, host.now);
+    let coverage = coverage.by_place().map(|marks| (marks, None));
+    for (marks, newest) in coverage.chain([(HashSet::default(), runs.newest())]) {
+        pollster::block_on(history.mark(marks, newest)).map_err(internal)?;
+    }
+    Ok(history)
+}
+
+/// The alerts about accounts and regions whose logs stay away at the end, while others go on. None
+/// in a run that asks for single principals or secrets.
+fn silences(
+    objects: &[InputObject],
+    reading: &mut ReadingResult,
+    settings: &RunSettings,
+    host: &ProcessHost,
+) -> AlertsBetween {
+    let selection = &settings.selection;
+    if !selection.filter.is_empty() {
+        return AlertsBetween::new(Vec::new());
+    }
+    let mut delivering = std::mem::take(&mut reading.delivering);
+    for LogDelivery {
+        account,
+        region,
+        time,
+    } in objects.iter().filter_map(delivery)
+    {
+        // A time that is ahead of the clock would make all others late.
+        delivering.add(&account, &region, time.min(host.now));
+    }
+    let mut alerts = delivering.silences();
+    alerts.retain(|alert| selection.contains(alert.time));
+    AlertsBetween::new(alerts)
 }
 
 /// Evaluates all events in slices by time, and returns what is remembered at the end, if that is

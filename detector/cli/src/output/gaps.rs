@@ -4,6 +4,7 @@ use secretrail_engine::{
     alert::Alert,
     gaps::{self, CoverageGap, MissingKind},
     selection::Selection,
+    silence::is_silence,
     time::EventTime,
 };
 
@@ -35,6 +36,14 @@ pub struct GapLine {
     pub what: String,
 }
 
+impl GapLine {
+    /// Whether it says the same of the end of the logs.
+    fn covers(&self, silent: &Self) -> bool {
+        let is_there = (&self.account, &self.region) == (&silent.account, &silent.region);
+        is_there && self.kind == silent.kind && self.to >= silent.to
+    }
+}
+
 /// The gaps in the logs of a run, by account, region and time.
 #[must_use]
 pub(crate) fn lines(found: &SessionResult, selection: &Selection) -> Vec<GapLine> {
@@ -53,6 +62,14 @@ pub(crate) fn lines(found: &SessionResult, selection: &Selection) -> Vec<GapLine
         .map(line)
         .chain(blinded.map(blinded_line))
         .collect();
+    let newest = found.deliveries().map(|delivery| delivery.time).max();
+    let silent = found.alerts.iter().filter(|alert| is_silence(alert));
+    for line in silent.map(|alert| silent_line(alert, newest)) {
+        // With an end that was asked for, the edge shows it already.
+        if !lines.iter().any(|known| known.covers(&line)) {
+            lines.push(line);
+        }
+    }
     lines.sort_by(|a, b| {
         (&a.account, &a.region, a.from, a.kind).cmp(&(&b.account, &b.region, b.from, b.kind))
     });
@@ -112,6 +129,18 @@ fn blinded_line(alert: &Alert) -> GapLine {
         to: alert.time,
         kind: "trail_changed",
         what: format!("{}: {}", alert.rule.title, alert.summary),
+    }
+}
+
+/// Logs that stay away at the end, while those of others go on.
+fn silent_line(alert: &Alert, newest: Option<EventTime>) -> GapLine {
+    GapLine {
+        account: or_dash(alert.account.as_deref()),
+        region: or_dash(alert.region.as_deref()),
+        from: alert.time,
+        to: newest.unwrap_or(alert.time),
+        kind: "deliveries",
+        what: "no log file to the end of the logs, while others go on".to_owned(),
     }
 }
 

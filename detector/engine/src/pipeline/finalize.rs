@@ -70,6 +70,32 @@ impl Pipeline<'_> {
         finally: bool,
         report: &mut ReadReport,
     ) -> Result<Vec<Arc<Access>>, StateError> {
+        let rows = match finally {
+            true => self.final_rows(store, due, report).await?,
+            false => self.rows(store, due, false, report).await?,
+        };
+        Ok(in_ledger_order(rows))
+    }
+
+    /// The rows of pending events that are due, with absence decided.
+    pub(super) async fn final_rows<S: StateStore>(
+        &self,
+        store: &S,
+        due: &[Arc<PendingEvent>],
+        report: &mut ReadReport,
+    ) -> Result<Vec<AccessRow>, StateError> {
+        let mut rows = self.rows(store, due, true, report).await?;
+        self.decide_absence(store, &mut rows).await?;
+        Ok(rows)
+    }
+
+    async fn rows<S: StateStore>(
+        &self,
+        store: &S,
+        due: &[Arc<PendingEvent>],
+        finally: bool,
+        report: &mut ReadReport,
+    ) -> Result<Vec<AccessRow>, StateError> {
         let due_ids = DueIds {
             ids: due.iter().map(|end| &end.id).collect(),
             finally,
@@ -84,11 +110,7 @@ impl Pipeline<'_> {
                     .await?;
             }
         }
-        let mut rows = all_rows(joined, report);
-        if finally {
-            self.decide_absence(store, &mut rows).await?;
-        }
-        Ok(in_ledger_order(rows))
+        Ok(all_rows(joined, report))
     }
 
     /// Reads the next part of each span and joins it. Returns the spans with more to do.
@@ -228,7 +250,7 @@ fn mark_of(head: &EventHeader) -> CoverageMark {
 
 /// Sorts by time first, which nearly always decides and needs no pointer to be followed; then by
 /// [`Access::ledger_order`].
-fn in_ledger_order(rows: Vec<AccessRow>) -> Vec<Arc<Access>> {
+pub(super) fn in_ledger_order(rows: Vec<AccessRow>) -> Vec<Arc<Access>> {
     let mut accesses: Vec<_> = rows
         .into_iter()
         .map(|row| (row.access.head.time, row.access))

@@ -5,6 +5,7 @@
 use super::{
     BatchOutcome, Pipeline,
     alerts::AlertsById,
+    finalize::in_ledger_order,
     pending_alerts::{PendingAlerts, TouchedGroups},
 };
 use crate::{
@@ -196,9 +197,11 @@ impl Pipeline<'_> {
             open.is_complete = true;
             return Ok((outcome, false));
         }
-        let finalized = self
-            .finalize(store, &due.ends, true, &mut outcome.report)
+        let mut rows = self
+            .final_rows(store, &due.ends, &mut outcome.report)
             .await?;
+        self.hold_absences(store, &mut rows, &due.ends, now).await?;
+        let finalized = in_ledger_order(rows);
         let mut pending_alerts = PendingAlerts::default();
         self.judge_finalized(store, finalized, &mut pending_alerts, &mut outcome)
             .await?;
@@ -233,6 +236,7 @@ impl Pipeline<'_> {
         }
         if open.is_complete {
             self.withdraw_unconfirmed(store, now, &mut outcome).await?;
+            self.judge_held(store, now, &mut outcome).await?;
             self.report_missing(store, now, &mut outcome).await?;
         }
         Ok(outcome)

@@ -1,6 +1,7 @@
 //! The tests that every state store must pass. A store's own tests call [`run`] with a function
 //! that makes an empty store with these destinations.
 
+mod completeness;
 mod direct;
 mod incidents;
 mod outbox;
@@ -50,6 +51,7 @@ pub async fn run<S: IncidentStore>(empty: impl Fn(Vec<Destination>) -> S) {
     copies_are_found_by_shared_id(&empty()).await;
     coverage_is_remembered(&empty()).await;
     direct::direct_events_wait_until_they_are_closed(&empty()).await;
+    completeness::all(&empty).await;
     what_was_seen_is_remembered_by_grain(&empty()).await;
     alerts_are_created_once(&empty()).await;
     outbox::alerts_wait_until_they_are_published(&empty()).await;
@@ -491,11 +493,14 @@ mod tests {
     use crate::{
         actor::Actor,
         alert::AlertId,
+        completeness::{ComparedDigest, DigestRange, WaitingDigest},
         incident::announced::AnnouncedIncident,
         outbox::{DestinationState, OutboxNote},
         seen::SeenTimes,
         state::{
-            ActorRange, DueDirectEvents, DueEvents, SetAside, StateError, memory::MemoryStore,
+            ActorRange, DueDirectEvents, DueEvents, SetAside, StateError,
+            completeness::{CompletenessStore, DueDigests, DueHeldEvents},
+            memory::MemoryStore,
         },
     };
 
@@ -528,6 +533,11 @@ mod tests {
         IncidentsAreLost,
         DirectEventsAreDueAtOnce,
         DirectEventsAreNotClosed,
+        DigestsAreDueAtOnce,
+        DigestsAreNotClosed,
+        EveryDigestIsCompared,
+        HeldEventsAreLost,
+        HeldEventsAreNotClosed,
     }
 
     /// A store that violates the contract in one way.
@@ -546,6 +556,78 @@ mod tests {
 
         fn breaks(&self, promise: Broken) -> bool {
             self.1 == promise
+        }
+    }
+
+    impl CompletenessStore for BrokenStore {
+        async fn put_digests(
+            &self,
+            digests: Vec<WaitingDigest>,
+            look_at: EventTime,
+        ) -> Result<(), StateError> {
+            self.0.put_digests(digests, look_at).await
+        }
+
+        async fn due_digests(
+            &self,
+            until: EventTime,
+            most: usize,
+        ) -> Result<DueDigests, StateError> {
+            let until = match self.breaks(Broken::DigestsAreDueAtOnce) {
+                true => EventTime(i64::MAX),
+                false => until,
+            };
+            self.0.due_digests(until, most).await
+        }
+
+        async fn close_digests(&self, receipt: Vec<SharedStr>) -> Result<(), StateError> {
+            if self.breaks(Broken::DigestsAreNotClosed) {
+                return Ok(());
+            }
+            self.0.close_digests(receipt).await
+        }
+
+        async fn put_compared(&self, digests: Vec<ComparedDigest>) -> Result<(), StateError> {
+            self.0.put_compared(digests).await
+        }
+
+        async fn compared(
+            &self,
+            ranges: &[DigestRange],
+        ) -> Result<Vec<Vec<ComparedDigest>>, StateError> {
+            let mut ranges = ranges.to_vec();
+            if self.breaks(Broken::EveryDigestIsCompared) {
+                ranges
+                    .iter_mut()
+                    .for_each(|range| range.from = EventTime(i64::MIN));
+            }
+            self.0.compared(&ranges).await
+        }
+
+        async fn hold_events(
+            &self,
+            ends: Vec<Arc<PendingEvent>>,
+            look_at: EventTime,
+        ) -> Result<(), StateError> {
+            if self.breaks(Broken::HeldEventsAreLost) {
+                return Ok(());
+            }
+            self.0.hold_events(ends, look_at).await
+        }
+
+        async fn due_held_events(
+            &self,
+            until: EventTime,
+            most: usize,
+        ) -> Result<DueHeldEvents, StateError> {
+            self.0.due_held_events(until, most).await
+        }
+
+        async fn close_held_events(&self, receipt: Vec<SharedStr>) -> Result<(), StateError> {
+            if self.breaks(Broken::HeldEventsAreNotClosed) {
+                return Ok(());
+            }
+            self.0.close_held_events(receipt).await
         }
     }
 
@@ -893,6 +975,11 @@ mod tests {
             Broken::IncidentsAreLost,
             Broken::DirectEventsAreDueAtOnce,
             Broken::DirectEventsAreNotClosed,
+            Broken::DigestsAreDueAtOnce,
+            Broken::DigestsAreNotClosed,
+            Broken::EveryDigestIsCompared,
+            Broken::HeldEventsAreLost,
+            Broken::HeldEventsAreNotClosed,
         ] {
             let suite = || pollster::block_on(run(|all| BrokenStore::new(all, promise)));
             assert!(std::panic::catch_unwind(suite).is_err(), "{promise:?}");

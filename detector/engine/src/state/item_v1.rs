@@ -7,6 +7,7 @@
 
 mod incident;
 mod read;
+mod waiting_digest;
 mod write;
 
 use std::{
@@ -17,7 +18,10 @@ use std::{
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub use self::incident::{pack_incident, unpack_incident};
+pub use self::{
+    incident::{pack_incident, unpack_incident},
+    waiting_digest::{pack_digest, unpack_digest},
+};
 use self::{read::ItemReader, write::ItemWriter};
 use crate::{
     alert::Alert, digest::digest, document::JsonNode, fact::Fact, geo::SourceGeo, ids::SharedStr,

@@ -1,5 +1,6 @@
 //! The store of a replay and of tests: in memory.
 
+mod completeness;
 mod incidents;
 mod outbox;
 mod pending;
@@ -12,6 +13,7 @@ use std::{
 use ahash::HashMap;
 
 use self::{
+    completeness::CompletenessTables,
     outbox::OutboxTable,
     pending::{PendingPlace, PendingTable, WaitingEvent},
 };
@@ -43,6 +45,7 @@ struct MemoryTables {
     alerts: HashMap<AlertId, CreatedAlert>,
     incidents: HashMap<IncidentId, AnnouncedIncident>,
     outbox: OutboxTable,
+    completeness: CompletenessTables,
 }
 
 /// An alert that was created.

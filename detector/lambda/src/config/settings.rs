@@ -49,11 +49,14 @@ pub const NETWORKS: &str = "SECRETRAIL_NETWORKS";
 /// Whether events of EventBridge are looked for in the files.
 pub const CHECK_EVENTS: &str = "SECRETRAIL_CHECK_EVENTS";
 
+/// Whether digests of CloudTrail are compared with the files that were processed.
+pub const DIGESTS: &str = "SECRETRAIL_DIGESTS";
+
 /// Mode of the function: `alerts` or `extract`.
 pub const MODE: &str = "SECRETRAIL_MODE";
 
 /// Every setting.
-pub const SETTINGS: [SettingSpec; 17] = [
+pub const SETTINGS: [SettingSpec; 18] = [
     SettingSpec {
         name: MODE,
         default: Some("alerts"),
@@ -139,6 +142,12 @@ pub const SETTINGS: [SettingSpec; 17] = [
         default: Some("true"),
         help: "whether events that EventBridge has sent are looked for in the log files, and \
             reported when a day later no file has them",
+    },
+    SettingSpec {
+        name: DIGESTS,
+        default: Some("false"),
+        help: "whether digest files of CloudTrail are compared with the log files that were \
+            processed; files that are left are fetched, or reported",
     },
     SettingSpec {
         name: PATH_STYLE,

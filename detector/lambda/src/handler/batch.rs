@@ -16,6 +16,7 @@ use tokio::sync::mpsc::Receiver;
 
 use super::{
     FunctionContext, UnfinishedObjects,
+    digests::ReadDigest,
     doors::{Door, count_latency},
     object_reader::{ObjectReading, ObjectResult, ReadPart},
 };
@@ -28,6 +29,8 @@ pub(super) struct BatchProgress {
     pub(super) done: BTreeSet<DeliveredObject>,
     /// Objects that were not processed, and why.
     pub(super) not_done: UnfinishedObjects,
+    /// Those of them that a retry alone will not read.
+    pub(super) lasting: BTreeSet<DeliveredObject>,
 }
 
 /// A batch of objects that is being processed.
@@ -41,6 +44,8 @@ pub(super) struct Batch<'a> {
     entries: Vec<ObjectEntry>,
     read: Vec<DeliveredObject>,
     deliveries: Vec<DeliveringPlace>,
+    /// Digests, which are compared when the files of the batch are noted.
+    digests: Vec<(ReadDigest, ObjectEntry, DeliveredObject)>,
     metrics: &'a mut FunctionMetrics,
     progress: &'a mut BatchProgress,
 }
@@ -60,6 +65,7 @@ impl<'a> Batch<'a> {
             entries: Vec::new(),
             read: Vec::new(),
             deliveries: Vec::new(),
+            digests: Vec::new(),
             metrics,
             progress,
         }
@@ -101,6 +107,14 @@ impl<'a> Batch<'a> {
         self.metrics
             .count(&std::mem::take(&mut reading.scan_result.report));
         self.part.append(std::mem::take(&mut reading.scan_result));
+        if let Some(digest) = reading.digest.take() {
+            let object = reading.delivered.clone();
+            let entry = entry(reading).map(|entry| (digest, entry, object));
+            return self.digests.extend(entry);
+        }
+        if reading.is_lasting() {
+            self.progress.lasting.insert(reading.delivered.clone());
+        }
         match reading.why_not_done() {
             Some(why) => {
                 let why = why.to_owned();
@@ -145,6 +159,17 @@ impl<'a> Batch<'a> {
         store.note_objects(&self.entries).await?;
         self.entries.clear();
         self.progress.done.extend(self.read.drain(..));
+        self.compare_digests().await
+    }
+
+    /// Compares digests with the files that are noted, also with those of this batch.
+    async fn compare_digests(&mut self) -> Result<(), StateError> {
+        for (digest, entry, object) in std::mem::take(&mut self.digests) {
+            self.context.compare_digest(&digest, self.metrics).await?;
+            let store = &self.context.store;
+            store.note_objects(std::slice::from_ref(&entry)).await?;
+            self.progress.done.insert(object);
+        }
         Ok(())
     }
 
@@ -171,7 +196,7 @@ fn delivery(entry: &ObjectEntry, now: EventTime) -> Option<DeliveringPlace> {
 fn entry(reading: ObjectReading) -> Option<ObjectEntry> {
     let (state, details) = match reading.object_result {
         ObjectResult::Done { state, details } => (state, details),
-        ObjectResult::Failed { reason } => (ObjectState::Failed, reason),
+        ObjectResult::Failed { reason, .. } => (ObjectState::Failed, reason),
         // Not started.
         ObjectResult::Retried => return None,
     };
@@ -196,7 +221,8 @@ mod tests {
         assert_eq!(noted(ObjectResult::Retried), None);
         let reason = "cut".to_owned();
         let failed = Some(("k".to_owned(), ObjectState::Failed, reason.clone()));
-        assert_eq!(noted(ObjectResult::Failed { reason }), failed);
+        let lasting = true;
+        assert_eq!(noted(ObjectResult::Failed { reason, lasting }), failed);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use secretrail_aws::{
     s3::{ObjectRef, S3Source},
 };
 use secretrail_engine::{
-    object::{self, origin},
+    object::{self, ObjectKind, origin},
     parquet_rows,
     report::{self, ReadReport, SkippedObject},
     scan::{ObjectScanner, ScanInput, ScanResult},
@@ -20,7 +20,7 @@ use serde_json::json;
 use tokio::sync::{Semaphore, mpsc::Sender};
 
 use crate::{
-    handler::deadline::has_time,
+    handler::{deadline::has_time, digests::ReadDigest},
     notification::DeliveredObject,
     rules::ActiveRules,
     telemetry::{FunctionMetrics, LogSeverity, log, skipped},
@@ -34,8 +34,9 @@ pub(super) const NO_TIME: &str = "not started: too little time left in the invoc
 pub(super) enum ObjectResult {
     /// It was skipped, or read: done when the batch is.
     Done { state: ObjectState, details: String },
-    /// It could not be read, or not to its end: its messages are returned for retry.
-    Failed { reason: String },
+    /// It could not be read, or not to its end: its messages are returned for retry. `lasting` when
+    /// the reason lies in the object, so that a retry alone does not help.
+    Failed { reason: String, lasting: bool },
     /// It was not started for lack of time: its messages are returned for retry.
     Retried,
 }
@@ -47,6 +48,8 @@ pub(super) struct ObjectReading {
     pub(super) object_result: ObjectResult,
     /// Number of its observations.
     pub(super) observations: u64,
+    /// The digest that it is.
+    pub(super) digest: Option<ReadDigest>,
 }
 
 /// What reading objects gives, in order for each object.
@@ -61,6 +64,8 @@ pub(super) enum ReadPart {
 pub(super) struct ObjectReader<'a> {
     pub(super) s3: &'a S3Source,
     pub(super) active: &'a Arc<ActiveRules>,
+    /// Whether digests are read, for the completeness check.
+    pub(super) digests: bool,
     /// When the invocation ends.
     pub(super) until: Instant,
     /// Memory for the bytes of objects, in KiB.
@@ -80,7 +85,8 @@ impl ObjectReader<'_> {
     }
 
     async fn reading(&self, delivered: DeliveredObject) -> ObjectReading {
-        if let Some(reason) = to_be_skipped(&delivered) {
+        let is_digest = self.digests && is_digest(&delivered);
+        if let Some(reason) = to_be_skipped(&delivered).filter(|_| !is_digest) {
             let mut reading = ObjectReading::unread(delivered, skip_result(reason));
             reading.scan_result.report.skip_object(reason);
             return reading;
@@ -97,13 +103,9 @@ impl ObjectReader<'_> {
             return ObjectReading::unread(delivered, ObjectResult::Retried);
         }
         match self.s3.fetch(place(&delivered)).await {
+            Ok(bytes) if is_digest => digest(&bytes, delivered),
             Ok(bytes) => self.scan_aside(bytes, delivered).await,
-            Err(error) => {
-                let reason = error.to_string();
-                let mut reading = ObjectReading::unread(delivered, ObjectResult::Failed { reason });
-                reading.scan_result.report.objects_failed += 1;
-                reading
-            }
+            Err(error) => ObjectReading::failed(delivered, error.to_string(), error.is_of_object()),
         }
     }
 
@@ -123,14 +125,40 @@ impl ObjectReader<'_> {
         // A panic fails this object alone.
         let (scan_result, object_result, passed_on) = scanned.await.unwrap_or_else(|error| {
             let reason = format!("internal error (a bug in Secretrail) while reading: {error}");
-            (ScanResult::default(), ObjectResult::Failed { reason }, 0)
+            let failed = ObjectResult::Failed {
+                reason,
+                lasting: true,
+            };
+            (ScanResult::default(), failed, 0)
         });
         ObjectReading {
             delivered,
             observations: passed_on + scan_result.observations.len() as u64,
             scan_result,
             object_result,
+            digest: None,
         }
+    }
+}
+
+fn is_digest(delivered: &DeliveredObject) -> bool {
+    object::parse(&delivered.key.key).kind == ObjectKind::Digest
+}
+
+/// Reads a digest. It holds no events, and does not show that the trail is alive.
+fn digest(bytes: &[u8], delivered: DeliveredObject) -> ObjectReading {
+    match ReadDigest::of(&delivered, bytes) {
+        Ok(digest) => {
+            let done = ObjectResult::Done {
+                state: ObjectState::Skipped,
+                details: format!("digest of {} log files", digest.len()),
+            };
+            ObjectReading {
+                digest: Some(digest),
+                ..ObjectReading::unread(delivered, done)
+            }
+        }
+        Err(error) => ObjectReading::failed(delivered, error.to_string(), true),
     }
 }
 
@@ -196,7 +224,10 @@ fn scan(
         read(ScanInput::Bytes(&bytes))
     };
     let object_result = match scan_result.report.finalize(read, in_tree, false) {
-        report::ObjectStatus::Failed(reason) => ObjectResult::Failed { reason },
+        report::ObjectStatus::Failed(reason) => ObjectResult::Failed {
+            reason,
+            lasting: true,
+        },
         report::ObjectStatus::Read => processed(&scan_result.report),
         report::ObjectStatus::Skipped(reason) => skip_result(reason),
     };
@@ -219,14 +250,30 @@ impl ObjectReading {
             scan_result: ScanResult::default(),
             object_result,
             observations: 0,
+            digest: None,
         }
+    }
+
+    /// An object that could not be read.
+    fn failed(delivered: DeliveredObject, reason: String, lasting: bool) -> Self {
+        let mut reading = Self::unread(delivered, ObjectResult::Failed { reason, lasting });
+        reading.scan_result.report.objects_failed += 1;
+        reading
+    }
+
+    /// Whether a retry alone will not read it.
+    pub(super) fn is_lasting(&self) -> bool {
+        matches!(
+            self.object_result,
+            ObjectResult::Failed { lasting: true, .. }
+        )
     }
 
     /// Why its messages are returned for retry; `None` when they are not.
     pub(super) fn why_not_done(&self) -> Option<&str> {
         match &self.object_result {
             ObjectResult::Done { .. } => None,
-            ObjectResult::Failed { reason } => Some(reason),
+            ObjectResult::Failed { reason, .. } => Some(reason),
             ObjectResult::Retried => Some(NO_TIME),
         }
     }
@@ -310,7 +357,7 @@ mod tests {
             ObjectResult::Failed { .. }
         ));
         // Damaged Parquet is named as what it is.
-        let ObjectResult::Failed { reason } = object_result(b"PAR1 and no more", LAKE) else {
+        let ObjectResult::Failed { reason, .. } = object_result(b"PAR1 and no more", LAKE) else {
             panic!("it is damaged")
         };
         assert!(reason.contains("Parquet"), "{reason}");
@@ -318,6 +365,30 @@ mod tests {
             panic!("it is not a CloudTrail log")
         };
         assert_eq!(state, ObjectState::Skipped);
+    }
+
+    #[test]
+    fn a_digest_is_read_and_holds_no_events() {
+        let key = IN_TREE.replace("CloudTrail", "CloudTrail-Digest");
+        let object = delivered(&key, Some(900));
+        assert!(is_digest(&object) && !is_digest(&delivered(IN_TREE, None)));
+        let text = format!(
+            r#"{{"awsAccountId":"111122223333","digestStartTime":"2026-03-02T10:00:00Z",
+            "digestEndTime":"2026-03-02T11:00:00Z","digestS3Bucket":"b","digestS3Object":"{key}",
+            "digestPublicKeyFingerprint":"f","digestSignatureAlgorithm":"SHA256withRSA",
+            "previousDigestS3Object":null,"previousDigestHashValue":null,
+            "previousDigestSignature":null,
+            "logFiles":[{{"s3Bucket":"b","s3Object":"{IN_TREE}","hashValue":"00"}}]}}"#
+        );
+        let reading = digest(text.as_bytes(), object.clone());
+        let done = ObjectResult::Done {
+            state: ObjectState::Skipped,
+            details: "digest of 1 log files".to_owned(),
+        };
+        assert_eq!(reading.object_result, done);
+        assert!(reading.digest.is_some() && !reading.is_lasting());
+        let damaged = digest(b"{}", object);
+        assert!(damaged.is_lasting() && damaged.digest.is_none());
     }
 
     #[test]
@@ -331,7 +402,8 @@ mod tests {
         let reason = "it has 9 bytes".to_owned();
         assert_eq!(
             why(ObjectResult::Failed {
-                reason: reason.clone()
+                reason: reason.clone(),
+                lasting: false,
             }),
             Some(reason)
         );

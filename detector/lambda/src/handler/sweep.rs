@@ -1,6 +1,9 @@
 //! The sweep: finalises what is due, publishes what waits, and looks for logs that stay away.
 
-use std::{sync::atomic::Ordering, time::Instant};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use secretrail_aws::dynamodb::PendingReceipt;
 use secretrail_engine::{
@@ -36,7 +39,7 @@ impl FunctionContext {
     /// long as there is time.
     pub(super) async fn sweep(
         &self,
-        active: &ActiveRules,
+        active: &Arc<ActiveRules>,
         until: Instant,
         metrics: &mut FunctionMetrics,
     ) -> Result<(), StateError> {
@@ -50,6 +53,7 @@ impl FunctionContext {
         self.delivery().sweep(until, metrics).await?;
         finalized?;
         self.silences(metrics).await?;
+        self.check_digests(active, share_of(until), metrics).await?;
         let selection = Selection::default();
         let pipeline = self.pipeline(active, &selection);
         let overdue = pipeline.overdue_secs(&self.store, (self.clock)()).await?;
@@ -71,7 +75,19 @@ impl FunctionContext {
             return Ok(());
         }
         let places = self.store.deliveries().await?;
-        let alerts = silence::silences(&places);
+        self.raise(silence::silences(&places), metrics).await
+    }
+
+    /// Creates alerts that are not about events, and publishes those that are new.
+    pub(super) async fn raise(
+        &self,
+        alerts: Vec<Alert>,
+        metrics: &mut FunctionMetrics,
+    ) -> Result<(), StateError> {
+        if alerts.is_empty() {
+            return Ok(());
+        }
+        let now = (self.clock)();
         let created = self.store.create_alerts(alerts.clone(), now).await?;
         let created = alerts.into_iter().zip(created).filter(|(_, new)| *new);
         let alerts: Vec<Alert> = created.map(|(alert, _)| alert).collect();

@@ -235,14 +235,7 @@ fn file_before(place: &TrailPlace, time: EventTime) -> String {
 
 /// What the function has noted about a file.
 fn status(checkup: &mut Checkup<'_>, file: &TrailObject) -> Option<LastFile> {
-    let bucket = checkup.bucket.name.clone();
-    // As the notification has named it: with its version id, with its ETag, or with neither.
-    let version = file.version.as_deref();
-    let versions = [version.unwrap_or_default(), &file.etag, ""];
-    let keys = versions.map(|version| (object(&bucket, &file.key, version), ALONE.to_owned()));
-    let mut keys = Vec::from(keys);
-    keys.sort_unstable();
-    keys.dedup();
+    let keys = [(object(&checkup.bucket.name, &file.key), ALONE.to_owned())];
     let answer = checkup.table.items(&keys);
     let what = "state of the last files";
     let items = checkup.findings.known(PART, what, answer)?;

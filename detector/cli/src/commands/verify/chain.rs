@@ -8,14 +8,13 @@ use secretrail_engine::{
     object::{self, ObjectKind},
     selection::Selection,
     time::EventTime,
+    trail_digest::{DigestFile, DigestLogFile, tree_key},
 };
 
 use crate::{
     commands::verify::{
-        digest::{DigestFile, DigestLogFile, PublicKeys},
-        files::{
-            ChainFiles, ChainFinding, DigestRead, FileVerdict, LogCopy, chain_of, place, tree_key,
-        },
+        digest::PublicKeys,
+        files::{ChainFiles, ChainFinding, DigestRead, FileVerdict, LogCopy, chain_of, place},
     },
     input::walk,
 };

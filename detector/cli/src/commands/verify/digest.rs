@@ -1,4 +1,4 @@
-//! Digest files of CloudTrail, and the public keys that verify them.
+//! The public keys that verify digest files of CloudTrail.
 //!
 //! Source: AWS CloudTrail user guide, "Custom implementations of CloudTrail log file integrity
 //! validation".
@@ -11,78 +11,8 @@ use rsa::{
     pkcs1v15::{Signature, VerifyingKey},
     signature::Verifier,
 };
-use secretrail_engine::time::EventTime;
 use serde::Deserialize;
 use sha2::Sha256;
-
-/// The content of a digest file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DigestFile {
-    /// `awsAccountId`: 12 digits.
-    pub aws_account_id: String,
-    /// `digestStartTime`: RFC 3339, UTC, as written.
-    pub digest_start_time: String,
-    /// `digestEndTime`: RFC 3339, UTC, as written, because it is part of the signed text.
-    pub digest_end_time: String,
-    /// `digestS3Bucket`: the bucket to which it was delivered.
-    pub digest_s3_bucket: String,
-    /// `digestS3Object`: its own key.
-    pub digest_s3_object: String,
-    /// `digestPublicKeyFingerprint`: the key that signs it, in hexadecimal digits.
-    pub digest_public_key_fingerprint: String,
-    /// `digestSignatureAlgorithm`: `SHA256withRSA`.
-    pub digest_signature_algorithm: String,
-    /// `previousDigestS3Object`; `None` in a digest that starts a chain.
-    pub previous_digest_s3_object: Option<String>,
-    /// `previousDigestHashValue`, in hexadecimal digits.
-    pub previous_digest_hash_value: Option<String>,
-    /// `previousDigestSignature`, in hexadecimal digits.
-    pub previous_digest_signature: Option<String>,
-    /// `logFiles`; empty for an hour without log files.
-    pub log_files: Vec<DigestLogFile>,
-}
-
-/// A log file in a digest.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DigestLogFile {
-    /// `s3Object`: its key.
-    pub s3_object: String,
-    /// `hashValue`: SHA-256 of its inflated bytes, in hexadecimal digits.
-    pub hash_value: String,
-}
-
-impl DigestFile {
-    /// The text that is signed, in four lines: end time, bucket and key, hash of the inflated
-    /// digest, signature of the previous digest. Without a previous digest, the last line is
-    /// `null`.
-    #[must_use]
-    pub fn signed_text(&self, hash: &str) -> String {
-        let Self {
-            digest_end_time,
-            digest_s3_bucket,
-            digest_s3_object,
-            previous_digest_signature,
-            ..
-        } = self;
-        // As written: the same time or key in another notation would be another text.
-        let previous = previous_digest_signature.as_deref().unwrap_or("null");
-        format!("{digest_end_time}\n{digest_s3_bucket}/{digest_s3_object}\n{hash}\n{previous}")
-    }
-
-    /// End of its hour, in UTC; `None` if it is not a valid time.
-    #[must_use]
-    pub fn end(&self) -> Option<EventTime> {
-        EventTime::parse(&self.digest_end_time)
-    }
-
-    /// Start of its hour, in UTC; `None` if it is not a valid time.
-    #[must_use]
-    pub fn start(&self) -> Option<EventTime> {
-        EventTime::parse(&self.digest_start_time)
-    }
-}
 
 /// Public keys by fingerprint.
 #[derive(Debug, Default)]

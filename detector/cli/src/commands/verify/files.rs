@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ahash::{HashMap, HashSet};
-use secretrail_engine::object;
-
-use crate::commands::verify::digest::DigestFile;
+use secretrail_engine::{
+    object,
+    trail_digest::{DigestFile, tree_key},
+};
 
 /// The verdict about a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,18 +114,6 @@ pub struct ChainFiles {
     pub unread: HashSet<String>,
 }
 
-/// The tree key of an object: its key from the last `AWSLogs/` on, the same in every copy of the
-/// tree.
-#[must_use]
-pub fn tree_key(key: &str) -> &str {
-    let at = if key.starts_with("AWSLogs/") {
-        Some(0)
-    } else {
-        key.rfind("/AWSLogs/").map(|at| at + 1)
-    };
-    at.and_then(|at| key.get(at..)).unwrap_or(key)
-}
-
 /// Accounts and regions that have logs and no digest.
 pub(super) fn without_digests(evidence: &ChainFiles) -> BTreeSet<(String, String)> {
     let digests = evidence.digests.keys().chain(evidence.spoiled.keys());
@@ -167,12 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tree_key_excludes_what_precedes_the_tree() {
-        let key = "AWSLogs/1/CloudTrail/x.json.gz";
-        for copy in [key.to_owned(), format!("a/AWSLogs/b/{key}")] {
-            assert_eq!(tree_key(&copy), key);
-        }
-        assert_eq!(tree_key("MyAWSLogs/x"), "MyAWSLogs/x");
+    fn the_digests_of_all_days_are_one_chain() {
         let days = [digest_key(1), digest_key(2).replace("03/02", "04/11")];
         assert_eq!(chain_of(&days[0]), chain_of(&days[1]));
     }

@@ -13,14 +13,12 @@ use secretrail_engine::{
     limits::{MAX_INFLATED_BYTES, STREAM_CHUNK_BYTES},
     object::{self, ObjectKind},
     parallel,
+    trail_digest::{DigestFile, tree_key},
 };
 use sha2::{Digest, Sha256};
 
 use crate::{
-    commands::verify::{
-        digest::DigestFile,
-        files::{ChainFiles, DigestRead, LogCopy, tree_key},
-    },
+    commands::verify::files::{ChainFiles, DigestRead, LogCopy},
     input::{
         object::{InputObject, InputProblem, ObjectPlace},
         store::{FetchedBytes, ObjectStore},
@@ -207,13 +205,13 @@ fn inflated(bytes: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<(), NotAsWritte
 }
 
 fn digest(text: &[u8], hash: String, signature: Option<String>) -> GatheredContent {
-    match serde_json::from_slice::<DigestFile>(text) {
+    match DigestFile::of_text(text) {
         Ok(file) => GatheredContent::Digest(Box::new(DigestRead {
             file,
             hash,
             signature,
         })),
-        Err(error) => GatheredContent::Spoiled(format!("it is not a digest: {error}")),
+        Err(error) => GatheredContent::Spoiled(error.to_string()),
     }
 }
 

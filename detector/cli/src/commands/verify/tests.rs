@@ -10,16 +10,14 @@ use rsa::{
     rand_core::{TryCryptoRng, TryRng},
     signature::{SignatureEncoding, Signer},
 };
+use secretrail_engine::trail_digest::{DigestFile, DigestLogFile};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::{
     commands::{
         tests::ran,
-        verify::{
-            digest::{DigestFile, DigestLogFile, PublicKeys},
-            files::DigestRead,
-        },
+        verify::{digest::PublicKeys, files::DigestRead},
     },
     exit,
     text::hex,
