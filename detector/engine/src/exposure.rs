@@ -9,6 +9,7 @@ mod facts;
 pub mod hygiene;
 mod identity;
 pub mod json_v1;
+pub mod live;
 mod rows;
 pub mod scope;
 mod timeline;
@@ -17,6 +18,7 @@ use ahash::HashMap;
 
 use self::{
     facts::{SecretFacts, SecretName},
+    live::LiveVersion,
     scope::ExposureScopes,
 };
 use crate::{
@@ -189,6 +191,8 @@ pub struct Exposure {
     pub readers: Vec<SecretReader>,
     /// Time of the last record about secrets of its account and region; `None` without any.
     pub as_of: Option<EventTime>,
+    /// What the service says of it now; `None` where nobody has asked, or it did not answer.
+    pub live: Option<LiveVersion>,
 }
 
 impl Exposure {
@@ -196,7 +200,26 @@ impl Exposure {
     /// Also of a secret that was deleted, whose value may still be valid where it is used.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.superseded.is_none()
+        match self.live.as_ref().map(|live| live.status) {
+            Some(VersionStatus::Current) => true,
+            Some(VersionStatus::Previous | VersionStatus::Superseded) => false,
+            Some(VersionStatus::Deleted | VersionStatus::Unknown) | None => {
+                self.superseded.is_none()
+            }
+        }
+    }
+
+    /// What it is as far as is known: when the service was asked, or else when the logs end.
+    #[must_use]
+    pub fn status_now(&self) -> VersionStatus {
+        let live = self.live.as_ref().map(|live| live.status);
+        live.filter(|status| *status != VersionStatus::Unknown)
+            .unwrap_or(self.status)
+    }
+
+    /// Sorts exposures: open ones first.
+    pub fn sort(rows: &mut [Self]) {
+        rows.sort_by(|a, b| a.order().cmp(&b.order()));
     }
 
     /// Sort key: open ones first, by the first time, then by name.
@@ -285,7 +308,7 @@ impl ExposureLedger {
         for (name, facts) in &self.secrets {
             rows::of_name(name, facts, &self.newest, scopes, &mut rows);
         }
-        rows.sort_by(|a: &Exposure, b| a.order().cmp(&b.order()));
+        Exposure::sort(&mut rows);
         rows
     }
 }
@@ -296,7 +319,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{hygiene::HygieneProblem, *};
+    use super::{hygiene::HygieneProblem, live::LiveSecret, *};
     use crate::{
         access::{AccessDecrypt, AccessMethod, DecryptStatus},
         events_for_tests::{HOME, full_secret, head},
@@ -388,6 +411,45 @@ mod tests {
 
     use Certainty::{ByTime, Paired, Requested, Unknown};
     use VersionStatus::{Current, Deleted, Previous, Superseded};
+
+    #[test]
+    fn what_the_service_says_counts_more_than_logs_that_have_ended() {
+        let secret = |current: &str, previous: Option<&str>, since: i64| LiveSecret {
+            current: Some(current.into()),
+            previous: previous.map(Into::into),
+            since: Some(EventTime(since)),
+            ..LiveSecret::default()
+        };
+        let seen = |version: Option<&str>, changes: &[SecretChange], live: LiveSecret| {
+            let mut rows = exposed(&[read("r", 10, THIEF, version)], changes);
+            rows[0].see_live(live, EventTime(1_000));
+            (rows[0].status_now(), rows[0].is_open())
+        };
+        let rotated = [put("p", 20, "v2")];
+        use VersionStatus::{Current, Deleted, Previous, Superseded};
+        let of_v1 = |changes: &[SecretChange], live| seen(Some("v1"), changes, live);
+        assert_eq!(of_v1(&[], secret("v1", None, 5)), (Current, true));
+        assert_eq!(of_v1(&[], secret("v2", Some("v1"), 20)), (Previous, false));
+        assert_eq!(
+            of_v1(&[], secret("v3", Some("v2"), 20)),
+            (Superseded, false)
+        );
+        // It was moved back after the logs had ended.
+        assert_eq!(
+            of_v1(&rotated, secret("v1", Some("v2"), 5)),
+            (Current, true)
+        );
+        let gone = LiveSecret {
+            is_deleted: true,
+            ..LiveSecret::default()
+        };
+        assert_eq!(of_v1(&[], gone.clone()), (Deleted, true));
+        assert_eq!(of_v1(&rotated, gone), (Deleted, false));
+        // A version without a name is another one than one that was made later.
+        let newer = secret("v9", None, i64::MAX);
+        assert_eq!(seen(None, &[], newer), (Superseded, false));
+        assert!(seen(None, &[], secret("v9", None, 5)).1);
+    }
 
     #[test]
     fn a_version_is_open_until_another_takes_its_place() {

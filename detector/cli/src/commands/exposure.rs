@@ -1,5 +1,8 @@
 //! `exposure`: which versions of which secrets were revealed, to whom, and whether they still work.
 
+#[cfg(feature = "s3")]
+mod live;
+
 use std::time::Instant;
 
 use secretrail_engine::{
@@ -65,6 +68,7 @@ pub fn run(args: &args::ExposureArgs, host: &mut ProcessHost) -> Result<u8, RunF
     };
     let mut exposures = ledger.exposures(&scopes);
     add_origins_of_reads(&mut exposures, &found.issues)?;
+    let asked_code = see_live(args, &mut exposures, &settings, host)?;
     if !is_nothing {
         let result = ExposureResult {
             args,
@@ -77,7 +81,32 @@ pub fn run(args: &args::ExposureArgs, host: &mut ProcessHost) -> Result<u8, RunF
     out.finish_reading(is_nothing, host)?;
     let in_use = RulesInUse::of(&rules, policy.as_ref());
     let code = close(&settings, &found, started, Some(in_use), host);
-    Ok(code.max(findings_code(args, &exposures)))
+    Ok(code.max(asked_code).max(findings_code(args, &exposures)))
+}
+
+/// Asks the services what is current now; returns the exit code of that.
+#[cfg(feature = "s3")]
+fn see_live(
+    args: &args::ExposureArgs,
+    exposures: &mut [Exposure],
+    settings: &RunSettings,
+    host: &mut ProcessHost,
+) -> Result<u8, RunFailure> {
+    match !args.live || live::look(exposures, settings, host)? {
+        true => Ok(exit::DONE),
+        false => Ok(exit::INPUT),
+    }
+}
+
+/// This build cannot ask.
+#[cfg(not(feature = "s3"))]
+fn see_live(
+    _: &args::ExposureArgs,
+    _: &mut [Exposure],
+    _: &RunSettings,
+    _: &mut ProcessHost,
+) -> Result<u8, RunFailure> {
+    Ok(exit::DONE)
 }
 
 /// The rules, which read all changes, and the policy.

@@ -203,8 +203,32 @@ fn headline(exposures: &[Exposure]) -> String {
 
 /// A status in the words of its store.
 fn status(row: &Exposure) -> &'static str {
+    worded(row.status, row)
+}
+
+/// What the service says now.
+fn live(row: &Exposure) -> Option<String> {
+    let live = row.live.as_ref()?;
+    let status = worded(live.status, row);
+    let mut text = format!("now {status}, as the service said at {}", live.asked);
+    let current = live
+        .current
+        .as_deref()
+        .filter(|id| row.secret.version_id.as_deref() != Some(*id));
+    if let Some(id) = current {
+        let id: String = id.chars().take(ID).collect();
+        write!(text, "; version {id} is current").ok();
+        if let Some(since) = live.since {
+            write!(text, ", made {since}").ok();
+        }
+    }
+    Some(text)
+}
+
+/// A status in the words of the store of a secret.
+fn worded(status: VersionStatus, row: &Exposure) -> &'static str {
     let is_secret = row.secret.store == SecretStore::SecretsManager;
-    match row.status {
+    match status {
         VersionStatus::Current if is_secret => "AWSCURRENT",
         VersionStatus::Current => "latest",
         VersionStatus::Previous => "AWSPREVIOUS",
@@ -325,7 +349,8 @@ fn push_row(row: &Exposure, settings: &RunSettings, out: &mut String) {
     if let Some(text) = behind(row) {
         push_wrapped(INDENT, INDENT, &text, settings, out);
     }
-    for text in superseded(row).into_iter().chain(around(row)) {
+    let later = superseded(row).into_iter().chain(live(row));
+    for text in later.chain(around(row)) {
         push_wrapped(INDENT, INDENT, &text, settings, out);
     }
     if !row.incidents.is_empty() {

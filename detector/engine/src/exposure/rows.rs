@@ -306,6 +306,7 @@ impl<'r, 'f> SecretFindings<'r, 'f> {
             replicas,
             readers: readers.to_vec(),
             as_of: self.newest.get(&place).copied(),
+            live: None,
         }
     }
 
