@@ -200,10 +200,17 @@ impl Exposure {
     /// Also of a secret that was deleted, whose value may still be valid where it is used.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        match self.live.as_ref().map(|live| live.status) {
-            Some(VersionStatus::Current) => true,
-            Some(VersionStatus::Previous | VersionStatus::Superseded) => false,
-            Some(VersionStatus::Deleted | VersionStatus::Unknown) | None => {
+        let live = self.live.as_ref();
+        match live.map(|live| (live.status, &live.current)) {
+            Some((VersionStatus::Current, _)) => true,
+            Some((VersionStatus::Previous | VersionStatus::Superseded, _)) => false,
+            // Another version was current when the secret was deleted.
+            Some((VersionStatus::Deleted, Some(current)))
+                if self.secret.version_id.as_ref().is_some_and(|own| own != current) =>
+            {
+                false
+            }
+            Some((VersionStatus::Deleted | VersionStatus::Unknown, _)) | None => {
                 self.superseded.is_none()
             }
         }
@@ -426,7 +433,6 @@ mod tests {
             (rows[0].status_now(), rows[0].is_open())
         };
         let rotated = [put("p", 20, "v2")];
-        use VersionStatus::{Current, Deleted, Previous, Superseded};
         let of_v1 = |changes: &[SecretChange], live| seen(Some("v1"), changes, live);
         assert_eq!(of_v1(&[], secret("v1", None, 5)), (Current, true));
         assert_eq!(of_v1(&[], secret("v2", Some("v1"), 20)), (Previous, false));
@@ -445,6 +451,13 @@ mod tests {
         };
         assert_eq!(of_v1(&[], gone.clone()), (Deleted, true));
         assert_eq!(of_v1(&rotated, gone), (Deleted, false));
+        // Until the end of the recovery window the service still names its versions.
+        let going = |current| LiveSecret {
+            is_deleted: true,
+            ..secret(current, None, 20)
+        };
+        assert_eq!(of_v1(&[], going("v1")), (Deleted, true));
+        assert_eq!(of_v1(&[], going("v2")), (Deleted, false));
         // A version without a name is another one than one that was made later.
         let newer = secret("v9", None, i64::MAX);
         assert_eq!(seen(None, &[], newer), (Superseded, false));

@@ -148,10 +148,22 @@ fn what_the_services_say_now_counts_more_than_logs_that_have_ended() {
     all.sort();
     assert_eq!(sorted, all);
     let (_, table, _) = cloud.run(&words(&logs, ""));
-    assert!(table.contains("now AWSPREVIOUS"), "{table}");
-    assert!(table.contains("closed  prod/db"), "{table}");
-    let (code, ..) = cloud.run(&words(&logs, "-f html"));
-    assert_eq!(code, 0);
+    assert!(
+        table.contains("closed  prod/db in eu-west-1, version v1, AWSPREVIOUS"),
+        "{table}"
+    );
+    let table = table.split_whitespace().collect::<Vec<_>>().join(" ");
+    for said in [
+        "now version v2 is current, made 2026-03-02T11:00:00Z; when the logs end it was AWSCURRENT",
+        "copies in eu-central-1",
+        ", the services were asked at ",
+    ] {
+        assert!(table.contains(said), "{said}: {table}");
+    }
+    let (_, csv, _) = cloud.run(&words(&logs, "-f csv"));
+    assert!(csv.contains(",previous,v2,"), "{csv}");
+    let (_, page, _) = cloud.run(&words(&logs, "-f html"));
+    assert!(page.contains("now version v2 is current"), "{page}");
 }
 
 #[test]
@@ -177,4 +189,17 @@ fn what_may_not_be_asked_is_named_and_stays_as_the_logs_have_it() {
     );
     assert_eq!(of("prod/db")["live"]["status"], "deleted");
     assert_eq!(of("prod/db")["open"], true, "its value may still be valid");
+}
+
+#[test]
+fn without_credentials_the_logs_are_shown() {
+    let (cloud, logs) = (cloud(), logs(&[SECRET]));
+    let expired = Answer::xml_error(403, "ExpiredToken", "the token has expired");
+    cloud.answer("sts GetCallerIdentity", "", expired);
+    let (code, out, stderr) = cloud.run(&words(&logs, "-f jsonl"));
+    assert_eq!(code, 3, "{stderr}");
+    assert!(stderr.contains("--live: nothing was asked: "), "{stderr}");
+    let rows = rows(&out);
+    assert_eq!(rows.len(), 2);
+    assert!(rows.iter().all(|row| row["live"].is_null()), "{out}");
 }

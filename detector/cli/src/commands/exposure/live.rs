@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::{
     args::settings::RunSettings,
     aws_api::{ApiError, AwsApi, SECRETS_MANAGER, SSM, STS},
-    host::{ProcessHost, RunFailure, say},
+    host::{ProcessHost, say},
     input::aws,
     text::plural,
 };
@@ -25,45 +25,61 @@ use crate::{
 /// Most failures that are said.
 const SAID: usize = 5;
 
-/// Asks the services about the secrets of exposures; returns whether all of them answered.
-///
-/// # Errors
-///
-/// [`RunFailure::Input`]: AWS cannot be asked at all.
+/// Asks the services about the secrets of exposures; returns whether all of them answered. What
+/// cannot be asked stays as the logs have it.
 pub(super) fn look(
     exposures: &mut [Exposure],
     settings: &RunSettings,
     host: &mut ProcessHost,
-) -> Result<bool, RunFailure> {
+) -> bool {
     if exposures.is_empty() {
-        return Ok(true);
+        return true;
     }
-    let connection = aws::connect_to(&settings.aws)?;
-    let failure = |error: ApiError| RunFailure::Input(format!("--live: {error}"));
-    let api = AwsApi::new(connection).map_err(failure)?;
-    let identity = api.query(&STS, "GetCallerIdentity", &[]).map_err(failure)?;
-    let services = LiveServices {
-        account: identity.text("Account").unwrap_or_default().to_owned(),
-        api,
+    let services = match LiveServices::new(settings) {
+        Ok(services) => services,
+        Err(why) => {
+            report(&[format!("nothing was asked: {why}")], host);
+            return false;
+        }
     };
-    let mut asked: BTreeMap<(SecretStore, String), Result<LiveSecret, String>> = BTreeMap::new();
+    let mut asked: BTreeMap<AskedSecret, Result<LiveSecret, String>> = BTreeMap::new();
     for row in exposures.iter_mut() {
-        let secret = &row.secret;
-        let name = format!("{} in {} {}", secret.label(), secret.account, secret.region);
-        let answer = asked.entry((secret.store, name));
+        let answer = asked.entry(AskedSecret::of(&row.secret));
         let answer = answer.or_insert_with(|| services.ask(&row.secret));
         if let Ok(secret) = answer {
             row.see_live(secret.clone(), host.now);
         }
     }
     Exposure::sort(exposures);
-    let failures = asked.iter().filter_map(|((_, name), answer)| {
+    let failures = asked.iter().filter_map(|(secret, answer)| {
         let why = answer.as_ref().err()?;
-        Some(format!("{name}: {why}"))
+        let AskedSecret { name, place, .. } = secret;
+        Some(format!("{name} in {place}: {why}"))
     });
     let failures: Vec<String> = failures.collect();
     report(&failures, host);
-    Ok(failures.is_empty())
+    failures.is_empty()
+}
+
+/// A secret that is asked about once, however many of its versions were revealed. Two of one name,
+/// of which one was deleted, have different ARNs.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct AskedSecret {
+    name: String,
+    place: String,
+    arn: Option<SharedStr>,
+    store: SecretStore,
+}
+
+impl AskedSecret {
+    fn of(secret: &SecretRef) -> Self {
+        Self {
+            name: secret.label(),
+            place: format!("{} {}", secret.account, secret.region),
+            arn: secret.arn.clone(),
+            store: secret.store,
+        }
+    }
 }
 
 fn report(failures: &[String], host: &mut ProcessHost) {
@@ -87,6 +103,18 @@ struct LiveServices {
 }
 
 impl LiveServices {
+    /// The error says why nothing can be asked.
+    fn new(settings: &RunSettings) -> Result<Self, String> {
+        let connection = aws::connect_to(&settings.aws).map_err(|failure| failure.to_string())?;
+        let failure = |error: ApiError| error.to_string();
+        let api = AwsApi::new(connection).map_err(failure)?;
+        let identity = api.query(&STS, "GetCallerIdentity", &[]).map_err(failure)?;
+        Ok(Self {
+            account: identity.text("Account").unwrap_or_default().to_owned(),
+            api,
+        })
+    }
+
     /// What the service says of a secret; the error says why it says nothing.
     fn ask(&self, secret: &SecretRef) -> Result<LiveSecret, String> {
         let api = self.api.in_region(&secret.region);
