@@ -3,6 +3,7 @@
 
 mod decisions;
 mod doors;
+mod exposure;
 mod large;
 mod rules;
 mod set_aside;

@@ -21,6 +21,9 @@
 //! | decision about an incident (by the command) | `incident#` id | `decision` |
 //! | incident of an actor: reference | `incidents-of#` digest of the actor | beginning `#` id |
 //! | incident: reference | `incidents` | beginning `#` id |
+//! | incident whose exposure is open: reference | `open-exposures` | first read `#` id |
+//! | changes to the versions of a secret | `versions#` digest of its name | `change#` digest |
+//! | incident that revealed it: mark | the same | `exposed-by#` beginning `#` digest of the actor |
 //! | outbox note: alert for a destination | `outbox#` destination | due time `#` id |
 //! | outbox note: incident for a destination | `outbox#` destination | due time `#incident#` id |
 //! | outbox note of earlier versions, for all destinations | `outbox` | id |
@@ -40,6 +43,7 @@ mod alerts;
 mod coverage;
 mod deliveries;
 mod direct_events;
+mod exposed;
 mod incidents;
 mod item;
 mod kept;
@@ -59,10 +63,10 @@ use std::{
 
 use aws_sdk_dynamodb::Client;
 use secretrail_engine::{
-    actor::Actor,
     alert::{Alert, AlertId, IncidentId},
     coverage::CoverageMark,
     evidence::Evidence,
+    exposure::changes::VersionChange,
     fact::{Fact, RuleRange, WindowKey, WindowRange},
     ids::SharedStr,
     incident::{announced::AnnouncedIncident, decision::IncidentDecision},
@@ -70,18 +74,15 @@ use secretrail_engine::{
     pending_event::{CorrelationRange, PendingEvent},
     seen::{LookbackPeriods, SeenTimes, Sighting},
     silence::DeliveringPlace,
-    state::{
-        ActorRange, DueDirectEvents, DueEvents, IncidentStore, OutboxStore, SetAside, StateError,
-        StateStore,
-    },
+    state::{DueDirectEvents, DueEvents, OutboxStore, SetAside, StateError, StateStore},
     time::EventTime,
 };
 
 use self::{
     alerts::StoredAlerts, coverage::StoredCoverage, deliveries::StoredDeliveries,
-    direct_events::StoredDirectEvents, incidents::StoredIncidents, ledger::ObjectLedger,
-    outbox::StoredOutbox, pending_events::StoredPendingEvents, seen::StoredSeenTimes,
-    table::DynamoTable, windows::StoredWindows,
+    direct_events::StoredDirectEvents, exposed::StoredExposures, incidents::StoredIncidents,
+    ledger::ObjectLedger, outbox::StoredOutbox, pending_events::StoredPendingEvents,
+    seen::StoredSeenTimes, table::DynamoTable, windows::StoredWindows,
 };
 pub use self::{
     ledger::{ObjectEntry, ObjectKey, ObjectState},
@@ -128,6 +129,7 @@ pub struct DynamoStore {
     alerts: StoredAlerts,
     outbox: Arc<StoredOutbox>,
     incidents: StoredIncidents,
+    exposures: StoredExposures,
     ledger: ObjectLedger,
 }
 
@@ -156,6 +158,7 @@ impl DynamoStore {
             seen: StoredSeenTimes::new(table.clone(), retention.seen_secs),
             alerts: StoredAlerts::new(table.clone(), kept, outbox.clone()),
             incidents: StoredIncidents::new(table.clone(), kept, outbox.clone()),
+            exposures: StoredExposures::new(table.clone(), kept),
             outbox,
             ledger: ObjectLedger::new(table.clone(), kept),
             table,
@@ -243,6 +246,18 @@ impl DynamoStore {
         ids: &[&IncidentId],
     ) -> Result<HashMap<IncidentId, IncidentDecision>, StateError> {
         self.incidents.decisions(ids).await
+    }
+
+    /// Announced incidents, those of these ids that there are.
+    ///
+    /// # Errors
+    ///
+    /// The table could not be read.
+    pub async fn incidents(
+        &self,
+        ids: &[&IncidentId],
+    ) -> Result<Vec<AnnouncedIncident>, StateError> {
+        self.incidents.of_ids(ids).await
     }
 
     /// Why items were set aside since the last call: they cannot be read.
@@ -386,6 +401,10 @@ impl StateStore for DynamoStore {
         self.direct_events.close(receipt).await
     }
 
+    async fn put_version_changes(&self, changes: Vec<VersionChange>) -> Result<(), StateError> {
+        self.exposures.put_changes(changes).await
+    }
+
     async fn mark_coverage(&self, marks: Vec<CoverageMark>) -> Result<(), StateError> {
         self.coverage.mark(marks).await
     }
@@ -475,26 +494,5 @@ impl OutboxStore for DynamoStore {
 
     async fn change_destination(&self, state: &DestinationState) -> Result<bool, StateError> {
         self.outbox.change(state).await
-    }
-}
-
-impl IncidentStore for DynamoStore {
-    async fn alerts_about(&self, ranges: &[ActorRange]) -> Result<Vec<Vec<Alert>>, StateError> {
-        self.incidents.alerts(ranges).await
-    }
-
-    async fn principals_from(&self, ranges: &[ActorRange]) -> Result<Vec<Vec<Actor>>, StateError> {
-        self.incidents.principals_from(ranges).await
-    }
-
-    async fn announced(
-        &self,
-        ranges: &[ActorRange],
-    ) -> Result<Vec<Vec<AnnouncedIncident>>, StateError> {
-        self.incidents.announced(ranges).await
-    }
-
-    async fn announce(&self, incidents: &[AnnouncedIncident]) -> Result<Vec<bool>, StateError> {
-        self.incidents.announce(incidents).await
     }
 }

@@ -6,11 +6,14 @@ mod written;
 
 use std::{sync::Arc, time::Instant};
 
-use secretrail_engine::{alert::Alert, rule::RuleSet, rule_meta::RuleMeta, selection::Selection};
+use secretrail_engine::{
+    alert::Alert, incident::grouping::GroupedAlerts, rule::RuleSet, rule_meta::RuleMeta,
+    selection::Selection,
+};
 
 use self::{
     text::{AROUND, explained},
-    written::ExplainPaths,
+    written::{ExplainPaths, WrittenAlerts},
 };
 use crate::{
     args::{self, settings::RunSettings},
@@ -19,8 +22,8 @@ use crate::{
         issues::grouped,
         records::records,
         rules_and_policy,
-        session::{OpenedInput, find},
-        subject::{FoundSubject, incidents_of},
+        session::{OpenedInput, SessionResult, find},
+        subject::{FoundSubject, add_exposure, incidents_of},
     },
     output::{
         ending::RunReading,
@@ -41,8 +44,8 @@ pub fn run(args: &args::ExplainArgs, host: &mut ProcessHost) -> Result<u8, RunFa
     let rules = rules_and_policy::rules(&args.files, host)?.set;
     let paths = ExplainPaths::sort(&settings.paths, &mut *host.stdin)?;
     settings.paths = paths.logs;
-    match paths.alerts {
-        Some(alerts) => from_file(alerts, args, settings, &rules, host),
+    match paths.written {
+        Some(written) => from_file(written, args, settings, &rules, host),
         None => from_logs(args, &settings, rules, started, host),
     }
 }
@@ -56,11 +59,12 @@ fn from_logs(
     host: &mut ProcessHost,
 ) -> Result<u8, RunFailure> {
     let policy = rules_and_policy::policy(&args.policy, rules.networks())?;
-    let rules = &rules.with_decoys(policy.as_ref()).with_issues();
+    let rules = rules.with_decoys(policy.as_ref());
+    let rules = &rules.with_issues().with_changes();
     let mut out = OpenOutput::open(settings)?;
     let mut found = find(settings, rules, policy.as_ref(), host)?;
     let alerts = std::mem::take(&mut found.alerts);
-    let grouped = grouped(alerts, &found.issues)?;
+    let grouped = exposed(alerts, &found)?;
     let subject = match FoundSubject::find(&grouped.alerts, &grouped.incidents, &args.id) {
         Ok(subject) => subject,
         Err(failure) => {
@@ -93,19 +97,33 @@ fn from_logs(
     Ok(close(settings, &found, started, Some(in_use), host))
 }
 
+/// The incidents of alerts, with what became of the versions that they revealed.
+fn exposed(alerts: Vec<Alert>, found: &SessionResult) -> Result<GroupedAlerts, RunFailure> {
+    let mut grouped = grouped(alerts, &found.issues)?;
+    add_exposure(&mut grouped.incidents, &found.changes);
+    Ok(grouped)
+}
+
 /// Explains what is in a file. Logs are only searched for records; the rules and the policy that
 /// raised the alerts are not needed.
 fn from_file(
-    mut alerts: Vec<Alert>,
+    written: WrittenAlerts,
     args: &args::ExplainArgs,
     mut settings: RunSettings,
     rules: &RuleSet,
     host: &mut ProcessHost,
 ) -> Result<u8, RunFailure> {
+    let WrittenAlerts {
+        mut alerts,
+        mut exposures,
+    } = written;
     for alert in &mut alerts {
         alert.rule = Arc::new(with_file(&alert.rule, rules));
     }
-    let incidents = incidents_of(&alerts);
+    let mut incidents = incidents_of(&alerts);
+    for incident in &mut incidents {
+        incident.exposure = exposures.remove(&incident.id);
+    }
     let subject = FoundSubject::find(&alerts, &incidents, &args.id)?;
     // Before the walk: in an `AWSLogs` tree, folders of other days are not opened.
     narrow(&mut settings.selection, &subject);

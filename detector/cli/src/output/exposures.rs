@@ -7,13 +7,14 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use anstyle::{AnsiColor, Style};
 use secretrail_engine::{
     exposure::{
-        Certainty, Exposure, LIMIT, VersionStatus,
+        Certainty, Exposure, LIMIT, SecretReader, VersionStatus,
         checklist::{checklist, of_one},
         json_v1::ExposureV1,
     },
     ids::{SecretStore, SharedStr},
     incident::story::{StoryAction, short_name, who_is_behind},
     lineage::origin::SessionOrigin,
+    policy::PolicyVerdict,
     sanitize,
 };
 use serde_json::Value;
@@ -144,12 +145,23 @@ fn of_origins(
     row.origins.first.iter().filter_map(of)
 }
 
+/// What is said of a reader that the policy does not expect.
+const OUTSIDE: &str = ", outside the policy";
+
+/// Whether the policy has grants for the secret, and none for this reader.
+fn is_outside(reader: &SecretReader) -> bool {
+    reader.expected == Some(PolicyVerdict::No)
+}
+
 /// The replicas and the readers of CSV.
 fn others(row: &Exposure) -> [String; 2] {
     let replicas = row.replicas.iter();
     let replicas = replicas.map(|home| format!("{} {}", home.account, home.region));
     let readers = row.readers.iter();
-    let readers = readers.map(|reader| format!("{} ({})", reader.principal, reader.reads));
+    let readers = readers.map(|reader| {
+        let outside = if is_outside(reader) { OUTSIDE } else { "" };
+        format!("{} ({}{outside})", reader.principal, reader.reads)
+    });
     [joined(replicas), joined(readers)]
 }
 
@@ -351,8 +363,15 @@ fn around(row: &Exposure) -> Option<String> {
     if !copies.is_empty() {
         parts.push(format!("copies in {}", copies.join(", ")));
     }
-    let readers: Vec<SharedStr> = row.readers.iter().map(|r| r.principal.clone()).collect();
-    parts.extend(named(&readers, short_name).map(|names| format!("also read by {names}")));
+    let names = |outside: bool| -> Vec<SharedStr> {
+        let readers = row.readers.iter();
+        let readers = readers.filter(|reader| is_outside(reader) == outside);
+        readers.map(|reader| reader.principal.clone()).collect()
+    };
+    let own = named(&names(false), short_name);
+    parts.extend(own.map(|names| format!("also read by {names}")));
+    let outside = named(&names(true), short_name);
+    parts.extend(outside.map(|names| format!("also read, outside the policy, by {names}")));
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Exposure, LIMIT, Supersession, checklist, live::LiveVersion};
 use crate::{
     access::json_v1::SecretV1, incident::json_v1::ActionV1, lineage::json_v1::OriginsV1,
-    time::EventTime,
+    policy::PolicyVerdict, time::EventTime,
 };
 
 /// Name and version of the schema.
@@ -96,6 +96,9 @@ struct ReaderV1<'a> {
     principal: &'a str,
     reads: u64,
     last: String,
+    /// What the access policy says of it for this secret and region: `yes`, `no` or `undeclared`;
+    /// `null` without a policy.
+    expected: Option<&'static str>,
 }
 
 impl<'a> From<&'a Exposure> for ExposureV1<'a> {
@@ -166,6 +169,7 @@ impl<'a> From<&'a super::SecretReader> for ReaderV1<'a> {
             principal: &reader.principal,
             reads: reader.reads,
             last: reader.last.to_string(),
+            expected: reader.expected.map(PolicyVerdict::as_str),
         }
     }
 }

@@ -1,16 +1,23 @@
 //! The published JSON form of an incident, `secretrail.incident/1`. Every key is always present.
 
+mod exposure;
+
 use std::borrow::Cow;
 
 use serde::Serialize;
 
+use self::exposure::ExposureSummaryV1;
+pub use self::exposure::exposure_of;
 use super::{
     Incident, IncidentPeriods, IncidentRule, Listed,
-    announced::{AnnouncedIncident, IncidentEnd},
+    announced::{AnnouncedIncident, ExposureNews, IncidentEnd},
     decision::Decided,
     story::{IncidentStory, StoryAction},
 };
-use crate::{ids::SharedStr, lineage::json_v1::OriginsV1, rule_meta::RuleLevel, time::EventTime};
+use crate::{
+    actor::Actor, ids::SharedStr, lineage::json_v1::OriginsV1, rule_meta::RuleLevel,
+    time::EventTime,
+};
 
 /// Name and version of the schema.
 pub const SCHEMA: &str = "secretrail.incident/1";
@@ -40,6 +47,9 @@ pub struct IncidentV1<'a> {
     /// Those whose values were read; the first fifty.
     revealed: Vec<&'a str>,
     revealed_total: usize,
+    /// What became of it, as far as the logs go.
+    #[serde(flatten)]
+    exposure: ExposureSummaryV1<'a>,
     /// The first twenty, as of the lists that follow.
     sources: Vec<&'a str>,
     sources_total: usize,
@@ -103,6 +113,9 @@ struct NewsV1<'a> {
     alerts: usize,
     /// Incidents that became parts of it.
     merged: Vec<&'a str>,
+    /// `closed` when all that it revealed was superseded, `reopened` when that is no longer so;
+    /// `null` otherwise.
+    exposure: Option<&'static str>,
     /// What people had decided that this message opens again, or who reopened it; the last first.
     decisions: Vec<DecidedV1<'a>>,
 }
@@ -153,10 +166,7 @@ impl<'a> IncidentV1<'a> {
             schema: SCHEMA,
             id: &incident.id.0,
             status: if is_active { "active" } else { "ended" },
-            actor: ActorV1 {
-                kind: incident.actor.kind.as_str(),
-                id: &incident.actor.name,
-            },
+            actor: ActorV1::from(&incident.actor),
             level: incident.level.as_str(),
             score: incident.score,
             first: incident.first.to_string(),
@@ -167,6 +177,7 @@ impl<'a> IncidentV1<'a> {
             secrets_total: incident.secrets.total,
             revealed: texts(&incident.revealed),
             revealed_total: incident.revealed.total,
+            exposure: ExposureSummaryV1::of(incident.exposure.as_ref()),
             sources: texts(&incident.sources),
             sources_total: incident.sources.total,
             regions: texts(&incident.regions),
@@ -216,6 +227,7 @@ impl<'a> IncidentV1<'a> {
             regions: each(&news.regions),
             alerts: news.alerts,
             merged: news.merged.iter().map(|id| &*id.0).collect(),
+            exposure: news.exposure.map(ExposureNews::as_str),
             decisions: decisions.iter().map(DecidedV1::from).collect(),
         });
         self
@@ -229,6 +241,15 @@ impl<'a> From<&'a Decided> for DecidedV1<'a> {
             at: decided.time().to_string(),
             by: &decided.by,
             reason: &decided.reason,
+        }
+    }
+}
+
+impl<'a> From<&'a Actor> for ActorV1<'a> {
+    fn from(actor: &'a Actor) -> Self {
+        Self {
+            kind: actor.kind.as_str(),
+            id: &actor.name,
         }
     }
 }

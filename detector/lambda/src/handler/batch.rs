@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use secretrail_aws::dynamodb::{ObjectEntry, ObjectState};
 use secretrail_engine::{
+    exposure::changes::SecretName,
     object::{self, ObjectKind},
     pipeline::{BatchOutcome, OpenWindows, Pipeline},
     scan::ScanResult,
@@ -41,6 +42,8 @@ pub(super) struct Batch<'a> {
     entries: Vec<ObjectEntry>,
     read: Vec<DeliveredObject>,
     deliveries: Vec<DeliveringPlace>,
+    /// Secrets whose versions have changed.
+    changed_secrets: BTreeSet<SecretName>,
     metrics: &'a mut FunctionMetrics,
     progress: &'a mut BatchProgress,
 }
@@ -60,6 +63,7 @@ impl<'a> Batch<'a> {
             entries: Vec::new(),
             read: Vec::new(),
             deliveries: Vec::new(),
+            changed_secrets: BTreeSet::new(),
             metrics,
             progress,
         }
@@ -124,8 +128,9 @@ impl<'a> Batch<'a> {
     }
 
     /// Publishes alerts.
-    async fn finish(&mut self, outcome: BatchOutcome) {
+    async fn finish(&mut self, mut outcome: BatchOutcome) {
         let now = self.now();
+        self.changed_secrets.append(&mut outcome.changed_secrets);
         count_latency(Door::Files, &outcome.alerts, now, self.metrics);
         self.context.finish(outcome, now, self.metrics).await;
     }
@@ -137,6 +142,10 @@ impl<'a> Batch<'a> {
         let store = &self.context.store;
         outcome.append(self.pipeline.close_windows(store, open, now).await?);
         self.finish(outcome).await;
+        let secrets = std::mem::take(&mut self.changed_secrets);
+        self.context
+            .look_at_exposures(secrets, self.metrics)
+            .await?;
         let deliveries = std::mem::take(&mut self.deliveries);
         store.note_deliveries(deliveries).await?;
         // The objects themselves last: an object that is recorded is not processed again.
