@@ -118,6 +118,22 @@ resource "aws_cloudwatch_metric_alarm" "alarm_no_data" {
   tags                = var.tags
 }
 
+resource "aws_cloudwatch_metric_alarm" "alarm_exposure" {
+  alarm_name          = "${var.name}-exposure"
+  alarm_description   = "A secret version that an incident revealed has not been replaced for hours. Rotate the secret, or close the incident."
+  namespace           = "Secretrail"
+  metric_name         = "OpenExposureHours"
+  dimensions          = local.of_function
+  statistic           = "Maximum"
+  period              = 1800
+  evaluation_periods  = 1
+  threshold           = var.exposure_hours
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.alarms.arn]
+  tags                = var.tags
+}
+
 resource "aws_cloudwatch_metric_alarm" "alarm_rules" {
   alarm_name          = "${var.name}-rules"
   alarm_description   = "The rules or the access policy in S3 are invalid; the last valid ones stay in use."

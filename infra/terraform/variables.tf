@@ -432,3 +432,14 @@ variable "quiet_minutes" {
     error_message = "It must be from 15 to 1440."
   }
 }
+
+variable "exposure_hours" {
+  description = "Hours that a secret version revealed by an incident may stay current before an alarm."
+  type        = number
+  default     = 24
+
+  validation {
+    condition     = var.exposure_hours >= 1 && var.exposure_hours <= 1000
+    error_message = "It must be from 1 to 1000."
+  }
+}

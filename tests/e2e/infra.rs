@@ -569,7 +569,7 @@ fn names_and_numbers_agree() {
     for figure in metrics.iter().chain(&FIGURES) {
         assert!(readme.contains(&format!("`{figure}`")), "README: {figure}");
     }
-    assert!(metrics.len() < 10, "each of them is billed");
+    assert!(metrics.len() <= 10, "each of them is billed");
     let ours = template.split("Namespace: Secretrail\n").skip(1);
     for name in ours.filter_map(|rest| rest.split_once("MetricName: ")?.1.lines().next()) {
         assert!(metrics.contains(name), "{name}");

@@ -4,6 +4,7 @@
 mod decisions;
 mod digests;
 mod doors;
+mod exposure;
 mod large;
 mod rules;
 mod set_aside;

@@ -12,8 +12,18 @@ use e2e::{
 };
 use secretrail_aws::dynamodb::DynamoStore;
 use secretrail_engine::{
+    access::AccessMethod,
+    actor::ActorKind,
+    alert::Alert,
+    exposure::changes::VersionChange,
+    ids::{RecordHome, SecretRef},
+    incident::{IncidentPeriods, announced::AnnouncedIncident},
+    observation::VersionStep,
     outbox::Destination,
-    state::{contract, memory::MemoryStore},
+    regroup::{reexposed, regroup},
+    revealed::{Certainty, RevealedVersion, RevealedVersions},
+    state::{ActorRange, IncidentStore, contract, memory::MemoryStore},
+    time::EventTime,
 };
 use tokio::runtime::Runtime;
 
@@ -123,5 +133,131 @@ fn every_step_on_a_table_may_be_repeated() {
         let (twice, once) = (tables.store(), tables.store());
         let repeated = repetition_changes_nothing(&twice, &once, &steps);
         tables.runtime.block_on(repeated);
+    }
+}
+
+/// An alert about a read of a secret, before its KMS Decrypt is known, or with it.
+fn revealing(certainty: Certainty) -> Alert {
+    let change = contract::version_change("c", 0, "v1");
+    let arn = change.fact.arn.unwrap();
+    let home = RecordHome {
+        partition: "aws",
+        account: "111122223333",
+        region: "eu-west-1",
+    };
+    let mut secret = SecretRef::secret(&arn, home);
+    secret.version_id = (certainty == Certainty::Paired).then(|| "v1".into());
+    let version = RevealedVersion {
+        first: EventTime(100),
+        secret,
+        asked_version: false,
+        method: AccessMethod::Api,
+        certainty,
+        is_home: true,
+    };
+    let mut alert = contract::alert("e1");
+    alert.actor.kind = ActorKind::Principal;
+    alert.secrets = vec![arn.clone()];
+    alert.traits.revealed = vec![arn];
+    alert.traits.versions = RevealedVersions::of([version], 10);
+    alert
+}
+
+/// What becomes known of an incident, and of the secret that it revealed.
+enum Known {
+    Alert(Alert),
+    Change(VersionChange),
+}
+
+async fn learn<S: IncidentStore>(store: &S, known: &Known, now: EventTime) {
+    let periods = IncidentPeriods::default();
+    match known {
+        Known::Alert(alert) => {
+            let alerts = std::slice::from_ref(alert);
+            store.create_alerts(alerts.to_vec(), now).await.unwrap();
+            regroup(store, alerts, periods, now).await.unwrap();
+        }
+        Known::Change(change) => {
+            let secrets = [change.secret.clone()];
+            let changes = vec![change.clone()];
+            store.put_version_changes(changes).await.unwrap();
+            reexposed(store, &secrets, periods, now).await.unwrap();
+        }
+    }
+}
+
+/// The only incident that was announced.
+async fn announced<S: IncidentStore>(store: &S) -> AnnouncedIncident {
+    let range = ActorRange {
+        actor: revealing(Certainty::ByTime).actor.identity(),
+        from: EventTime(0),
+        to: EventTime(10_000),
+    };
+    let mut found = store.announced(&[range]).await.unwrap().remove(0);
+    assert_eq!(found.len(), 1);
+    found.remove(0)
+}
+
+/// All orders of so many things.
+fn orders(count: usize) -> Vec<Vec<usize>> {
+    let Some(last) = count.checked_sub(1) else {
+        return vec![Vec::new()];
+    };
+    let shorter = orders(last).into_iter();
+    shorter
+        .flat_map(|order| {
+            (0..count).map(move |place| {
+                let mut longer = order.clone();
+                longer.insert(place, last);
+                longer
+            })
+        })
+        .collect()
+}
+
+#[test]
+fn an_exposure_closes_in_either_store_whatever_comes_first() {
+    let tables = Tables::start();
+    let pending = VersionChange {
+        fact: secretrail_engine::exposure::changes::ChangeFact {
+            step: VersionStep::RotationFailed,
+            ..contract::version_change("f", 200, "v2").fact
+        },
+        ..contract::version_change("f", 200, "v2")
+    };
+    let all = [
+        Known::Alert(revealing(Certainty::ByTime)),
+        Known::Alert(revealing(Certainty::Paired)),
+        Known::Change(pending),
+        Known::Change(contract::version_change("m", 300, "v3")),
+    ];
+    for order in orders(all.len()) {
+        let (memory, dynamodb) = (memory(), tables.store());
+        tables.runtime.block_on(async {
+            for (time, index) in order.iter().enumerate() {
+                let now = EventTime(1_000 + i64::try_from(time).unwrap() * 100);
+                learn(&memory, &all[*index], now).await;
+                learn(&dynamodb, &all[*index], now).await;
+            }
+            let (one, other) = (announced(&memory).await, announced(&dynamodb).await);
+            assert_eq!(one.exposure, other.exposure, "{order:?}");
+            assert_eq!(one.exposure.map(|e| e.is_open), Some(false), "{order:?}");
+            assert_eq!(one.open_since(), None);
+            let open = dynamodb.open_exposures(EventTime(9_999), 10).await;
+            assert_eq!(open.unwrap(), []);
+        });
+    }
+    // Without the change that moves the stage, it stays open in any order.
+    for order in orders(3) {
+        let dynamodb = tables.store();
+        tables.runtime.block_on(async {
+            for index in order {
+                learn(&dynamodb, &all[index], EventTime(1_000)).await;
+            }
+            let known = announced(&dynamodb).await;
+            assert_eq!(known.open_since(), Some(EventTime(100)));
+            let open = dynamodb.open_exposures(EventTime(9_999), 10).await;
+            assert_eq!(open.unwrap(), [known.id]);
+        });
     }
 }

@@ -21,6 +21,9 @@
 //! | decision about an incident (by the command) | `incident#` id | `decision` |
 //! | incident of an actor: reference | `incidents-of#` digest of the actor | beginning `#` id |
 //! | incident: reference | `incidents` | beginning `#` id |
+//! | incident whose exposure is open: reference | `open-exposures` | first read `#` id |
+//! | changes to the versions of a secret | `versions#` digest of its name | `change#` digest |
+//! | incident that revealed it: mark | the same | `exposed-by#` beginning `#` digest of the actor |
 //! | outbox note: alert for a destination | `outbox#` destination | due time `#` id |
 //! | outbox note: incident for a destination | `outbox#` destination | due time `#incident#` id |
 //! | outbox note of earlier versions, for all destinations | `outbox` | id |
@@ -44,6 +47,7 @@ mod completeness;
 mod coverage;
 mod deliveries;
 mod direct_events;
+mod exposed;
 mod incidents;
 mod item;
 mod kept;
@@ -66,10 +70,11 @@ use secretrail_engine::{
     alert::{Alert, AlertId, IncidentId},
     coverage::CoverageMark,
     evidence::Evidence,
+    exposure::changes::VersionChange,
     fact::{Fact, RuleRange, WindowKey, WindowRange},
     ids::SharedStr,
-    incident::decision::IncidentDecision,
-    outbox::{Destination, DestinationState, OutboxNote, WaitingMessage},
+    incident::{announced::AnnouncedIncident, decision::IncidentDecision},
+    outbox::Destination,
     pending_event::{CorrelationRange, PendingEvent},
     seen::{LookbackPeriods, SeenTimes, Sighting},
     silence::DeliveringPlace,
@@ -79,9 +84,10 @@ use secretrail_engine::{
 
 use self::{
     alerts::StoredAlerts, completeness::StoredCompleteness, coverage::StoredCoverage,
-    deliveries::StoredDeliveries, direct_events::StoredDirectEvents, incidents::StoredIncidents,
-    ledger::ObjectLedger, outbox::StoredOutbox, pending_events::StoredPendingEvents,
-    seen::StoredSeenTimes, table::DynamoTable, windows::StoredWindows,
+    deliveries::StoredDeliveries, direct_events::StoredDirectEvents, exposed::StoredExposures,
+    incidents::StoredIncidents, ledger::ObjectLedger, outbox::StoredOutbox,
+    pending_events::StoredPendingEvents, seen::StoredSeenTimes, table::DynamoTable,
+    windows::StoredWindows,
 };
 pub use self::{
     ledger::{ObjectEntry, ObjectKey, ObjectState},
@@ -129,6 +135,7 @@ pub struct DynamoStore {
     outbox: Arc<StoredOutbox>,
     incidents: StoredIncidents,
     completeness: StoredCompleteness,
+    exposures: StoredExposures,
     ledger: ObjectLedger,
 }
 
@@ -157,6 +164,7 @@ impl DynamoStore {
             seen: StoredSeenTimes::new(table.clone(), retention.seen_secs),
             alerts: StoredAlerts::new(table.clone(), kept, outbox.clone()),
             incidents: StoredIncidents::new(table.clone(), kept, outbox.clone()),
+            exposures: StoredExposures::new(table.clone(), kept),
             outbox,
             completeness: StoredCompleteness::new(table.clone(), retention.ends_secs),
             ledger: ObjectLedger::new(table.clone(), kept),
@@ -254,6 +262,18 @@ impl DynamoStore {
         ids: &[&IncidentId],
     ) -> Result<HashMap<IncidentId, IncidentDecision>, StateError> {
         self.incidents.decisions(ids).await
+    }
+
+    /// Announced incidents, those of these ids that there are.
+    ///
+    /// # Errors
+    ///
+    /// The table could not be read.
+    pub async fn incidents(
+        &self,
+        ids: &[&IncidentId],
+    ) -> Result<Vec<AnnouncedIncident>, StateError> {
+        self.incidents.of_ids(ids).await
     }
 
     /// Why items were set aside since the last call: they cannot be read.
@@ -397,6 +417,10 @@ impl StateStore for DynamoStore {
         self.direct_events.close(receipt).await
     }
 
+    async fn put_version_changes(&self, changes: Vec<VersionChange>) -> Result<(), StateError> {
+        self.exposures.put_changes(changes).await
+    }
+
     async fn mark_coverage(&self, marks: Vec<CoverageMark>) -> Result<(), StateError> {
         self.coverage.mark(marks).await
     }
@@ -451,40 +475,5 @@ impl StateStore for DynamoStore {
         now: EventTime,
     ) -> Result<Vec<Alert>, StateError> {
         self.alerts.retract(ids, now).await
-    }
-}
-
-impl OutboxStore for DynamoStore {
-    async fn outbox(
-        &self,
-        destination: &str,
-        due_before: EventTime,
-        most: usize,
-    ) -> Result<Vec<WaitingMessage>, StateError> {
-        self.outbox.waiting(destination, due_before, most).await
-    }
-
-    async fn oldest_note(&self, destination: &str) -> Result<Option<EventTime>, StateError> {
-        self.outbox.oldest(destination).await
-    }
-
-    async fn remove_notes(&self, notes: &[OutboxNote]) -> Result<(), StateError> {
-        self.outbox.remove(notes).await
-    }
-
-    async fn replace_notes(&self, notes: Vec<(OutboxNote, OutboxNote)>) -> Result<(), StateError> {
-        self.outbox.replace(notes).await
-    }
-
-    async fn drop_notes(&self, destination: &str, most: usize) -> Result<usize, StateError> {
-        self.outbox.drop_some(destination, most).await
-    }
-
-    async fn destinations(&self) -> Result<Vec<DestinationState>, StateError> {
-        self.outbox.states().await
-    }
-
-    async fn change_destination(&self, state: &DestinationState) -> Result<bool, StateError> {
-        self.outbox.change(state).await
     }
 }

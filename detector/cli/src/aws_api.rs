@@ -16,7 +16,8 @@ use std::sync::Arc;
 use secretrail_aws::{cause::FailureCause, retry::FailedCall};
 
 pub use self::service::{
-    AwsService, CLOUDFORMATION, CLOUDWATCH, DYNAMODB, EVENTBRIDGE, KMS, LAMBDA, SFN, SNS, SQS, STS,
+    AwsService, CLOUDFORMATION, CLOUDWATCH, DYNAMODB, EVENTBRIDGE, KMS, LAMBDA, SECRETS_MANAGER,
+    SFN, SNS, SQS, SSM, STS,
 };
 use self::signed::SignedClient;
 use crate::input::aws::{Connection, GLOBAL_REGION, explained};

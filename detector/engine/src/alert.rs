@@ -188,7 +188,9 @@ impl Alert {
         if self.events.iter().any(|event| is_direct(&event.object)) {
             return known;
         }
-        format!("{known} {accesses:020}")
+        // The final evaluation knows the versions that were read.
+        let versions = self.traits.versions.with_decrypt();
+        format!("{known} {accesses:020} {versions:020}")
     }
 
     /// How its title begins: `high: `; of a withdrawal, `withdrawn: high: `.

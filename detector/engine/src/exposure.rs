@@ -4,19 +4,24 @@
 //! was current when, and what took its place. Both are facts of a set, to which they are added in
 //! any order and any number of times: late ones correct the result.
 
+pub mod changes;
 pub mod checklist;
 mod facts;
 pub mod hygiene;
 mod identity;
 pub mod json_v1;
+pub mod live;
 mod rows;
 pub mod scope;
 mod timeline;
 
 use ahash::HashMap;
 
+pub use crate::revealed::{Certainty, VersionStatus};
+
 use self::{
-    facts::{SecretFacts, SecretName},
+    facts::{ChangeFact, SecretFacts, SecretName},
+    live::LiveVersion,
     scope::ExposureScopes,
 };
 use crate::{
@@ -24,89 +29,14 @@ use crate::{
     ids::{SecretRef, SharedStr},
     lineage::origin::{KeyUse, SessionOrigins},
     observation::{EventHeader, SecretChange},
-    parse_enum::parse_enum,
+    policy::{AccessPolicy, PolicyVerdict},
+    revealed::RevealedVersion,
     time::EventTime,
 };
 
 /// What no log can show, said in every form.
 pub const LIMIT: &str = "A superseded version is no longer handed out by default. That does not \
     prove that the database or service behind it rejects the old value: check it there.";
-
-/// How sure it is which version was revealed, the least first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Certainty {
-    /// The log cannot say whether this version was revealed: a batch without a KMS Decrypt, a
-    /// parameter that was read without one, old values of a parameter, a direct decrypt of
-    /// ciphertext that may be older.
-    Unknown,
-    /// The version that was current when the secret was read.
-    ByTime,
-    /// The version that the request named.
-    Requested,
-    /// The version that the KMS Decrypt names.
-    Paired,
-}
-
-impl Certainty {
-    /// Every certainty.
-    pub const ALL: [Self; 4] = [Self::Unknown, Self::ByTime, Self::Requested, Self::Paired];
-
-    /// The name in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::ByTime => "by_time",
-            Self::Requested => "requested",
-            Self::Paired => "paired",
-        }
-    }
-}
-
-/// What a revealed version is when the logs end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum VersionStatus {
-    /// `AWSCURRENT`; of a parameter, the latest version.
-    Current,
-    /// `AWSPREVIOUS`: the version before the current one, which can still be read by that stage.
-    Previous,
-    /// Older than that; of a parameter, any version but the latest.
-    Superseded,
-    /// The secret was deleted, or is scheduled to be.
-    Deleted,
-    /// The logs do not say: the version was never seen as the current one, a change may have
-    /// replaced it, or the logs of the secret's account and region are missing.
-    Unknown,
-}
-
-impl VersionStatus {
-    /// Every status.
-    pub const ALL: [Self; 5] = [
-        Self::Current,
-        Self::Previous,
-        Self::Superseded,
-        Self::Deleted,
-        Self::Unknown,
-    ];
-
-    /// The name in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Current => "current",
-            Self::Previous => "previous",
-            Self::Superseded => "superseded",
-            Self::Deleted => "deleted",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    /// The status of a name in JSON.
-    #[must_use]
-    pub fn of(name: &str) -> Option<Self> {
-        parse_enum(&Self::ALL, Self::as_str, name)
-    }
-}
 
 /// What took the place of a version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,6 +75,11 @@ pub struct SecretReader {
     pub reads: u64,
     /// The last of them.
     pub last: EventTime,
+    /// The role of a person, which a grant may name instead; `None` for others.
+    pub role: Option<SharedStr>,
+    /// Whether a grant of the access policy names it for this secret and region; `None` without a
+    /// policy.
+    pub expected: Option<PolicyVerdict>,
 }
 
 /// A version of a secret that was revealed.
@@ -189,6 +124,8 @@ pub struct Exposure {
     pub readers: Vec<SecretReader>,
     /// Time of the last record about secrets of its account and region; `None` without any.
     pub as_of: Option<EventTime>,
+    /// What the service says of it now; `None` where nobody has asked, or it did not answer.
+    pub live: Option<LiveVersion>,
 }
 
 impl Exposure {
@@ -196,7 +133,46 @@ impl Exposure {
     /// Also of a secret that was deleted, whose value may still be valid where it is used.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.superseded.is_none()
+        let live = self.live.as_ref();
+        match live.map(|live| (live.status, &live.current)) {
+            Some((VersionStatus::Current, _)) => true,
+            Some((VersionStatus::Previous | VersionStatus::Superseded, _)) => false,
+            // Another version was current when the secret was deleted.
+            Some((VersionStatus::Deleted, Some(current)))
+                if self
+                    .secret
+                    .version_id
+                    .as_ref()
+                    .is_some_and(|own| own != current) =>
+            {
+                false
+            }
+            Some((VersionStatus::Deleted | VersionStatus::Unknown, _)) | None => {
+                self.superseded.is_none()
+            }
+        }
+    }
+
+    /// Adds which of the other readers the access policy expects.
+    pub fn see_policy(&mut self, policy: &AccessPolicy) {
+        for reader in &mut self.readers {
+            let ids = std::iter::once(&reader.principal).chain(&reader.role);
+            let ids: Vec<&str> = ids.map(|id| &**id).collect();
+            reader.expected = Some(policy.answer(&self.secret, &ids).verdict);
+        }
+    }
+
+    /// What it is as far as is known: when the service was asked, or else when the logs end.
+    #[must_use]
+    pub fn status_now(&self) -> VersionStatus {
+        let live = self.live.as_ref().map(|live| live.status);
+        live.filter(|status| *status != VersionStatus::Unknown)
+            .unwrap_or(self.status)
+    }
+
+    /// Sorts exposures: open ones first.
+    pub fn sort(rows: &mut [Self]) {
+        rows.sort_by(|a, b| a.order().cmp(&b.order()));
     }
 
     /// Sort key: open ones first, by the first time, then by name.
@@ -248,6 +224,26 @@ impl ExposureLedger {
         }
     }
 
+    /// Adds a read that revealed a version, whoever made it.
+    fn add_revealed(&mut self, version: &RevealedVersion) {
+        let secret = &version.secret;
+        if version.is_home {
+            self.see_at(&secret.account, &secret.region, version.first);
+        }
+        if let Some(name) = SecretName::of(secret) {
+            self.secrets.entry(name).or_default().add_revealed(version);
+        }
+    }
+
+    /// Adds changes of the secrets of a name.
+    fn add_facts(&mut self, name: SecretName, changes: &[ChangeFact]) {
+        for change in changes {
+            self.see_at(&name.account, &change.region, change.time);
+        }
+        let facts = self.secrets.entry(name).or_default();
+        facts.changes.extend(changes.iter().cloned());
+    }
+
     /// Adds the facts of another part of the logs.
     pub fn merge(&mut self, other: Self) {
         for (name, facts) in other.secrets {
@@ -264,11 +260,15 @@ impl ExposureLedger {
     }
 
     fn see(&mut self, head: &EventHeader) {
-        let place = (head.account.clone(), head.region.clone());
-        let known = self.newest.entry(place.clone()).or_insert(head.time);
-        *known = head.time.max(*known);
-        let known = self.oldest.entry(place).or_insert(head.time);
-        *known = head.time.min(*known);
+        self.see_at(&head.account, &head.region, head.time);
+    }
+
+    fn see_at(&mut self, account: &SharedStr, region: &SharedStr, time: EventTime) {
+        let place = (account.clone(), region.clone());
+        let known = self.newest.entry(place.clone()).or_insert(time);
+        *known = time.max(*known);
+        let known = self.oldest.entry(place).or_insert(time);
+        *known = time.min(*known);
     }
 
     /// Sorts the facts, and drops copies.
@@ -285,7 +285,7 @@ impl ExposureLedger {
         for (name, facts) in &self.secrets {
             rows::of_name(name, facts, &self.newest, scopes, &mut rows);
         }
-        rows.sort_by(|a: &Exposure, b| a.order().cmp(&b.order()));
+        Exposure::sort(&mut rows);
         rows
     }
 }
@@ -296,7 +296,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{hygiene::HygieneProblem, *};
+    use super::{hygiene::HygieneProblem, live::LiveSecret, *};
     use crate::{
         access::{AccessDecrypt, AccessMethod, DecryptStatus},
         events_for_tests::{HOME, full_secret, head},
@@ -388,6 +388,51 @@ mod tests {
 
     use Certainty::{ByTime, Paired, Requested, Unknown};
     use VersionStatus::{Current, Deleted, Previous, Superseded};
+
+    #[test]
+    fn what_the_service_says_counts_more_than_logs_that_have_ended() {
+        let secret = |current: &str, previous: Option<&str>, since: i64| LiveSecret {
+            current: Some(current.into()),
+            previous: previous.map(Into::into),
+            since: Some(EventTime(since)),
+            ..LiveSecret::default()
+        };
+        let seen = |version: Option<&str>, changes: &[SecretChange], live: LiveSecret| {
+            let mut rows = exposed(&[read("r", 10, THIEF, version)], changes);
+            rows[0].see_live(live, EventTime(1_000));
+            (rows[0].status_now(), rows[0].is_open())
+        };
+        let rotated = [put("p", 20, "v2")];
+        let of_v1 = |changes: &[SecretChange], live| seen(Some("v1"), changes, live);
+        assert_eq!(of_v1(&[], secret("v1", None, 5)), (Current, true));
+        assert_eq!(of_v1(&[], secret("v2", Some("v1"), 20)), (Previous, false));
+        assert_eq!(
+            of_v1(&[], secret("v3", Some("v2"), 20)),
+            (Superseded, false)
+        );
+        // It was moved back after the logs had ended.
+        assert_eq!(
+            of_v1(&rotated, secret("v1", Some("v2"), 5)),
+            (Current, true)
+        );
+        let gone = LiveSecret {
+            is_deleted: true,
+            ..LiveSecret::default()
+        };
+        assert_eq!(of_v1(&[], gone.clone()), (Deleted, true));
+        assert_eq!(of_v1(&rotated, gone), (Deleted, false));
+        // Until the end of the recovery window the service still names its versions.
+        let going = |current| LiveSecret {
+            is_deleted: true,
+            ..secret(current, None, 20)
+        };
+        assert_eq!(of_v1(&[], going("v1")), (Deleted, true));
+        assert_eq!(of_v1(&[], going("v2")), (Deleted, false));
+        // A version without a name is another one than one that was made later.
+        let newer = secret("v9", None, i64::MAX);
+        assert_eq!(seen(None, &[], newer), (Superseded, false));
+        assert!(seen(None, &[], secret("v9", None, 5)).1);
+    }
 
     #[test]
     fn a_version_is_open_until_another_takes_its_place() {
@@ -512,6 +557,32 @@ mod tests {
         let mut batch = read("a", 100, THIEF, None);
         batch.method = AccessMethod::Batch;
         assert_eq!(exposed(&[batch], &changes)[0].certainty, Unknown);
+    }
+
+    #[test]
+    fn a_version_of_a_direct_decrypt_is_superseded_when_another_becomes_current() {
+        let mut direct = read("r", 100, THIEF, Some("v1"));
+        direct.method = AccessMethod::DirectDecrypt;
+        let direct = [direct];
+        let none = exposed(&direct, &[]);
+        assert_eq!(
+            shown(&none),
+            [(Some("v1"), VersionStatus::Unknown, Paired, None)]
+        );
+        // It may have been the one before already.
+        let before = exposed(&direct, &[put("p", 50, "v2")]);
+        assert!(before[0].is_open());
+        let after = exposed(&direct, &[put("p", 200, "v2")]);
+        assert_eq!(shown(&after), [(Some("v1"), Superseded, Paired, Some(200))]);
+        let unnamed = VersionStep::Current {
+            version_id: None,
+            instead_of: None,
+        };
+        let unnamed = exposed(&direct, &[change("p", 200, "PutSecretValue", unnamed)]);
+        assert!(
+            unnamed[0].is_open(),
+            "it may be the one that became current"
+        );
     }
 
     #[test]
@@ -664,8 +735,27 @@ mod tests {
             principal: OWN.into(),
             reads: 2,
             last: EventTime(120),
+            role: None,
+            expected: None,
         };
         assert_eq!(row.readers, [reader]);
+        // Those that the policy does not expect are to be looked at before the value is replaced.
+        let expected = |grants: &str| {
+            let mut row = row.clone();
+            let text = format!("version: 1\ngrants:\n{grants}");
+            row.see_policy(&text.parse::<AccessPolicy>().unwrap());
+            row.readers[0].expected
+        };
+        let grant = |secret: &str, principal: &str| {
+            expected(&format!(
+                "  - secrets: [\"{secret}\"]\n    principals: [\"{principal}\"]\n"
+            ))
+        };
+        let arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:prod/db-??????";
+        assert_eq!(grant(arn, OWN), Some(PolicyVerdict::Yes));
+        assert_eq!(grant(arn, THIEF), Some(PolicyVerdict::No));
+        let other = arn.replace("prod/db", "other");
+        assert_eq!(grant(&other, OWN), Some(PolicyVerdict::Undeclared));
         assert_eq!(row.principals, [THIEF.into()]);
         assert_eq!(row.as_of, Some(EventTime(120)));
     }

@@ -22,7 +22,10 @@ pub(crate) mod response;
 pub mod story;
 pub mod usual;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use self::usual::UsualFacts;
 use crate::{
@@ -32,9 +35,10 @@ use crate::{
     ids::SharedStr,
     limits::{
         INCIDENT_ALERTS, INCIDENT_GAP_SECS, INCIDENT_MAX_SECS, INCIDENT_REACH_SECS, INCIDENT_RULES,
-        INCIDENT_SECRETS, INCIDENT_TRAITS,
+        INCIDENT_SECRETS, INCIDENT_TRAITS, INCIDENT_VERSIONS,
     },
     lineage::origin::SessionOrigins,
+    revealed::{IncidentExposure, RevealedVersion, RevealedVersions},
     rule_meta::{RuleLevel, RuleMeta},
     time::EventTime,
 };
@@ -120,6 +124,11 @@ pub struct Incident {
     pub secrets: Listed,
     /// Those of them whose values were read; at most [`INCIDENT_SECRETS`].
     pub revealed: Listed,
+    /// The versions of these that were read; at most [`INCIDENT_VERSIONS`].
+    pub versions: RevealedVersions,
+    /// What became of these versions; `None` where nobody has looked at the changes of their
+    /// secrets, and where none was revealed.
+    pub exposure: Option<IncidentExposure>,
     /// Addresses of the callers, and where these are registered; at most [`INCIDENT_TRAITS`], as
     /// what follows.
     pub sources: Listed,
@@ -166,6 +175,8 @@ impl Incident {
             rules_total: 0,
             secrets: Listed::default(),
             revealed: Listed::default(),
+            versions: RevealedVersions::default(),
+            exposure: None,
             sources: Listed::default(),
             regions: Listed::default(),
             sessions: Listed::default(),
@@ -233,6 +244,8 @@ struct MetValues {
     rules: HashSet<SharedStr>,
     secrets: HashSet<SharedStr>,
     revealed: HashSet<SharedStr>,
+    /// Versions without their time, and their first time.
+    versions: HashMap<RevealedVersion, EventTime>,
     /// Most secrets of one alert, listed or not.
     most_secrets: usize,
     sources: HashSet<SharedStr>,
@@ -264,6 +277,7 @@ impl GrowingIncident {
         self.name_actor(alert);
         self.count_rule(alert);
         self.count_values(alert);
+        self.count_versions(&alert.traits.versions);
         let incident = &mut self.incident;
         incident.level = incident.level.max(alert.rule.level);
         incident.alerts_total += 1;
@@ -305,6 +319,29 @@ impl GrowingIncident {
         if let Some(known) = known {
             known.alerts += 1;
         }
+    }
+
+    fn count_versions(&mut self, revealed: &RevealedVersions) {
+        let (met, versions) = (&mut self.met.versions, &mut self.incident.versions);
+        for version in &revealed.first {
+            let mut key = version.clone();
+            key.first = EventTime(0);
+            let known = met.get_mut(&key);
+            match known {
+                Some(first) if *first <= version.first => continue,
+                Some(first) => {
+                    key.first = std::mem::replace(first, version.first);
+                    if let Ok(before) = versions.first.binary_search(&key) {
+                        versions.first.remove(before);
+                    }
+                }
+                None => drop(met.insert(key, version.first)),
+            }
+            let place = versions.first.partition_point(|other| other < version);
+            versions.first.insert(place, version.clone());
+            versions.first.truncate(INCIDENT_VERSIONS);
+        }
+        versions.are_more |= revealed.are_more || met.len() > INCIDENT_VERSIONS;
     }
 
     fn count_values(&mut self, alert: &Alert) {

@@ -55,6 +55,9 @@ pub mod extract;
 // Who is behind a session.
 pub mod lineage;
 
+// Which versions reads revealed.
+pub mod revealed;
+
 // What stores keep and rules count.
 pub mod coverage;
 pub mod evidence;

@@ -98,6 +98,10 @@ pub const INCIDENT_ALERTS: usize = 200;
 /// Largest number of secrets listed in an incident; it also has the total.
 pub const INCIDENT_SECRETS: usize = 50;
 
+/// Largest number of revealed versions that an incident keeps; beyond it, nothing is known to be
+/// superseded.
+pub const INCIDENT_VERSIONS: usize = 200;
+
 /// Largest number of sources, regions, sessions, access keys and clients listed in an incident,
 /// each; it also has the totals.
 pub const INCIDENT_TRAITS: usize = 20;

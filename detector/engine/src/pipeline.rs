@@ -21,6 +21,7 @@ mod online;
 mod pending_alerts;
 mod provisional;
 mod set_aside;
+mod versions;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -34,6 +35,7 @@ use crate::{
     copies::{claimed_event, conflicting, distinct},
     coverage::CoverageMark,
     evidence::Evidence,
+    exposure::changes::SecretName,
     ids::SharedStr,
     limits::{ALLOWED_LATENESS_SECS, COVERAGE_BUCKET_SECS},
     observation::{CallOutcome as Ending, Observation, SecretChange},
@@ -86,6 +88,9 @@ pub struct BatchOutcome {
     pub accesses: Vec<Arc<Access>>,
     /// The secret changes of a slice of a history, with copies; empty online.
     pub changes: Vec<Arc<SecretChange>>,
+    /// The secrets whose versions records of a batch have changed; online only. Their incidents
+    /// are to be looked at again ([`regroup::reexposed`](crate::regroup::reexposed)).
+    pub changed_secrets: BTreeSet<SecretName>,
     /// Counts, in addition to those of the scan result.
     pub report: ReadReport,
 }
@@ -371,6 +376,7 @@ impl BatchOutcome {
         self.withdrawn.append(&mut other.withdrawn);
         self.accesses.append(&mut other.accesses);
         self.changes.append(&mut other.changes);
+        self.changed_secrets.append(&mut other.changed_secrets);
         self.report.add(&other.report);
     }
 

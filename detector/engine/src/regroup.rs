@@ -6,6 +6,7 @@
 //! outrun, or has announced a new incident, looks again, until nothing is left to change. All of it
 //! may be repeated.
 
+mod exposed;
 mod neighbourhood;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,6 +15,7 @@ use self::neighbourhood::{ActorSpans, Neighbourhood, widen};
 use crate::{
     actor::{ActorKey, ActorKind},
     alert::{Alert, AlertId, IncidentId},
+    exposure::changes::SecretName,
     incident::{
         Incident, IncidentPeriods,
         announced::{AnnouncedIncident, IncidentEnd},
@@ -62,23 +64,50 @@ pub async fn regroup<S: IncidentStore>(
         return Ok(regrouped);
     }
     for _ in 0..ROUNDS {
-        let picture = Picture::of(store, spans(&left, periods), periods).await?;
-        let changes = picture.changes(now);
+        let picture = Picture::exposed(store, spans(&left, periods), periods).await?;
         for alert in &left {
             let id = picture.incident_of(&alert.id);
             regrouped
                 .incidents
                 .extend(id.map(|id| (alert.id.clone(), id)));
         }
-        let is_last = changes.iter().all(|change| change.announced.version > 0);
-        let is_outrun = !announce(store, changes, &mut regrouped.changed).await?;
-        if is_last && !is_outrun {
+        if picture.announce(store, now, &mut regrouped.changed).await? {
             return Ok(regrouped);
         }
     }
     Err(StateError::new(format!(
         "{} alerts were not grouped into incidents: others changed these again and again",
         left.len()
+    )))
+}
+
+/// Announces incidents that revealed these secrets, and whose exposure the changes of these have
+/// closed or opened again. Returns those that this call has changed.
+///
+/// # Errors
+///
+/// The store failed, or others were faster again and again. A repetition completes the work.
+pub async fn reexposed<S: IncidentStore>(
+    store: &S,
+    secrets: &[SecretName],
+    periods: IncidentPeriods,
+    now: EventTime,
+) -> Result<Vec<ChangedIncident>, StateError> {
+    let mut changed = Vec::new();
+    let spans = exposed::exposing(store, secrets, periods).await?;
+    if spans.is_empty() {
+        return Ok(changed);
+    }
+    for _ in 0..ROUNDS {
+        let picture = Picture::exposed(store, spans.clone(), periods).await?;
+        if picture.announce(store, now, &mut changed).await? {
+            return Ok(changed);
+        }
+    }
+    Err(StateError::new(format!(
+        "the exposure of {} secrets was not looked at again: others changed the incidents again \
+         and again",
+        secrets.len()
     )))
 }
 
@@ -132,7 +161,9 @@ pub async fn contents<S: IncidentStore>(
     if spans.is_empty() {
         return Ok(BTreeMap::new());
     }
-    Ok(Picture::of(store, spans, periods).await?.computed)
+    let mut picture = Picture::of(store, spans, periods).await?;
+    picture.look_at_versions(store).await?;
+    Ok(picture.computed)
 }
 
 /// The incidents of alerts as they are now; changes nothing.
@@ -275,6 +306,35 @@ impl Picture {
             .map(|range| (range.actor.clone(), range))
             .collect();
         Ok(Self::grouped(neighbourhood, announced, &complete, periods))
+    }
+
+    /// With what became of the versions that the incidents revealed. Their secrets are marked
+    /// first: of this writer and one who stores a change of them, the last to write sees both.
+    async fn exposed<S: IncidentStore>(
+        store: &S,
+        spans: ActorSpans,
+        periods: IncidentPeriods,
+    ) -> Result<Self, StateError> {
+        let mut picture = Self::of(store, spans, periods).await?;
+        let marks = picture.marks();
+        if !marks.is_empty() {
+            store.mark_exposed(marks).await?;
+        }
+        picture.look_at_versions(store).await?;
+        Ok(picture)
+    }
+
+    /// Announces what is to be changed; returns whether nothing is left to change.
+    async fn announce<S: IncidentStore>(
+        &self,
+        store: &S,
+        now: EventTime,
+        changed: &mut Vec<ChangedIncident>,
+    ) -> Result<bool, StateError> {
+        let changes = self.changes(now);
+        let is_last = changes.iter().all(|change| change.announced.version > 0);
+        let is_outrun = !announce(store, changes, changed).await?;
+        Ok(is_last && !is_outrun)
     }
 
     /// Incidents of alerts. Alerts about an address may be known because of what they take in, and

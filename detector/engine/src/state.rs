@@ -15,9 +15,10 @@ use std::{collections::BTreeSet, future::Future, sync::Arc};
 use self::completeness::CompletenessStore;
 use crate::{
     actor::{Actor, ActorKey},
-    alert::{Alert, AlertId},
+    alert::{Alert, AlertId, IncidentId},
     coverage::CoverageMark,
     evidence::Evidence,
+    exposure::changes::{SecretName, VersionChange},
     fact::{Fact, RuleRange, WindowKey, WindowRange},
     ids::SharedStr,
     incident::announced::AnnouncedIncident,
@@ -214,6 +215,12 @@ pub trait StateStore: CompletenessStore {
         receipt: Vec<SharedStr>,
     ) -> impl Future<Output = Result<(), StateError>> + Send;
 
+    /// Adds changes to the versions of secrets. Adding one again changes nothing.
+    fn put_version_changes(
+        &self,
+        changes: Vec<VersionChange>,
+    ) -> impl Future<Output = Result<(), StateError>> + Send;
+
     /// Records that KMS events were seen.
     fn mark_coverage(
         &self,
@@ -347,6 +354,17 @@ pub struct ActorRange {
     pub to: EventTime,
 }
 
+/// That the incident of an actor that begins at a time has revealed versions of a secret.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExposedMark {
+    /// The secret.
+    pub secret: SecretName,
+    /// The actor.
+    pub actor: ActorKey,
+    /// When the incident began, as far as was known.
+    pub first: EventTime,
+}
+
 /// What incidents are made from. Alerts are found by their actors from when they are created until
 /// they are withdrawn.
 pub trait IncidentStore: OutboxStore {
@@ -378,4 +396,30 @@ pub trait IncidentStore: OutboxStore {
         &self,
         incidents: &[AnnouncedIncident],
     ) -> impl Future<Output = Result<Vec<bool>, StateError>> + Send;
+
+    /// The changes to the versions of secrets, in any order, some perhaps more than once.
+    fn version_changes(
+        &self,
+        secrets: &[SecretName],
+    ) -> impl Future<Output = Result<Vec<VersionChange>, StateError>> + Send;
+
+    /// Notes incidents by the secrets that they revealed. Noting one again changes nothing.
+    fn mark_exposed(
+        &self,
+        marks: Vec<ExposedMark>,
+    ) -> impl Future<Output = Result<(), StateError>> + Send;
+
+    /// The notes about secrets, in any order.
+    fn exposed_by(
+        &self,
+        secrets: &[SecretName],
+    ) -> impl Future<Output = Result<Vec<ExposedMark>, StateError>> + Send;
+
+    /// Incidents that stand, and whose exposure is open since a time or longer
+    /// ([`AnnouncedIncident::exposure`]), at most so many, the oldest first.
+    fn open_exposures(
+        &self,
+        since: EventTime,
+        most: usize,
+    ) -> impl Future<Output = Result<Vec<IncidentId>, StateError>> + Send;
 }

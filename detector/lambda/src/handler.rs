@@ -28,6 +28,7 @@ use secretrail_aws::{
     sns::SnsSink,
 };
 use secretrail_engine::{
+    exposure::changes::SecretName,
     pipeline::{BatchOutcome, Pipeline},
     selection::Selection,
     state::StateError,
@@ -360,6 +361,20 @@ impl FunctionContext {
         let mut alerts = outcome.alerts;
         alerts.extend(outcome.withdrawn);
         self.delivery().publish_created(alerts, now, metrics).await;
+    }
+
+    /// Looks again at the incidents that revealed secrets whose versions have changed. Before what
+    /// changed them is acknowledged: no sweep looks for it.
+    async fn look_at_exposures(
+        &self,
+        secrets: BTreeSet<SecretName>,
+        metrics: &mut FunctionMetrics,
+    ) -> Result<(), StateError> {
+        if secrets.is_empty() {
+            return Ok(());
+        }
+        let secrets: Vec<SecretName> = secrets.into_iter().collect();
+        self.delivery().publish_exposed(&secrets, metrics).await
     }
 
     fn delivery(&self) -> Delivery<'_> {

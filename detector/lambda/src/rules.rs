@@ -189,7 +189,8 @@ fn load(source: &FetchedRules, strict: bool) -> Result<ActiveRules, RulesError> 
         policy.map_err(|missing| RulesError::Policy(missing.to_string()))
     });
     let policy = policy.transpose()?;
-    let rules = rules.with_decoys(policy.as_ref());
+    // What incidents revealed is open until a change replaces it.
+    let rules = rules.with_decoys(policy.as_ref()).with_changes();
     rules
         .warnings
         .iter()

@@ -48,7 +48,7 @@ fn print(line: &Value) {
 
 /// Names and units of the metrics: what alarms watch, and what people look at first. Each of them
 /// is billed. The template and the README must use these names.
-pub const METRICS: [(&str, &str); 9] = [
+pub const METRICS: [(&str, &str); 10] = [
     ("Alerts", "Count"),
     ("PublishFailures", "Count"),
     ("OutboxAge", "Seconds"),
@@ -58,6 +58,7 @@ pub const METRICS: [(&str, &str); 9] = [
     ("RulesRejected", "Count"),
     ("DeliveryLag", "Seconds"),
     ("MinutesSinceLastObject", "None"),
+    ("OpenExposureHours", "None"),
 ];
 
 /// What the same line has besides: no metrics, found with CloudWatch Logs Insights.

@@ -184,6 +184,7 @@ pub(crate) fn setups() -> Vec<(&'static str, Value)> {
                 "WarmUp": "14d",
                 "LogRetentionDays": "365",
                 "QuietMinutes": "120",
+                "ExposureHours": "48",
             }),
         ),
     ]

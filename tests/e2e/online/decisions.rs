@@ -48,12 +48,12 @@ fn attack(id: &str, secs: i64, from: &str) -> Vec<u8> {
     logs(&[read])
 }
 
-fn logs(records: &[Value]) -> Vec<u8> {
+pub(super) fn logs(records: &[Value]) -> Vec<u8> {
     packed(json!({"Records": records}).to_string().as_bytes())
 }
 
 /// A deployment whose topic takes incidents, and its function.
-fn open(cloud: &Cloud) -> (Deployment, Function) {
+pub(super) fn open(cloud: &Cloud) -> (Deployment, Function) {
     let deployment = cloud.deploy();
     let mut settings = deployment.settings(&cloud.stack.url);
     settings.retain(|(name, _)| *name != "SECRETRAIL_TOPICS");
@@ -64,7 +64,7 @@ fn open(cloud: &Cloud) -> (Deployment, Function) {
     (deployment, function)
 }
 
-fn send(deployment: &Deployment, function: &Function, key: &str, bytes: &[u8]) {
+pub(super) fn send(deployment: &Deployment, function: &Function, key: &str, bytes: &[u8]) {
     deployment.put(key, bytes);
     let message = deployment.message(key, &[key]);
     let answer = answered(function, &batch(vec![message]));
@@ -72,7 +72,7 @@ fn send(deployment: &Deployment, function: &Function, key: &str, bytes: &[u8]) {
 }
 
 /// The messages of the only incident since the last time, in their order.
-fn messages(deployment: &Deployment) -> Vec<Value> {
+pub(super) fn messages(deployment: &Deployment) -> Vec<Value> {
     let mut bodies: Vec<Value> = deployment.published().into_values().flatten().collect();
     bodies.sort_by_key(|body| body["news"]["message"].as_u64());
     bodies

@@ -10,8 +10,9 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use secretrail_engine::{
     actor::{Actor, ActorKind},
     alert::{Alert, IncidentId},
+    exposure::changes::{SecretName, VersionChange},
     incident::{announced::AnnouncedIncident, decision::IncidentDecision},
-    state::{ActorRange, IncidentStore, StateError, item_v1},
+    state::{ActorRange, ExposedMark, IncidentStore, StateError, item_v1},
     time::EventTime,
 };
 
@@ -123,21 +124,32 @@ impl StoredIncidents {
         let asked = ranges.iter().map(keys::incidents_of_actor).collect();
         let references = self.table.query_all(asked).await?;
         let ids: Vec<Vec<IncidentId>> = references.iter().map(|found| ids(found)).collect();
-        let all = ids.iter().flatten().map(keys::incident).collect();
-        let items = self.table.get(all, None).await?;
-        let mut known = HashMap::new();
-        for (key, item) in &items {
+        let all: Vec<&IncidentId> = ids.iter().flatten().collect();
+        let known = self.of_ids(&all).await?.into_iter();
+        let known: HashMap<_, _> = known.map(|known| (known.id.clone(), known)).collect();
+        let found = ids.iter().map(|ids| {
+            let own = ids.iter().filter_map(|id| known.get(id));
+            own.cloned().collect()
+        });
+        Ok(found.collect())
+    }
+
+    /// The incidents of ids, as far as there are any that can be read.
+    pub(super) async fn of_ids(
+        &self,
+        ids: &[&IncidentId],
+    ) -> Result<Vec<AnnouncedIncident>, StateError> {
+        let asked = ids.iter().map(|id| keys::incident(id)).collect();
+        let items = self.table.get(asked, None).await?;
+        let mut known = Vec::with_capacity(items.len());
+        for item in items.values() {
             match unpacked_incident(&self.table, item) {
-                Ok(incident) => drop(known.insert(key, incident)),
+                Ok(incident) => known.push(incident),
                 // It is announced again.
                 Err(error) => self.table.note_set_aside(error),
             }
         }
-        let found = ids.iter().map(|ids| {
-            let own = ids.iter().filter_map(|id| known.get(&keys::incident(id)));
-            own.cloned().collect()
-        });
-        Ok(found.collect())
+        Ok(known)
     }
 
     /// For each incident, whether a person has closed it, so that its next message is not sent.
@@ -212,13 +224,27 @@ impl StoredIncidents {
                 .all(|note| ItemKey::of(note).as_ref() != Some(key))
         });
         // One that stays leads to a message without news.
-        replaced.truncate(WRITES_TOGETHER.saturating_sub(1 + notes.len()));
+        replaced.truncate(WRITES_TOGETHER.saturating_sub(2 + notes.len()));
         let deleted = replaced.iter().filter_map(|key| self.table.delete_any(key));
         let notes = notes
             .into_iter()
             .filter_map(|note| self.table.put_any(note));
         let write = self.write(incident, writer).into_iter();
-        write.chain(deleted).chain(notes).collect()
+        let open = self.open_exposure(incident);
+        write.chain(deleted).chain(notes).chain(open).collect()
+    }
+
+    /// The write or the deletion of the reference to an incident whose exposure is open; `None` if
+    /// it revealed nothing.
+    fn open_exposure(&self, incident: &AnnouncedIncident) -> Option<TransactWriteItem> {
+        let since = incident.exposure?.since;
+        let key = keys::open_exposure(since, &incident.id);
+        if incident.open_since().is_none() {
+            return self.table.delete_any(&key);
+        }
+        let mut item = key.attributes();
+        item.extend([self.table.expiry(self.keep_secs)]);
+        self.table.put_any(item)
     }
 
     fn references(&self, incident: &AnnouncedIncident) -> Vec<(ItemKey, Attributes)> {
@@ -251,20 +277,6 @@ impl StoredIncidents {
     }
 }
 
-/// The principal of a mark; `None` when it is none.
-fn principal_of(mark: &Attributes) -> Option<Actor> {
-    Some(Actor {
-        kind: ActorKind::Principal,
-        key: text_of(mark, KEY)?.into(),
-        name: text_of(mark, NAME)?.into(),
-    })
-}
-
-fn ids(references: &[Attributes]) -> Vec<IncidentId> {
-    let keys = references.iter().filter_map(|item| text_of(item, SK));
-    keys.filter_map(keys::incident_of_reference).collect()
-}
-
 impl IncidentStore for DynamoStore {
     async fn alerts_about(&self, ranges: &[ActorRange]) -> Result<Vec<Vec<Alert>>, StateError> {
         self.incidents.alerts(ranges).await
@@ -284,6 +296,43 @@ impl IncidentStore for DynamoStore {
     async fn announce(&self, incidents: &[AnnouncedIncident]) -> Result<Vec<bool>, StateError> {
         self.incidents.announce(incidents).await
     }
+
+    async fn version_changes(
+        &self,
+        secrets: &[SecretName],
+    ) -> Result<Vec<VersionChange>, StateError> {
+        self.exposures.changes(secrets).await
+    }
+
+    async fn mark_exposed(&self, marks: Vec<ExposedMark>) -> Result<(), StateError> {
+        self.exposures.mark(marks).await
+    }
+
+    async fn exposed_by(&self, secrets: &[SecretName]) -> Result<Vec<ExposedMark>, StateError> {
+        self.exposures.marks(secrets).await
+    }
+
+    async fn open_exposures(
+        &self,
+        since: EventTime,
+        most: usize,
+    ) -> Result<Vec<IncidentId>, StateError> {
+        self.exposures.open_since(since, most).await
+    }
+}
+
+/// The principal of a mark; `None` when it is none.
+fn principal_of(mark: &Attributes) -> Option<Actor> {
+    Some(Actor {
+        kind: ActorKind::Principal,
+        key: text_of(mark, KEY)?.into(),
+        name: text_of(mark, NAME)?.into(),
+    })
+}
+
+fn ids(references: &[Attributes]) -> Vec<IncidentId> {
+    let keys = references.iter().filter_map(|item| text_of(item, SK));
+    keys.filter_map(keys::incident_of_reference).collect()
 }
 
 #[cfg(test)]

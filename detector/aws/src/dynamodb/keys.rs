@@ -7,10 +7,11 @@ use secretrail_engine::{
     completeness::{ComparedDigest, DigestRange},
     coverage::CoverageMark,
     digest::digest,
+    exposure::changes::SecretName,
     fact::{RuleRange, WindowKey},
     outbox::{NoteTopic, OutboxNote},
     pending_event::{CorrelationKey, CorrelationRange},
-    state::ActorRange,
+    state::{ActorRange, ExposedMark},
     time::EventTime,
 };
 
@@ -36,6 +37,10 @@ const INCIDENT: &str = "incident";
 const INCIDENTS_OF: &str = "incidents-of";
 const ALERTS_OF: &str = "alerts-of";
 const FROM: &str = "principals-from";
+const VERSIONS: &str = "versions";
+const CHANGE: &str = "change";
+const EXPOSED_BY: &str = "exposed-by";
+const OPEN_EXPOSURES: &str = "open-exposures";
 
 /// The segment of an event time. Times before 1970, from broken clocks, share the first one.
 pub(super) fn segment(time: EventTime) -> String {
@@ -427,6 +432,65 @@ pub(super) fn incident_by_time(first: EventTime, id: &IncidentId) -> ItemKey {
 pub(super) fn incident_of_reference(sort_key: &str) -> Option<IncidentId> {
     let (_, id) = sort_key.split_once('#')?;
     Some(IncidentId(id.into()))
+}
+
+/// The partition of a secret, as far as its name goes.
+fn secret_partition(secret: &SecretName) -> String {
+    let SecretName {
+        store,
+        account,
+        region,
+        name,
+    } = secret;
+    format!(
+        "{VERSIONS}#{}",
+        digest(&[store.as_str(), account, region, name])
+    )
+}
+
+/// Changes to the versions of a secret, by the digest of their content.
+pub(super) fn version_changes(secret: &SecretName, digest: &str) -> ItemKey {
+    ItemKey::new(secret_partition(secret), format!("{CHANGE}#{digest}"))
+}
+
+/// All changes to the versions of a secret.
+pub(super) fn all_version_changes(secret: &SecretName) -> SortKeyRange {
+    below(secret_partition(secret), CHANGE)
+}
+
+/// The mark that an incident revealed versions of a secret.
+pub(super) fn exposed_by(mark: &ExposedMark) -> ItemKey {
+    let (kind, key) = &mark.actor;
+    let actor = digest(&[kind.as_str(), key]);
+    let name = format!("{EXPOSED_BY}#{}#{actor}", second(mark.first));
+    ItemKey::new(secret_partition(&mark.secret), name)
+}
+
+/// All marks of incidents that revealed versions of a secret.
+pub(super) fn all_exposed_by(secret: &SecretName) -> SortKeyRange {
+    below(secret_partition(secret), EXPOSED_BY)
+}
+
+/// The sort keys that begin with a word.
+fn below(pk: String, word: &str) -> SortKeyRange {
+    SortKeyRange {
+        pk,
+        from: format!("{word}#"),
+        to: format!("{word}#~"),
+    }
+}
+
+/// The reference to an incident whose exposure is open since a time.
+pub(super) fn open_exposure(since: EventTime, id: &IncidentId) -> ItemKey {
+    ItemKey::new(OPEN_EXPOSURES, format!("{}#{}", second(since), id.0))
+}
+
+/// The references to the incidents whose exposure is open since a time or longer.
+pub(super) fn open_exposures(since: EventTime) -> SortKeyRange {
+    SortKeyRange {
+        to: format!("{}#~", second(since)),
+        ..SortKeyRange::whole(OPEN_EXPOSURES)
+    }
 }
 
 pub(super) fn object(bucket: &str, key: &str) -> ItemKey {

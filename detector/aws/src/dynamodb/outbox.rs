@@ -17,11 +17,12 @@ use secretrail_engine::{
         Destination, DestinationState, GROUPING, NoteTopic, OutboxNote, WaitingContent,
         WaitingMessage,
     },
-    state::{StateError, item_v1},
+    state::{OutboxStore, StateError, item_v1},
     time::EventTime,
 };
 
 use super::{
+    DynamoStore,
     alerts::{attempt, cancellation_reasons, failed, is_refused},
     item::{Attributes, CONTENT, ItemKey, SK, bytes_of, number, number_of, text, text_of},
     keys,
@@ -444,6 +445,41 @@ pub(super) async fn write_all(
             return Err(table.failed("TransactWriteItems", &why));
         }
         tries.wait().await;
+    }
+}
+
+impl OutboxStore for DynamoStore {
+    async fn outbox(
+        &self,
+        destination: &str,
+        due_before: EventTime,
+        most: usize,
+    ) -> Result<Vec<WaitingMessage>, StateError> {
+        self.outbox.waiting(destination, due_before, most).await
+    }
+
+    async fn oldest_note(&self, destination: &str) -> Result<Option<EventTime>, StateError> {
+        self.outbox.oldest(destination).await
+    }
+
+    async fn remove_notes(&self, notes: &[OutboxNote]) -> Result<(), StateError> {
+        self.outbox.remove(notes).await
+    }
+
+    async fn replace_notes(&self, notes: Vec<(OutboxNote, OutboxNote)>) -> Result<(), StateError> {
+        self.outbox.replace(notes).await
+    }
+
+    async fn drop_notes(&self, destination: &str, most: usize) -> Result<usize, StateError> {
+        self.outbox.drop_some(destination, most).await
+    }
+
+    async fn destinations(&self) -> Result<Vec<DestinationState>, StateError> {
+        self.outbox.states().await
+    }
+
+    async fn change_destination(&self, state: &DestinationState) -> Result<bool, StateError> {
+        self.outbox.change(state).await
     }
 }
 

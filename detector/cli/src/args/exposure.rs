@@ -35,6 +35,12 @@ pub struct ExposureArgs {
         help_heading = "Selection"
     )]
     pub days: u32,
+    /// Ask Secrets Manager and Parameter Store which versions are current now, with your
+    /// credentials. Reads descriptions only (secretsmanager:DescribeSecret,
+    /// secretsmanager:ListSecretVersionIds, ssm:DescribeParameters), never values.
+    #[cfg(feature = "s3")]
+    #[arg(long, conflicts_with = "all", help_heading = "Selection")]
+    pub live: bool,
     /// Only these sessions: the full ARN (arn:aws:sts::111122223333:assumed-role/app/i-0abc); `*`
     /// matches any text, `?` any character.
     #[arg(long, value_name = "ARN", help_heading = "Selection")]

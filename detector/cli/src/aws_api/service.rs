@@ -83,5 +83,13 @@ pub const EVENTBRIDGE: AwsService =
 pub const KMS: AwsService = AwsService::new("KMS", "kms", json("1.1", "TrentService"));
 /// AWS Step Functions.
 pub const SFN: AwsService = AwsService::new("SFN", "states", json("1.0", "AWSStepFunctions"));
+/// AWS Secrets Manager.
+pub const SECRETS_MANAGER: AwsService = AwsService::new(
+    "Secrets Manager",
+    "secretsmanager",
+    json("1.1", "secretsmanager"),
+);
+/// AWS Systems Manager.
+pub const SSM: AwsService = AwsService::new("SSM", "ssm", json("1.1", "AmazonSSM"));
 /// AWS Lambda.
 pub const LAMBDA: AwsService = AwsService::new("Lambda", "lambda", Protocol::RestJson);

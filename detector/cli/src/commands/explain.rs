@@ -6,11 +6,14 @@ mod written;
 
 use std::{sync::Arc, time::Instant};
 
-use secretrail_engine::{alert::Alert, rule::RuleSet, rule_meta::RuleMeta, selection::Selection};
+use secretrail_engine::{
+    alert::Alert, incident::grouping::GroupedAlerts, rule::RuleSet, rule_meta::RuleMeta,
+    selection::Selection,
+};
 
 use self::{
     text::{AROUND, explained},
-    written::ExplainPaths,
+    written::{ExplainPaths, WrittenAlerts},
 };
 use crate::{
     args::{self, settings::RunSettings},
@@ -20,7 +23,7 @@ use crate::{
         records::{RawRecord, records},
         rules_and_policy,
         session::{OpenedInput, SessionResult, find},
-        subject::{FoundSubject, incidents_of},
+        subject::{FoundSubject, add_exposure, incidents_of},
         usual,
     },
     output::{
@@ -42,8 +45,8 @@ pub fn run(args: &args::ExplainArgs, host: &mut ProcessHost) -> Result<u8, RunFa
     let rules = rules_and_policy::rules(&args.files, host)?.set;
     let paths = ExplainPaths::sort(&settings.paths, &mut *host.stdin)?;
     settings.paths = paths.logs;
-    match paths.alerts {
-        Some(alerts) => from_file(alerts, args, settings, &rules, host),
+    match paths.written {
+        Some(written) => from_file(written, args, settings, &rules, host),
         None => from_logs(args, &settings, rules, started, host),
     }
 }
@@ -57,11 +60,12 @@ fn from_logs(
     host: &mut ProcessHost,
 ) -> Result<u8, RunFailure> {
     let policy = rules_and_policy::policy(&args.policy, rules.networks())?;
-    let rules = &rules.with_decoys(policy.as_ref()).with_issues();
+    let rules = rules.with_decoys(policy.as_ref());
+    let rules = &rules.with_issues().with_changes();
     let mut out = OpenOutput::open(settings)?;
     let mut found = find(settings, rules, policy.as_ref(), host)?;
     let alerts = std::mem::take(&mut found.alerts);
-    let mut grouped = grouped(alerts, &found.issues)?;
+    let mut grouped = exposed(alerts, &found)?;
     let lookback = settings.lookback.lookback_secs;
     usual::add_usual(&mut grouped.incidents, &found.accesses, lookback);
     let subject = match FoundSubject::find(&grouped.alerts, &grouped.incidents, &args.id) {
@@ -112,19 +116,33 @@ fn records_of(
     records(&ids, &found.objects, threads, &*found.store).0
 }
 
+/// The incidents of alerts, with what became of the versions that they revealed.
+fn exposed(alerts: Vec<Alert>, found: &SessionResult) -> Result<GroupedAlerts, RunFailure> {
+    let mut grouped = grouped(alerts, &found.issues)?;
+    add_exposure(&mut grouped.incidents, &found.changes);
+    Ok(grouped)
+}
+
 /// Explains what is in a file. Logs are only searched for records; the rules and the policy that
 /// raised the alerts are not needed.
 fn from_file(
-    mut alerts: Vec<Alert>,
+    written: WrittenAlerts,
     args: &args::ExplainArgs,
     mut settings: RunSettings,
     rules: &RuleSet,
     host: &mut ProcessHost,
 ) -> Result<u8, RunFailure> {
+    let WrittenAlerts {
+        mut alerts,
+        mut exposures,
+    } = written;
     for alert in &mut alerts {
         alert.rule = Arc::new(with_file(&alert.rule, rules));
     }
-    let incidents = incidents_of(&alerts);
+    let mut incidents = incidents_of(&alerts);
+    for incident in &mut incidents {
+        incident.exposure = exposures.remove(&incident.id);
+    }
     let subject = FoundSubject::find(&alerts, &incidents, &args.id)?;
     // Before the walk: in an `AWSLogs` tree, folders of other days are not opened.
     narrow(&mut settings.selection, &subject);

@@ -1,5 +1,8 @@
 //! `exposure`: which versions of which secrets were revealed, to whom, and whether they still work.
 
+#[cfg(feature = "s3")]
+mod live;
+
 use std::time::Instant;
 
 use secretrail_engine::{
@@ -65,19 +68,53 @@ pub fn run(args: &args::ExposureArgs, host: &mut ProcessHost) -> Result<u8, RunF
     };
     let mut exposures = ledger.exposures(&scopes);
     add_origins_of_reads(&mut exposures, &found.issues)?;
+    see_policy(policy.as_ref(), &mut exposures);
+    let asked_code = see_live(args, &mut exposures, &settings, host);
+    let result = ExposureResult {
+        args,
+        settings: &settings,
+        policy: policy.as_ref(),
+        found: &found,
+    };
     if !is_nothing {
-        let result = ExposureResult {
-            args,
-            settings: &settings,
-            policy: policy.as_ref(),
-            found: &found,
-        };
         result.write(&exposures, &mut ledger, host, &mut out)?;
     }
     out.finish_reading(is_nothing, host)?;
     let in_use = RulesInUse::of(&rules, policy.as_ref());
     let code = close(&settings, &found, started, Some(in_use), host);
-    Ok(code.max(findings_code(args, &exposures)))
+    Ok(code.max(asked_code).max(findings_code(args, &exposures)))
+}
+
+/// Adds which readers the policy expects.
+fn see_policy(policy: Option<&AccessPolicy>, exposures: &mut [Exposure]) {
+    if let Some(policy) = policy {
+        exposures.iter_mut().for_each(|row| row.see_policy(policy));
+    }
+}
+
+/// Asks the services what is current now; returns the exit code of that.
+#[cfg(feature = "s3")]
+fn see_live(
+    args: &args::ExposureArgs,
+    exposures: &mut [Exposure],
+    settings: &RunSettings,
+    host: &mut ProcessHost,
+) -> u8 {
+    match !args.live || live::look(exposures, settings, host) {
+        true => exit::DONE,
+        false => exit::INPUT,
+    }
+}
+
+/// This build cannot ask.
+#[cfg(not(feature = "s3"))]
+fn see_live(
+    _: &args::ExposureArgs,
+    _: &mut [Exposure],
+    _: &RunSettings,
+    _: &mut ProcessHost,
+) -> u8 {
+    exit::DONE
 }
 
 /// The rules, which read all changes, and the policy.
@@ -388,6 +425,51 @@ mod tests {
         assert!(
             rotate.contains("A rotation failed at 2026-03-02T13:05:09Z"),
             "{rotate}"
+        );
+    }
+
+    #[test]
+    fn incidents_carry_what_became_of_the_versions_that_they_revealed() {
+        let replay = ["replay", LOGS, AFTERNOON, "--policy", POLICY];
+        let run = ran(&[&replay[..], &["-f", "jsonl", "--incidents", "-q"]].concat());
+        let (mut open, mut closed) = (0, 0);
+        for line in run.out.lines() {
+            let incident: Value = serde_json::from_str(line).unwrap();
+            let versions = incident["exposure"].as_array().unwrap();
+            assert_eq!(incident["exposure_total"], versions.len(), "{incident:#}");
+            let id = incident["id"].as_str().unwrap();
+            let all = rows(&[AFTERNOON, "--incident", id]);
+            let is_open = |one: &&Value| one["open"] == true;
+            let still = versions.iter().filter(is_open).count();
+            assert_eq!(incident["exposure_open"], still);
+            let status = match (versions.is_empty(), still) {
+                (true, _) => Value::Null,
+                (false, 0) => json!("closed"),
+                (false, _) => json!("open"),
+            };
+            assert_eq!(incident["exposure_status"], status, "{incident:#}");
+            // What the command says of these versions, which looks at more.
+            for version in versions {
+                let same = all.iter().find(|row| {
+                    row["secret"]["arn"] == version["secret"]
+                        && row["secret"]["region"] == version["region"]
+                        && row["version_id"] == version["version_id"]
+                });
+                let same = same.unwrap_or_else(|| panic!("{version:#} of {id}: {all:#?}"));
+                assert_eq!(
+                    (&same["open"], &same["status"]),
+                    (&version["open"], &version["status"])
+                );
+            }
+            open += still;
+            closed += versions.len() - still;
+        }
+        assert!(open > 10 && closed >= 5, "{open} open, {closed} closed");
+        let table = ran(&replay).out;
+        let text = table.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            text.contains("exposed: ") && text.contains("not superseded yet: "),
+            "{table}"
         );
     }
 

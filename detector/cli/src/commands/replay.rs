@@ -6,6 +6,7 @@ use std::{path::PathBuf, time::Instant};
 
 use secretrail_engine::{
     alert::Alert,
+    exposure::changes::VersionChanges,
     incident::{
         Incident, IncidentPeriods,
         grouping::{GroupedAlerts, IncidentGrouping},
@@ -29,6 +30,7 @@ use crate::{
         issues::{KeyUsers, add_origins, grouped},
         overwrite, rules_and_policy,
         session::{self, EvaluationTask, OpenedInput, SessionResult, find},
+        subject::add_exposure,
         usual::add_usual,
     },
     output::{
@@ -132,7 +134,10 @@ impl LoadedRules {
         let replacing = replacing(args, host)?;
         let policy = rules_and_policy::policy(&args.policy, rules.networks())?;
         Ok(Self {
-            rules: rules.with_decoys(policy.as_ref()).with_issues(),
+            rules: rules
+                .with_decoys(policy.as_ref())
+                .with_issues()
+                .with_changes(),
             replacing: replacing.map(|rules| rules.with_decoys(policy.as_ref())),
             policy,
         })
@@ -195,8 +200,13 @@ impl Replaying<'_, '_> {
         let mut grouping = IncidentGrouping::new(IncidentPeriods::default());
         let mut ended = EndedIncidents::default();
         let mut users = KeyUsers::default();
+        let mut changes = VersionChanges::default();
         let mut found = session::run(opened, task, host, &mut |outcome, host| {
             users.add(&outcome.alerts);
+            outcome
+                .changes
+                .iter()
+                .for_each(|change| changes.add(change));
             self.grouped(grouping.advance(outcome.alerts), &mut ended)?;
             self.out.pass_on(host)
         })?;
@@ -204,6 +214,7 @@ impl Replaying<'_, '_> {
         found.about_incidents = ended.tally.lines();
         if self.lists_incidents() {
             add_origins(&mut ended.incidents, &users, &found.issues)?;
+            add_exposure(&mut ended.incidents, &changes);
             self.out.incidents(&mut ended.incidents, host.now)?;
         }
         if self.settings.format == OutputFormat::Table && !self.settings.quiet {
@@ -276,6 +287,7 @@ impl Replaying<'_, '_> {
         let mut found = find(self.settings, rules, self.policy, host)?;
         let alerts = std::mem::take(&mut found.alerts);
         let mut grouped = grouped(alerts, &found.issues)?;
+        add_exposure(&mut grouped.incidents, &found.changes);
         // Filtered after the grouping: a lower alert may belong to a serious incident.
         grouped.alerts.retain(|alert| self.is_asked_for(alert));
         let incidents = &mut grouped.incidents;

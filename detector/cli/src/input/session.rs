@@ -13,6 +13,7 @@ use secretrail_engine::{
     access::Access,
     alert::Alert,
     coverage::CoverageHours,
+    exposure::changes::VersionChanges,
     gaps::LogDelivery,
     ids::SharedStr,
     pipeline::{BatchOutcome, Pipeline, history::HistoryPipeline},
@@ -63,6 +64,8 @@ pub(crate) struct SessionResult {
     pub(crate) store: Box<dyn ObjectStore>,
     /// The calls of the logs that issued credentials; none with rules that do not keep them.
     pub(crate) issues: IssueSpool,
+    /// The changes to the versions of secrets; only from [`find`], with rules that keep them.
+    pub(crate) changes: VersionChanges,
     /// What the selection by time, account and region took and left out.
     pub(crate) selected: SelectionTally,
     /// The lines of the run summary about incidents; empty where alerts were not grouped.
@@ -86,6 +89,7 @@ impl SessionResult {
             coverage: CoverageHours::default(),
             store,
             issues,
+            changes: VersionChanges::default(),
             selected: SelectionTally::default(),
             about_incidents: Vec::new(),
             unmatched: Vec::new(),
@@ -157,6 +161,7 @@ pub(crate) fn find(
     host: &mut ProcessHost,
 ) -> Result<SessionResult, RunFailure> {
     let mut all = BatchOutcome::default();
+    let mut changes = VersionChanges::default();
     let opened = OpenedInput::new(settings)?;
     let task = EvaluationTask {
         keeps_deliveries: true,
@@ -165,11 +170,16 @@ pub(crate) fn find(
     let found = run(opened, task, host, &mut |mut outcome, _| {
         all.alerts.append(&mut outcome.alerts);
         all.accesses.append(&mut outcome.accesses);
+        outcome
+            .changes
+            .iter()
+            .for_each(|change| changes.add(change));
         Ok(())
     })?;
     Ok(SessionResult {
         alerts: all.alerts,
         accesses: all.accesses,
+        changes,
         ..found
     })
 }

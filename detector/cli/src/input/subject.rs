@@ -7,6 +7,7 @@ use std::{
 
 use secretrail_engine::{
     alert::{Alert, IncidentId},
+    exposure::changes::VersionChanges,
     incident::Incident,
     sanitize,
     time::EventTime,
@@ -24,6 +25,13 @@ pub(crate) struct FoundSubject<'a> {
     pub(crate) incident: Option<&'a Incident>,
     /// The alert, or the alerts of the incident.
     pub(crate) alerts: Vec<&'a Alert>,
+}
+
+/// Adds what became of the versions that incidents revealed.
+pub(crate) fn add_exposure(incidents: &mut [Incident], changes: &VersionChanges) {
+    for incident in incidents {
+        incident.exposure = changes.exposure(&incident.versions);
+    }
 }
 
 /// The incidents that alerts of a file name.

@@ -7,13 +7,14 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use anstyle::{AnsiColor, Style};
 use secretrail_engine::{
     exposure::{
-        Certainty, Exposure, LIMIT, VersionStatus,
+        Certainty, Exposure, LIMIT, SecretReader, VersionStatus,
         checklist::{checklist, of_one},
         json_v1::ExposureV1,
     },
     ids::{SecretStore, SharedStr},
     incident::story::{StoryAction, short_name, who_is_behind},
     lineage::origin::SessionOrigin,
+    policy::PolicyVerdict,
     sanitize,
 };
 use serde_json::Value;
@@ -59,10 +60,10 @@ impl<'e> ExposureListing<'e> {
     }
 }
 
-impl RowListing<24> for ExposureListing<'_> {
+impl RowListing<27> for ExposureListing<'_> {
     const NAME: &'static str = "exposure";
 
-    const HEADER: [&'static str; 24] = [
+    const HEADER: [&'static str; 27] = [
         "secret.store",
         "secret.arn",
         "secret.name",
@@ -85,6 +86,9 @@ impl RowListing<24> for ExposureListing<'_> {
         "replicas",
         "readers",
         "as_of",
+        "live.asked",
+        "live.status",
+        "live.current",
         "actions",
         "limit",
     ];
@@ -114,7 +118,7 @@ impl RowListing<24> for ExposureListing<'_> {
             .collect()
     }
 
-    fn rows(&self) -> Vec<[String; 24]> {
+    fn rows(&self) -> Vec<[String; 27]> {
         self.exposures.iter().map(cells).collect()
     }
 }
@@ -141,20 +145,44 @@ fn of_origins(
     row.origins.first.iter().filter_map(of)
 }
 
+/// What is said of a reader that the policy does not expect.
+const OUTSIDE: &str = ", outside the policy";
+
+/// Whether the policy has grants for the secret, and none for this reader.
+fn is_outside(reader: &SecretReader) -> bool {
+    reader.expected == Some(PolicyVerdict::No)
+}
+
 /// The replicas and the readers of CSV.
 fn others(row: &Exposure) -> [String; 2] {
     let replicas = row.replicas.iter();
     let replicas = replicas.map(|home| format!("{} {}", home.account, home.region));
     let readers = row.readers.iter();
-    let readers = readers.map(|reader| format!("{} ({})", reader.principal, reader.reads));
+    let readers = readers.map(|reader| {
+        let outside = if is_outside(reader) { OUTSIDE } else { "" };
+        format!("{} ({}{outside})", reader.principal, reader.reads)
+    });
     [joined(replicas), joined(readers)]
 }
 
+/// What the service says, in CSV; empty where it was not asked.
+fn live_cells(row: &Exposure) -> [String; 3] {
+    let Some(live) = &row.live else {
+        return [const { String::new() }; 3];
+    };
+    [
+        live.asked.to_string(),
+        live.status.as_str().to_owned(),
+        or_empty(live.current.as_ref()),
+    ]
+}
+
 /// The row of CSV.
-fn cells(row: &Exposure) -> [String; 24] {
+fn cells(row: &Exposure) -> [String; 27] {
     let secret = &row.secret;
     let superseded = row.superseded.as_ref();
     let [replicas, readers] = others(row);
+    let [asked, status, current] = live_cells(row);
     let actions = of_one(row).into_iter();
     let actions = actions.map(|action| action.command.unwrap_or(action.text));
     [
@@ -180,6 +208,9 @@ fn cells(row: &Exposure) -> [String; 24] {
         replicas,
         readers,
         or_empty(row.as_of.as_ref()),
+        asked,
+        status,
+        current,
         joined(actions),
         LIMIT.to_owned(),
     ]
@@ -191,7 +222,11 @@ fn headline(exposures: &[Exposure]) -> String {
     let open = exposures.iter().filter(|row| row.is_open()).count();
     let closed = exposures.len() - open;
     let until = exposures.iter().filter_map(|row| row.as_of).max();
-    let until = until.map_or_else(String::new, |until| format!("; the logs end at {until}"));
+    let mut until = until.map_or_else(String::new, |until| format!("; the logs end at {until}"));
+    let live = exposures.iter().filter_map(|row| row.live.as_ref());
+    if let Some(asked) = live.map(|live| live.asked).max() {
+        write!(until, ", the services were asked at {asked}").ok();
+    }
     format!(
         "{} of {}: {} open, {} superseded{until}",
         plural(exposures.len() as u64, "version"),
@@ -201,10 +236,37 @@ fn headline(exposures: &[Exposure]) -> String {
     )
 }
 
-/// A status in the words of its store.
+/// A status in the words of its store, as far as is known: now, or when the logs end.
 fn status(row: &Exposure) -> &'static str {
+    worded(row.status_now(), row)
+}
+
+/// What the service said; nothing where nobody has asked it.
+fn live(row: &Exposure) -> Option<String> {
+    let live = row.live.as_ref()?;
+    let mut text = match live.status {
+        VersionStatus::Unknown => format!("asked {}: the service does not say", live.asked),
+        _ => format!("asked {}", live.asked),
+    };
+    let current = live.current.as_deref();
+    if let Some(id) = current.filter(|id| row.secret.version_id.as_deref() != Some(*id)) {
+        let id: String = id.chars().take(ID).collect();
+        write!(text, "; now version {id} is current").ok();
+        if let Some(since) = live.since {
+            write!(text, ", made {since}").ok();
+        }
+    }
+    if row.status_now() != row.status {
+        let before = worded(row.status, row);
+        write!(text, "; when the logs end it was {before}").ok();
+    }
+    Some(text)
+}
+
+/// A status in the words of the store of a secret.
+fn worded(status: VersionStatus, row: &Exposure) -> &'static str {
     let is_secret = row.secret.store == SecretStore::SecretsManager;
-    match row.status {
+    match status {
         VersionStatus::Current if is_secret => "AWSCURRENT",
         VersionStatus::Current => "latest",
         VersionStatus::Previous => "AWSPREVIOUS",
@@ -278,24 +340,38 @@ fn behind(row: &Exposure) -> Option<String> {
     Some(format!("behind it: {text}"))
 }
 
+/// Where the secret has copies: as the logs have them, or the service says.
+fn copies(row: &Exposure) -> Vec<String> {
+    let (account, region) = (&row.secret.account, &row.secret.region);
+    let known = row.replicas.iter().map(|home| {
+        if home.account == *account {
+            home.region.to_string()
+        } else {
+            format!("{} in {}", home.region, home.account)
+        }
+    });
+    let live = row.live.iter().flat_map(|live| &live.replicas);
+    let live = live.filter(|home| *home != region);
+    let all: BTreeSet<String> = known.chain(live.map(ToString::to_string)).collect();
+    all.into_iter().collect()
+}
+
 /// Copies and other readers.
 fn around(row: &Exposure) -> Option<String> {
     let mut parts = Vec::new();
-    if !row.replicas.is_empty() {
-        let homes = row.replicas.iter().map(|home| {
-            if home.account == row.secret.account {
-                home.region.to_string()
-            } else {
-                format!("{} in {}", home.region, home.account)
-            }
-        });
-        parts.push(format!(
-            "copies in {}",
-            homes.collect::<Vec<_>>().join(", ")
-        ));
+    let copies = copies(row);
+    if !copies.is_empty() {
+        parts.push(format!("copies in {}", copies.join(", ")));
     }
-    let readers: Vec<SharedStr> = row.readers.iter().map(|r| r.principal.clone()).collect();
-    parts.extend(named(&readers, short_name).map(|names| format!("also read by {names}")));
+    let names = |outside: bool| -> Vec<SharedStr> {
+        let readers = row.readers.iter();
+        let readers = readers.filter(|reader| is_outside(reader) == outside);
+        readers.map(|reader| reader.principal.clone()).collect()
+    };
+    let own = named(&names(false), short_name);
+    parts.extend(own.map(|names| format!("also read by {names}")));
+    let outside = named(&names(true), short_name);
+    parts.extend(outside.map(|names| format!("also read, outside the policy, by {names}")));
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
@@ -325,7 +401,8 @@ fn push_row(row: &Exposure, settings: &RunSettings, out: &mut String) {
     if let Some(text) = behind(row) {
         push_wrapped(INDENT, INDENT, &text, settings, out);
     }
-    for text in superseded(row).into_iter().chain(around(row)) {
+    let later = superseded(row).into_iter().chain(live(row));
+    for text in later.chain(around(row)) {
         push_wrapped(INDENT, INDENT, &text, settings, out);
     }
     if !row.incidents.is_empty() {

@@ -50,10 +50,12 @@ fn push(incident: &Incident, settings: &RunSettings, out: &mut String) {
     push_headline(incident, &story, settings, out);
     let indent = " ".repeat(LEVEL);
     push_wrapped(&indent, &indent, &about(incident, &story), settings, out);
-    let behind = story.facts.iter().find(|(label, _)| *label == "behind");
-    if let Some((_, text)) = behind {
-        let first = format!("{indent}behind it: ");
-        push_wrapped(&first, &indent, text, settings, out);
+    for (label, before) in [("behind", "behind it: "), ("exposed", "exposed: ")] {
+        let fact = story.facts.iter().find(|(known, _)| *known == label);
+        if let Some((_, text)) = fact {
+            let first = format!("{indent}{before}");
+            push_wrapped(&first, &indent, text, settings, out);
+        }
     }
     push_steps(incident, &story.steps, LISTED, settings, out);
     for check in story.checks.iter().take(LISTED.checks) {

@@ -5,7 +5,10 @@ use secretrail_engine::{
     actor::{Actor, ActorKind},
     alert::IncidentId,
     incident::{
-        announced::{AnnouncedIncident, AnnouncedValues, IncidentEnd, IncidentNews, NewsKind},
+        announced::{
+            AnnouncedExposure, AnnouncedIncident, AnnouncedValues, IncidentEnd, IncidentNews,
+            NewsKind,
+        },
         decision::{Decided, DecidedStatus, IncidentDecision},
     },
     rule_meta::RuleLevel,
@@ -43,6 +46,10 @@ fn incident(id: &str, first: i64, last: i64) -> AnnouncedIncident {
             secrets: ["prod/db".into()].into(),
             ..AnnouncedValues::default()
         },
+        exposure: Some(AnnouncedExposure {
+            since: EventTime(1_772_445_600),
+            is_open: id != "b2",
+        }),
         alert_ids: Vec::new(),
         alerts_total: 17,
         news: IncidentNews::of(NewsKind::Opened),
@@ -175,7 +182,18 @@ fn open_incidents_are_listed_with_what_was_sent_of_them() {
         "at": "2026-03-02T10:00:00Z", "holds": true});
     assert_eq!(closed, &expected);
     assert_eq!(listed(&cloud, "")[2]["decision"]["holds"], false);
+    // What it revealed is closed when all of it is superseded, or a person says so.
+    let exposures: Vec<Value> = listed(&cloud, "--all")
+        .iter()
+        .map(|one| one["exposure_status"].clone())
+        .collect();
+    assert_eq!(exposures, ["open", "closed", "open", "closed", "open"]);
+    assert_eq!(first["exposed_since"], "2026-03-02T10:00:00Z");
     let (_, text, closing) = cloud.run("incident list");
+    assert!(
+        text.contains("exposure open since 2026-03-02T10:00:00Z"),
+        "{text}"
+    );
     assert!(!text.contains('\u{1b}'), "{text}");
     assert!(
         text.contains("17 alerts, 3 messages, the last at 20"),

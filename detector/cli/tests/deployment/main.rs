@@ -6,6 +6,7 @@
 
 mod client;
 mod doctor;
+mod exposure;
 mod healthy;
 mod incident;
 mod prime;

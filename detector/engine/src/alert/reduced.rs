@@ -11,6 +11,7 @@ use crate::{
     limits::ALERT_ACCESSES,
     observation::{CallOutcome, CallSource},
     principal::Principal,
+    revealed::Certainty,
 };
 
 /// How much evidence there is, including what was left out.
@@ -37,7 +38,7 @@ impl EvidenceTotals {
 type EvidenceClass<'e> = (
     (&'e Principal, &'e CallSource, Option<&'e SharedStr>),
     (&'e SharedStr, &'e SharedStr, &'e SharedStr),
-    (CallOutcome, Option<AccessMethod>),
+    (CallOutcome, Option<(AccessMethod, Certainty, bool)>),
     Option<&'e SecretRef>,
 );
 
@@ -48,7 +49,10 @@ fn class(evidence: &Evidence) -> EvidenceClass<'_> {
         (&head.account, &head.region, &head.api),
         (
             head.outcome,
-            evidence.access.as_ref().map(|access| access.method),
+            evidence.access.as_ref().map(|access| {
+                let certainty = Certainty::of(access);
+                (access.method, certainty, access.asked_version)
+            }),
         ),
         evidence.secret.as_ref(),
     )
@@ -105,6 +109,8 @@ mod tests {
         head.region = format!("region{}", kind / 3 % 2).into();
         Arc::make_mut(&mut head.principal).actor = Some(format!("session{}", kind % 5).into());
         access.secret.name = Some(format!("s{}", kind / 2).into());
+        access.secret.version_id = Some(format!("v{}", kind / 4 % 2).into());
+        access.asked_version = kind % 7 == 0;
         access.secret.arn = (kind % 2 == 0).then(|| format!("arn:s{}", kind / 2).into());
         let evidence = Evidence::access(Arc::new(access));
         if is_access {

@@ -5,17 +5,21 @@ use crate::{
     client::ClientProgram,
     evidence::Evidence,
     ids::SharedStr,
+    limits::ALERT_SECRETS,
     observation::{CallOutcome, EventHeader},
+    revealed::{RevealedVersion, RevealedVersions},
 };
 
 /// What the calls of an alert have been made with and from: of each the first [`ALERT_TRAITS`]
-/// distinct values, in the order of their first call.
+/// distinct values, in the order of their first call; of versions the first [`ALERT_SECRETS`].
 ///
 /// [`ALERT_TRAITS`]: crate::limits::ALERT_TRAITS
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AlertTraits {
     /// Secrets whose values were read: ARNs where known, otherwise names.
     pub revealed: Vec<SharedStr>,
+    /// The versions of these that were read.
+    pub versions: RevealedVersions,
     /// Addresses of the callers, and where these are registered, as in [`CallSource::described`].
     ///
     /// [`CallSource::described`]: crate::observation::CallSource::described
@@ -37,6 +41,7 @@ impl AlertTraits {
         let callers = callers(evidence);
         Self {
             revealed: first_of(evidence.iter().filter_map(revealed)),
+            versions: RevealedVersions::of(evidence.iter().filter_map(version), ALERT_SECRETS),
             sources: first_of(callers.clone().filter_map(|head| head.source.described())),
             regions: first_of(heads.clone().map(|head| head.region.to_string())),
             sessions: first_of(heads.clone().filter_map(session)),
@@ -53,6 +58,11 @@ fn revealed(evidence: &Evidence) -> Option<String> {
     let secret = &access.secret;
     let name = secret.arn.as_deref().or(secret.name.as_deref());
     name.filter(|_| is_read).map(str::to_owned)
+}
+
+/// The version that an event revealed; `None` if it revealed none.
+fn version(evidence: &Evidence) -> Option<RevealedVersion> {
+    RevealedVersion::of(evidence.access.as_deref()?)
 }
 
 fn session(head: &EventHeader) -> Option<String> {

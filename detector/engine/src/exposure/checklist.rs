@@ -141,7 +141,7 @@ pub fn of_one(row: &Exposure) -> Vec<StoryAction> {
 /// What replaces the value, or checks that it was replaced.
 fn replace(row: &Exposure) -> Vec<StoryAction> {
     let name = row.secret.label();
-    match (row.status, row.is_open()) {
+    match (row.status_now(), row.is_open()) {
         (VersionStatus::Deleted, true) => vec![StoryAction::text(format!(
             "{name} was deleted, which does not end its value: revoke it where it is used."
         ))],

@@ -7,14 +7,16 @@ use ahash::HashMap;
 
 use super::Certainty;
 use crate::{
-    access::{Access, AccessMethod, DecryptStatus},
+    access::{Access, AccessMethod},
     digest::short_digest,
+    geo::SourceGeo,
     ids::{ArnParts, SecretRef, SecretStore, SharedStr},
     observation::{
-        CallOutcome, CallSource, SecretChange, VersionStep,
+        CallOutcome, CallSource, SecretChange, SourceKind, VersionStep,
         change::{CURRENT, PREVIOUS},
     },
-    principal::Principal,
+    principal::{Principal, PrincipalKind},
+    revealed::RevealedVersion,
     time::EventTime,
 };
 
@@ -23,17 +25,21 @@ const SUFFIX: usize = 7;
 
 /// Secrets that records without an ARN cannot keep apart: of one name, in one account.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct SecretName {
-    pub(super) store: SecretStore,
-    pub(super) account: SharedStr,
+pub struct SecretName {
+    /// The service that has it.
+    pub store: SecretStore,
+    /// 12-digit account id.
+    pub account: SharedStr,
     /// Empty in Secrets Manager, where replicas have the name of their primary.
-    pub(super) region: SharedStr,
-    pub(super) name: SharedStr,
+    pub region: SharedStr,
+    /// Its name.
+    pub name: SharedStr,
 }
 
 impl SecretName {
-    /// `None` where the record does not name the secret.
-    pub(super) fn of(secret: &SecretRef) -> Option<Self> {
+    /// The name of a secret; `None` where the record does not name it.
+    #[must_use]
+    pub fn of(secret: &SecretRef) -> Option<Self> {
         let region = match secret.store {
             SecretStore::SecretsManager => "".into(),
             SecretStore::Ssm => secret.region.clone(),
@@ -62,6 +68,43 @@ pub(super) enum ReadScope {
     Unasked,
     /// All versions up to then: `GetParameterHistory`.
     All,
+}
+
+impl ReadScope {
+    fn of(method: AccessMethod) -> Self {
+        match method {
+            AccessMethod::History => Self::All,
+            AccessMethod::DecryptOnly | AccessMethod::DirectDecrypt => Self::Unasked,
+            AccessMethod::Api | AccessMethod::Batch | AccessMethod::ByPath => Self::One,
+        }
+    }
+}
+
+/// A caller that is not named.
+fn nobody() -> Principal {
+    Principal {
+        id: None,
+        actor: None,
+        identity_type: None,
+        kind: PrincipalKind::Unknown,
+        account: None,
+        name: None,
+        session: None,
+        via: None,
+        console: false,
+        principal_id: None,
+    }
+}
+
+/// A source that is not named.
+fn nowhere() -> CallSource {
+    CallSource {
+        ip: None,
+        kind: SourceKind::Unknown,
+        user_agent: None,
+        vpc_endpoint: None,
+        geo: SourceGeo::default(),
+    }
 }
 
 /// Reads that differ in nothing but their time.
@@ -99,13 +142,28 @@ impl ReadKind {
             version_id: secret.version_id.clone(),
             stage: secret.version_stage.clone(),
             asked_version: access.asked_version,
-            scope: match access.method {
-                AccessMethod::History => ReadScope::All,
-                AccessMethod::DecryptOnly | AccessMethod::DirectDecrypt => ReadScope::Unasked,
-                AccessMethod::Api | AccessMethod::Batch | AccessMethod::ByPath => ReadScope::One,
-            },
-            certainty: certainty(access),
+            scope: ReadScope::of(access.method),
+            certainty: Certainty::of(access),
             is_selected,
+        }
+    }
+
+    /// A read that revealed a version, whoever made it.
+    fn of_revealed(version: &RevealedVersion) -> Self {
+        let secret = &version.secret;
+        Self {
+            arn: secret.arn.clone(),
+            region: secret.region.clone(),
+            partition: secret.partition.clone(),
+            principal: Arc::new(nobody()),
+            source: Arc::new(nowhere()),
+            access_key: None,
+            version_id: secret.version_id.clone(),
+            stage: secret.version_stage.clone(),
+            asked_version: version.asked_version,
+            scope: ReadScope::of(version.method),
+            certainty: version.certainty,
+            is_selected: true,
         }
     }
 
@@ -129,44 +187,47 @@ impl ReadKind {
     }
 }
 
-/// How sure it is which version a read got.
-fn certainty(access: &Access) -> Certainty {
-    let is_paired = access.decrypt.status == DecryptStatus::Paired;
-    let has_version = access.secret.version_id.is_some();
-    match (access.secret.store, access.method) {
-        // The KMS Decrypt is the access: its encryption context has the version of a secret, and
-        // none of a parameter, whose ciphertext may be older.
-        (_, AccessMethod::DirectDecrypt | AccessMethod::DecryptOnly) if has_version => {
-            Certainty::Paired
-        }
-        (_, AccessMethod::DirectDecrypt | AccessMethod::DecryptOnly | AccessMethod::History) => {
-            Certainty::Unknown
-        }
-        (SecretStore::SecretsManager, _) if is_paired && has_version => Certainty::Paired,
-        (_, _)
-            if access.asked_version && (is_paired || access.secret.store != SecretStore::Ssm) =>
-        {
-            Certainty::Requested
-        }
-        // A batch may have returned nothing, and a parameter may be no secret, or not decrypted.
-        (SecretStore::SecretsManager, AccessMethod::Batch) if !is_paired => Certainty::Unknown,
-        (SecretStore::Ssm, _) if !is_paired => Certainty::Unknown,
-        _ => Certainty::ByTime,
-    }
-}
-
 /// A step in the life of the versions, and who took it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ChangeFact {
-    pub(super) time: EventTime,
+pub struct ChangeFact {
+    /// `eventTime`.
+    pub time: EventTime,
     /// The event behind the record, which its copies share.
-    pub(super) event: SharedStr,
-    pub(super) step: VersionStep,
-    pub(super) arn: Option<SharedStr>,
-    pub(super) region: SharedStr,
-    pub(super) by: Option<SharedStr>,
-    pub(super) event_id: SharedStr,
-    pub(super) api: SharedStr,
+    pub event: SharedStr,
+    /// What it does to the versions.
+    pub step: VersionStep,
+    /// The full ARN of the secret; `None` while only its name is known.
+    pub arn: Option<SharedStr>,
+    /// Region of the secret.
+    pub region: SharedStr,
+    /// Stable identity of the caller; `None` when the record identifies nobody.
+    pub by: Option<SharedStr>,
+    /// `eventID`.
+    pub event_id: SharedStr,
+    /// `eventName`.
+    pub api: SharedStr,
+}
+
+impl ChangeFact {
+    /// The steps of a change of a secret.
+    pub(super) fn of<'c>(
+        change: &'c SecretChange,
+        secret: &'c SecretRef,
+    ) -> impl Iterator<Item = Self> + 'c {
+        let head = &change.head;
+        // Replicas in another account have the account in the ARN, and the region of the call is
+        // that of the secret.
+        change.steps.iter().map(|step| Self {
+            time: head.time,
+            event: head.event_key(),
+            step: step.clone(),
+            arn: secret.arn.clone(),
+            region: secret.region.clone(),
+            by: head.principal.id.clone(),
+            event_id: head.event_id.clone(),
+            api: head.api.clone(),
+        })
+    }
 }
 
 /// The facts about the secrets of one name.
@@ -187,22 +248,14 @@ impl SecretFacts {
         self.reads.entry(kind).or_default().push(read);
     }
 
+    pub(super) fn add_revealed(&mut self, version: &RevealedVersion) {
+        let kind = ReadKind::of_revealed(version);
+        let times = self.reads.entry(kind).or_default();
+        times.push((version.first, 0));
+    }
+
     pub(super) fn add_change(&mut self, change: &SecretChange, secret: &SecretRef) {
-        let head = &change.head;
-        // Replicas in another account have the account in the ARN, and the region of the call is
-        // that of the secret.
-        for step in &change.steps {
-            self.changes.push(ChangeFact {
-                time: head.time,
-                event: head.event_key(),
-                step: step.clone(),
-                arn: secret.arn.clone(),
-                region: secret.region.clone(),
-                by: head.principal.id.clone(),
-                event_id: head.event_id.clone(),
-                api: head.api.clone(),
-            });
-        }
+        self.changes.extend(ChangeFact::of(change, secret));
     }
 
     pub(super) fn merge(&mut self, other: Self) {

@@ -4,10 +4,10 @@
 
 use serde::Serialize;
 
-use super::{Exposure, LIMIT, Supersession, checklist};
+use super::{Exposure, LIMIT, Supersession, checklist, live::LiveVersion};
 use crate::{
     access::json_v1::SecretV1, incident::json_v1::ActionV1, lineage::json_v1::OriginsV1,
-    time::EventTime,
+    policy::PolicyVerdict, time::EventTime,
 };
 
 /// Name and version of the schema.
@@ -38,7 +38,8 @@ pub struct ExposureV1<'a> {
     incidents: Vec<&'a str>,
     /// When the logs end: `current`, `previous`, `superseded`, `deleted` or `unknown`.
     status: &'a str,
-    /// Whether nothing is known to have taken its place: `superseded` is `null`.
+    /// Whether nothing is known to have taken its place: `superseded` is `null`, unless `live`
+    /// says more.
     open: bool,
     /// What took its place; `null` while nothing did.
     superseded: Option<SupersededV1<'a>>,
@@ -49,6 +50,8 @@ pub struct ExposureV1<'a> {
     /// Time of the last record about secrets of this account and region: what happened after it is
     /// not known. `null` without any.
     as_of: Option<String>,
+    /// What the service says now; `null` where nobody has asked, or it did not answer.
+    live: Option<LiveV1<'a>>,
     /// What closes it, in this order.
     actions: Vec<ActionV1>,
     /// What no log can show.
@@ -69,6 +72,20 @@ struct SupersededV1<'a> {
 }
 
 #[derive(Debug, Serialize)]
+struct LiveV1<'a> {
+    /// When the service was asked.
+    asked: String,
+    /// As `status`.
+    status: &'a str,
+    /// The version that is current then; `null` where the service names none.
+    current: Option<&'a str>,
+    /// When that was created.
+    since: Option<String>,
+    /// Regions in which the secret has a copy then.
+    replicas: Vec<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
 struct ReplicaV1<'a> {
     account: &'a str,
     region: &'a str,
@@ -79,6 +96,9 @@ struct ReaderV1<'a> {
     principal: &'a str,
     reads: u64,
     last: String,
+    /// What the access policy says of it for this secret and region: `yes`, `no` or `undeclared`;
+    /// `null` without a policy.
+    expected: Option<&'static str>,
 }
 
 impl<'a> From<&'a Exposure> for ExposureV1<'a> {
@@ -100,6 +120,7 @@ impl<'a> From<&'a Exposure> for ExposureV1<'a> {
             replicas: row.replicas.iter().map(ReplicaV1::from).collect(),
             readers: row.readers.iter().map(ReaderV1::from).collect(),
             as_of: row.as_of.map(|time| time.to_string()),
+            live: row.live.as_ref().map(LiveV1::from),
             actions: checklist::of_one(row)
                 .into_iter()
                 .map(ActionV1::from)
@@ -121,6 +142,18 @@ impl<'a> From<&'a Supersession> for SupersededV1<'a> {
     }
 }
 
+impl<'a> From<&'a LiveVersion> for LiveV1<'a> {
+    fn from(live: &'a LiveVersion) -> Self {
+        Self {
+            asked: live.asked.to_string(),
+            status: live.status.as_str(),
+            current: live.current.as_deref(),
+            since: live.since.as_ref().map(EventTime::to_string),
+            replicas: live.replicas.iter().map(|region| &**region).collect(),
+        }
+    }
+}
+
 impl<'a> From<&'a super::ReplicaHome> for ReplicaV1<'a> {
     fn from(home: &'a super::ReplicaHome) -> Self {
         Self {
@@ -136,6 +169,7 @@ impl<'a> From<&'a super::SecretReader> for ReaderV1<'a> {
             principal: &reader.principal,
             reads: reader.reads,
             last: reader.last.to_string(),
+            expected: reader.expected.map(PolicyVerdict::as_str),
         }
     }
 }

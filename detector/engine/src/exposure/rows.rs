@@ -38,7 +38,7 @@ pub(super) fn of_name(
 #[derive(Default)]
 struct FoundReads<'f> {
     exposed: Vec<(&'f ReadKind, EventTime, Vec<SharedStr>)>,
-    readers: BTreeMap<SharedStr, (u64, EventTime)>,
+    readers: BTreeMap<SharedStr, SecretReader>,
 }
 
 impl<'f> FoundReads<'f> {
@@ -55,10 +55,10 @@ impl<'f> FoundReads<'f> {
                 if may_be && !(scopes.is_limited() && incidents.is_empty()) {
                     found.exposed.push((kind, *time, incidents));
                 } else if let Some(principal) = &kind.principal.id {
-                    let (reads, last) =
-                        found.readers.entry(principal.clone()).or_insert((0, *time));
-                    *reads += 1;
-                    *last = time.max(last).to_owned();
+                    let reader = found.readers.entry(principal.clone());
+                    let reader = reader.or_insert_with(|| reader_of(kind, principal, *time));
+                    reader.reads += 1;
+                    reader.last = reader.last.max(*time);
                 }
             }
         }
@@ -66,16 +66,20 @@ impl<'f> FoundReads<'f> {
     }
 
     fn readers(&self) -> Vec<SecretReader> {
-        let readers = self.readers.iter();
-        let mut readers: Vec<SecretReader> = readers
-            .map(|(principal, (reads, last))| SecretReader {
-                principal: principal.clone(),
-                reads: *reads,
-                last: *last,
-            })
-            .collect();
+        let mut readers: Vec<SecretReader> = self.readers.values().cloned().collect();
         readers.sort_by_key(|reader| std::cmp::Reverse(reader.reads));
         readers
+    }
+}
+
+/// Who made reads of a kind, before any is counted.
+fn reader_of(kind: &ReadKind, principal: &SharedStr, time: EventTime) -> SecretReader {
+    SecretReader {
+        principal: principal.clone(),
+        reads: 0,
+        last: time,
+        role: kind.principal.role_of_person().map(SharedStr::from),
+        expected: None,
     }
 }
 
@@ -284,7 +288,7 @@ impl<'r, 'f> SecretFindings<'r, 'f> {
         draft: DraftRow,
         readers: &[SecretReader],
     ) -> Exposure {
-        let (status, superseded) = self.status(region, version, timeline);
+        let (status, superseded) = self.status(region, version, timeline, draft.first);
         let replicas = self.replicas(region);
         let place = (self.name.account.clone(), region.into());
         Exposure {
@@ -306,6 +310,7 @@ impl<'r, 'f> SecretFindings<'r, 'f> {
             replicas,
             readers: readers.to_vec(),
             as_of: self.newest.get(&place).copied(),
+            live: None,
         }
     }
 
@@ -344,14 +349,21 @@ impl<'r, 'f> SecretFindings<'r, 'f> {
         region: &str,
         version: &VersionKey,
         timeline: &Timeline,
+        revealed: EventTime,
     ) -> (VersionStatus, Option<Supersession>) {
         let is_deleted = timeline.deleted.is_some();
-        let VersionKey::Epoch(index) = version else {
-            let status = match is_deleted {
-                true => VersionStatus::Deleted,
-                false => VersionStatus::Unknown,
-            };
-            return (status, None);
+        let index = match version {
+            VersionKey::Epoch(index) => index,
+            VersionKey::Loose(version_id) => {
+                let known = version_id.as_ref();
+                let superseded = known.and_then(|_| timeline.replaced_after(revealed));
+                let status = match (is_deleted, &superseded) {
+                    (true, _) => VersionStatus::Deleted,
+                    (false, Some(_)) => VersionStatus::Superseded,
+                    (false, None) => VersionStatus::Unknown,
+                };
+                return (status, superseded);
+            }
         };
         let next = timeline.epochs.get(index + 1);
         let superseded = next.and_then(|next| next.since.clone());

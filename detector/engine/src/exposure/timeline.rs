@@ -174,6 +174,18 @@ impl Timeline {
         }
     }
 
+    /// What took the place of a version that was never seen as the current one, at the latest:
+    /// another version became current after it was revealed.
+    pub(super) fn replaced_after(&self, revealed: EventTime) -> Option<Supersession> {
+        let named = self
+            .epochs
+            .iter()
+            .filter(|epoch| epoch.version_id.is_some());
+        let mut later = named.filter_map(|epoch| epoch.since.as_ref());
+        let found = later.find(|since| since.time.is_some_and(|time| time > revealed));
+        found.cloned()
+    }
+
     /// All versions up to a time.
     pub(super) fn until(&self, time: EventTime) -> BTreeSet<VersionKey> {
         (0..=self.at(time))

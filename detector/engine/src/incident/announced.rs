@@ -6,7 +6,7 @@ mod news;
 
 use std::collections::BTreeSet;
 
-pub use self::news::{EarlierMessage, IncidentNews, NewsKind};
+pub use self::news::{EarlierMessage, ExposureNews, IncidentNews, NewsKind};
 
 use super::{Incident, IncidentPeriods, LEAST};
 use crate::{
@@ -46,6 +46,8 @@ pub struct AnnouncedValues {
     pub rules: BTreeSet<SharedStr>,
     /// Secrets that it lists.
     pub secrets: BTreeSet<SharedStr>,
+    /// Secrets that it lists as read.
+    pub revealed: BTreeSet<SharedStr>,
     /// Sources that it lists.
     pub sources: BTreeSet<SharedStr>,
     /// Regions that it lists.
@@ -58,6 +60,7 @@ impl AnnouncedValues {
         Self {
             rules: rules.map(|rule| rule.rule.id.as_str().into()).collect(),
             secrets: incident.secrets.first.iter().cloned().collect(),
+            revealed: incident.revealed.first.iter().cloned().collect(),
             sources: incident.sources.first.iter().cloned().collect(),
             regions: incident.regions.first.iter().cloned().collect(),
         }
@@ -65,6 +68,7 @@ impl AnnouncedValues {
 
     /// Adds values; returns those that are new.
     fn take(&mut self, other: Self) -> IncidentNews {
+        self.revealed.extend(other.revealed);
         IncidentNews {
             rules: take(&mut self.rules, other.rules),
             secrets: take(&mut self.secrets, other.secrets),
@@ -84,6 +88,35 @@ fn take(known: &mut BTreeSet<SharedStr>, values: BTreeSet<SharedStr>) -> Vec<Sha
         .into_iter()
         .filter(|value| known.insert(value.clone()));
     new.collect()
+}
+
+/// Whether what an incident revealed may still work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnnouncedExposure {
+    /// Since when: the first read.
+    pub since: EventTime,
+    /// Whether a version may still work.
+    pub is_open: bool,
+}
+
+impl AnnouncedExposure {
+    fn of(incident: &Incident) -> Option<Self> {
+        let exposure = incident.exposure.as_ref()?;
+        let since = exposure.versions.iter().map(|version| version.first).min();
+        Some(Self {
+            since: since.unwrap_or(incident.first),
+            is_open: exposure.is_open(),
+        })
+    }
+
+    /// What became of it since before.
+    fn news(before: Option<Self>, after: Option<Self>) -> Option<ExposureNews> {
+        match (before?.is_open, after?.is_open) {
+            (true, false) => Some(ExposureNews::Closed),
+            (false, true) => Some(ExposureNews::Reopened),
+            _ => None,
+        }
+    }
 }
 
 /// What stores keep of an incident. Changed by comparing versions, so that all who publish it
@@ -109,6 +142,8 @@ pub struct AnnouncedIncident {
     pub score: u32,
     /// What was published of it.
     pub values: AnnouncedValues,
+    /// What is known of the versions that it revealed; `None` if it revealed none.
+    pub exposure: Option<AnnouncedExposure>,
     /// As [`Incident::alert_ids`].
     pub alert_ids: Vec<AlertId>,
     /// As [`Incident::alerts_total`].
@@ -149,6 +184,7 @@ impl AnnouncedIncident {
             highest: incident.level,
             score: incident.score,
             values: AnnouncedValues::of(incident),
+            exposure: AnnouncedExposure::of(incident),
             alert_ids: incident.alert_ids.clone(),
             alerts_total: incident.alerts_total,
             news: IncidentNews::of(NewsKind::Opened),
@@ -173,6 +209,7 @@ impl AnnouncedIncident {
             level: incident.level,
             highest: self.highest.max(incident.level),
             score: incident.score,
+            exposure: AnnouncedExposure::of(incident),
             alert_ids: incident.alert_ids.clone(),
             alerts_total: incident.alerts_total,
             end: None,
@@ -182,12 +219,20 @@ impl AnnouncedIncident {
         for other in others {
             after.take_in(other, &mut news);
         }
-        // What is new is a part of what is published.
+        // What is new is a part of what is published. Since when it is exposed stays as it was.
+        let since = after
+            .exposure
+            .zip(self.exposure)
+            .map(|(_, before)| before.since);
+        if let (Some(exposure), Some(since)) = (&mut after.exposure, since) {
+            exposure.since = since;
+        }
         let is_changed = after != *self;
         if self.end.is_some() {
             news.kind = NewsKind::Opened;
         }
         news.level_before = (self.level != after.level).then_some(self.level);
+        news.exposure = AnnouncedExposure::news(self.exposure, after.exposure);
         news.alerts = after.alerts_total.saturating_sub(self.alerts_total);
         is_changed.then(|| after.with_news(news, self.level, now))
     }
@@ -250,15 +295,20 @@ impl AnnouncedIncident {
         let values = &self.values;
         let known = [
             (&alert.secrets, &values.secrets),
+            (&alert.traits.revealed, &values.revealed),
             (&alert.traits.sources, &values.sources),
             (&alert.traits.regions, &values.regions),
         ];
         let is_near = self.first <= periods.begin(alert)
             && periods.begin(alert) <= self.last.plus(periods.gap_secs)
             && alert.time <= self.first.plus(periods.max_secs);
+        // What is read after all was superseded may be a version that still works.
+        let reveals_more = !alert.traits.versions.is_empty()
+            && self.exposure.is_none_or(|exposure| !exposure.is_open);
         self.is_pending(now)
             && self.end.is_none()
             && is_near
+            && !reveals_more
             && (LEAST..=self.level).contains(&alert.rule.level)
             && values.rules.contains(alert.rule.id.as_str())
             && known.iter().all(|(own, known)| is_known(own, known))
@@ -284,6 +334,15 @@ impl AnnouncedIncident {
     pub fn reported_dues(&self, since: EventTime, until: EventTime) -> Vec<EventTime> {
         let dues = self.messages_due().map(|(due, _)| due);
         dues.filter(|due| since < *due && *due <= until).collect()
+    }
+
+    /// Since when what it revealed may still work; `None` where all of it is superseded, nothing
+    /// was revealed, or the incident stands no longer for itself.
+    #[must_use]
+    pub fn open_since(&self) -> Option<EventTime> {
+        let exposure = self.exposure.filter(|exposure| exposure.is_open);
+        let exposure = exposure.filter(|_| self.end.is_none())?;
+        Some(exposure.since)
     }
 
     /// Its messages, by when they are due.

@@ -1,12 +1,16 @@
 //! The published JSON form of an incident, `secretrail.incident/1`. Every key is always present.
 
+mod exposure;
+
 use std::borrow::Cow;
 
 use serde::Serialize;
 
+use self::exposure::ExposureSummaryV1;
+pub use self::exposure::exposure_of;
 use super::{
     Incident, IncidentPeriods, IncidentRule, Listed,
-    announced::{AnnouncedIncident, IncidentEnd},
+    announced::{AnnouncedIncident, ExposureNews, IncidentEnd},
     decision::Decided,
     story::{IncidentStory, StoryAction},
     usual::{UsualFacts, UsualTrait},
@@ -44,6 +48,9 @@ pub struct IncidentV1<'a> {
     /// Those whose values were read; the first fifty.
     revealed: Vec<&'a str>,
     revealed_total: usize,
+    /// What became of it, as far as the logs go.
+    #[serde(flatten)]
+    exposure: ExposureSummaryV1<'a>,
     /// The first twenty, as of the lists that follow.
     sources: Vec<&'a str>,
     sources_total: usize,
@@ -158,6 +165,9 @@ struct NewsV1<'a> {
     alerts: usize,
     /// Incidents that became parts of it.
     merged: Vec<&'a str>,
+    /// `closed` when all that it revealed was superseded, `reopened` when that is no longer so;
+    /// `null` otherwise.
+    exposure: Option<&'static str>,
     /// What people had decided that this message opens again, or who reopened it; the last first.
     decisions: Vec<DecidedV1<'a>>,
 }
@@ -218,6 +228,7 @@ impl<'a> IncidentV1<'a> {
             secrets_total: incident.secrets.total,
             revealed: texts(&incident.revealed),
             revealed_total: incident.revealed.total,
+            exposure: ExposureSummaryV1::of(incident.exposure.as_ref()),
             sources: texts(&incident.sources),
             sources_total: incident.sources.total,
             regions: texts(&incident.regions),
@@ -268,6 +279,7 @@ impl<'a> IncidentV1<'a> {
             regions: each(&news.regions),
             alerts: news.alerts,
             merged: news.merged.iter().map(|id| &*id.0).collect(),
+            exposure: news.exposure.map(ExposureNews::as_str),
             decisions: decisions.iter().map(DecidedV1::from).collect(),
         });
         self

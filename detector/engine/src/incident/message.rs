@@ -130,6 +130,8 @@ impl IncidentMessage {
 
     fn updates(&self, news: &IncidentNews) -> Vec<String> {
         let mut lines = Vec::new();
+        let exposure = self.incident.exposure.as_ref();
+        lines.extend(news.exposure.map(|news| news.sentence(exposure)));
         let level = self.incident.level;
         if let Some(before) = news.level_before.filter(|before| *before != level) {
             lines.push(format!("The level is {level} now, not {before}."));
@@ -334,6 +336,7 @@ fn shortened(mut incident: Incident, chars: usize, most: usize) -> Incident {
         networks,
         actor,
         rules,
+        exposure,
         ..
     } = &mut incident;
     let lists = [
@@ -357,6 +360,12 @@ fn shortened(mut incident: Incident, chars: usize, most: usize) -> Incident {
         key: cut(&actor.key, chars).into(),
         name: cut(&actor.name, chars).into(),
     };
+    if let Some(exposure) = exposure {
+        // All of them are counted, and few are listed.
+        for version in &mut exposure.versions {
+            version.secret = cut(&version.secret, chars).into();
+        }
+    }
     rules.truncate(most);
     for rule in rules {
         rule.summary = cut(&rule.summary, chars);

@@ -8,6 +8,7 @@ pub use super::origins::{behind, who_is_behind};
 use super::{Incident, IncidentRule, Listed, response, usual::UsualFacts};
 use crate::{
     ids::{ArnParts, last_segment, secret_name},
+    revealed::span_text,
     rule_meta::RuleLevel,
     time::EventTime,
 };
@@ -164,7 +165,37 @@ fn facts(incident: &Incident) -> Vec<(&'static str, String)> {
             facts.push((label, text));
         }
     }
+    facts.extend(exposed(incident).map(|text| ("exposed", text)));
     facts
+}
+
+/// Which of the revealed versions may still work.
+fn exposed(incident: &Incident) -> Option<String> {
+    let exposure = incident.exposure.as_ref()?;
+    let all = counted(exposure.versions.len(), "version");
+    if exposure.is_open() {
+        let open = exposure.versions.iter().filter(|version| version.is_open);
+        let mut names: Vec<&str> = Vec::new();
+        for name in open.map(|version| secret_name(&version.secret)) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let named = first_and_rest(&names, NAMED, 0);
+        let more = match exposure.are_more {
+            true => "; more were revealed than are listed",
+            false => "",
+        };
+        let named = named.map_or_else(String::new, |names| format!(": {names}"));
+        return Some(format!(
+            "{} of {all} not superseded yet{named}{more}",
+            exposure.open()
+        ));
+    }
+    Some(match exposure.lasted() {
+        Some(secs) => format!("closed after {}: {all} superseded", span_text(secs)),
+        None => format!("closed: {all} superseded"),
+    })
 }
 
 /// The first values, and the number of the others; `None` if there are none.

@@ -96,9 +96,14 @@ pub(super) fn early_accesses(read: &SecretRead) -> impl Iterator<Item = Arc<Acce
         ReadRequest::History(secret) => (AccessMethod::History, std::slice::from_ref(secret)),
         ReadRequest::Batch(_) | ReadRequest::BatchFilters => (AccessMethod::Batch, [].as_slice()),
     };
-    secrets
-        .iter()
-        .map(move |secret| correlate::row(read, method, secret.clone(), secret.key(), None).access)
+    secrets.iter().map(move |secret| {
+        let row = correlate::row(read, method, secret.clone(), secret.key(), None);
+        let mut access = row.access;
+        if secret.version_id.is_some() {
+            Arc::make_mut(&mut access).asked_version = true;
+        }
+        access
+    })
 }
 
 /// The sightings of reads that can be recorded before their KMS Decrypts are known, so that

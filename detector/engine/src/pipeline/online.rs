@@ -106,7 +106,10 @@ impl Pipeline<'_> {
         now: EventTime,
         open: &mut OpenWindows,
     ) -> Result<BatchOutcome, StateError> {
-        let mut outcome = BatchOutcome::default();
+        let mut outcome = BatchOutcome {
+            changed_secrets: self.note_version_changes(store, &scan_result).await?,
+            ..BatchOutcome::default()
+        };
         let mut pending_alerts = PendingAlerts::default();
         let (ends, provisional) = self
             .look_at(

@@ -1,6 +1,8 @@
 //! Tests: whatever the order and the batches, what is announced in the end is what the definition
 //! says of the alerts that stand.
 
+mod exposed;
+
 use std::{collections::BTreeSet, slice::from_ref, sync::Arc};
 
 use proptest::prelude::*;

@@ -3,6 +3,7 @@
 
 mod completeness;
 mod direct;
+mod exposed;
 mod incidents;
 mod outbox;
 mod provisional;
@@ -10,7 +11,7 @@ mod set_aside;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-pub use self::incidents::announced;
+pub use self::{exposed::version_change, incidents::announced};
 use crate::{
     alert::Alert,
     coverage::CoverageMark,
@@ -69,6 +70,7 @@ pub async fn run<S: IncidentStore>(empty: impl Fn(Vec<Destination>) -> S) {
     incidents::of_two_changes_of_an_incident_one_counts(&empty()).await;
     incidents::incidents_wait_until_they_are_published(&empty()).await;
     incidents::what_is_due_later_may_change_before(&empty()).await;
+    exposed::run(empty).await;
     nothing_is_asked_for_in_vain(&empty()).await;
 }
 
@@ -492,13 +494,14 @@ mod tests {
     use super::*;
     use crate::{
         actor::Actor,
-        alert::AlertId,
+        alert::{AlertId, IncidentId},
         completeness::{ComparedDigest, DigestRange, WaitingDigest},
+        exposure::changes::{SecretName, VersionChange},
         incident::announced::AnnouncedIncident,
         outbox::{DestinationState, OutboxNote},
         seen::SeenTimes,
         state::{
-            ActorRange, DueDirectEvents, DueEvents, SetAside, StateError,
+            ActorRange, DueDirectEvents, DueEvents, ExposedMark, SetAside, StateError,
             completeness::{CompletenessStore, DueDigests, DueHeldEvents},
             memory::MemoryStore,
         },
@@ -538,6 +541,9 @@ mod tests {
         EveryDigestIsCompared,
         HeldEventsAreLost,
         HeldEventsAreNotClosed,
+        OneVersionChangeIsLost,
+        OneMarkIsLost,
+        EveryExposureIsOld,
     }
 
     /// A store that violates the contract in one way.
@@ -677,6 +683,16 @@ mod tests {
             arrived: EventTime,
         ) -> Result<(), StateError> {
             self.0.put_pending_events(ends, arrived).await
+        }
+
+        async fn put_version_changes(
+            &self,
+            mut changes: Vec<VersionChange>,
+        ) -> Result<(), StateError> {
+            if self.breaks(Broken::OneVersionChangeIsLost) {
+                changes.pop();
+            }
+            self.0.put_version_changes(changes).await
         }
 
         async fn due_pending_events(
@@ -944,6 +960,36 @@ mod tests {
             let counts = self.breaks(Broken::EveryIncidentCounts);
             Ok(are_current.into_iter().map(|one| one || counts).collect())
         }
+
+        async fn version_changes(
+            &self,
+            secrets: &[SecretName],
+        ) -> Result<Vec<VersionChange>, StateError> {
+            self.0.version_changes(secrets).await
+        }
+
+        async fn mark_exposed(&self, mut marks: Vec<ExposedMark>) -> Result<(), StateError> {
+            if self.breaks(Broken::OneMarkIsLost) {
+                marks.pop();
+            }
+            self.0.mark_exposed(marks).await
+        }
+
+        async fn exposed_by(&self, secrets: &[SecretName]) -> Result<Vec<ExposedMark>, StateError> {
+            self.0.exposed_by(secrets).await
+        }
+
+        async fn open_exposures(
+            &self,
+            since: EventTime,
+            most: usize,
+        ) -> Result<Vec<IncidentId>, StateError> {
+            let since = match self.breaks(Broken::EveryExposureIsOld) {
+                true => EventTime(i64::MAX),
+                false => since,
+            };
+            self.0.open_exposures(since, most).await
+        }
     }
 
     #[test]
@@ -980,6 +1026,9 @@ mod tests {
             Broken::EveryDigestIsCompared,
             Broken::HeldEventsAreLost,
             Broken::HeldEventsAreNotClosed,
+            Broken::OneVersionChangeIsLost,
+            Broken::OneMarkIsLost,
+            Broken::EveryExposureIsOld,
         ] {
             let suite = || pollster::block_on(run(|all| BrokenStore::new(all, promise)));
             assert!(std::panic::catch_unwind(suite).is_err(), "{promise:?}");

@@ -5,21 +5,21 @@
 //! index. Equal content has an equal digest, which names the item: writing it again changes
 //! nothing.
 
+mod changes;
 mod incident;
 mod read;
+mod squeeze;
 mod waiting_digest;
 mod write;
 
-use std::{
-    io::{Read, Write},
-    sync::Arc,
-};
+use std::sync::Arc;
 
-use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use self::{
+    changes::{pack_changes, unpack_changes},
     incident::{pack_incident, unpack_incident},
+    squeeze::{squeezed, unsqueezed},
     waiting_digest::{pack_digest, unpack_digest},
 };
 use self::{read::ItemReader, write::ItemWriter};
@@ -34,9 +34,6 @@ pub const VERSION: u32 = 1;
 /// Size in bytes beyond which items are split: DynamoDB accepts 400 KB, names of attributes
 /// included.
 pub const MAX_ITEM_BYTES: usize = 300 * 1024;
-
-/// Most bytes that an item may inflate to; Secretrail writes no larger ones.
-const MAX_INFLATED_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Fields of a window's group and their values.
 pub type StoredGroup = Vec<(SharedStr, SharedStr)>;
@@ -205,6 +202,9 @@ struct StoredAccessV1 {
     decrypt: Option<SharedStr>,
     key_arn: Option<SharedStr>,
     delta_secs: Option<i64>,
+    /// Whether the request named the version; `false` in items of earlier versions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    asked_version: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -295,6 +295,24 @@ struct StoredAlertV1 {
     access_keys: Vec<SharedStr>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     clients: Vec<SharedStr>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    versions: Vec<StoredVersionV1>,
+    /// Whether more versions were revealed than are listed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    more_versions: bool,
+}
+
+/// A version that reads of an alert revealed.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredVersionV1 {
+    secret: usize,
+    method: SharedStr,
+    certainty: SharedStr,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    asked: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    home: bool,
+    first: i64,
 }
 
 /// An event of an alert; only its id in items of earlier versions.
@@ -468,31 +486,6 @@ fn deflate(mut pack: StoredPackV1) -> PackedItem {
         digest: digest(&[&text]),
         bytes: squeezed(text.as_bytes()),
     }
-}
-
-/// Compresses bytes, also for items of other modules.
-#[must_use]
-pub fn squeezed(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::new(3));
-    // Cannot fail: the bytes go to memory.
-    encoder
-        .write_all(bytes)
-        .and_then(|()| encoder.finish())
-        .unwrap_or_default()
-}
-
-/// Reads what [`squeezed`] wrote.
-///
-/// # Errors
-///
-/// The bytes are not zlib data. What inflates to too many bytes is truncated, and so is no JSON.
-pub fn unsqueezed(bytes: &[u8]) -> Result<Vec<u8>, ItemError> {
-    let mut text = Vec::new();
-    // Content of the table is not trusted: a few bytes can inflate to gigabytes. Truncated text is
-    // invalid JSON, and rejected as such.
-    let mut decoder = ZlibDecoder::new(bytes).take(MAX_INFLATED_BYTES);
-    decoder.read_to_end(&mut text)?;
-    Ok(text)
 }
 
 #[cfg(test)]

@@ -21,13 +21,14 @@ use crate::{
     alert::{Alert, AlertId, IncidentId},
     coverage::{CoverageHours, CoverageMark},
     evidence::Evidence,
+    exposure::changes::{SecretName, VersionChange},
     fact::{Fact, FactSet, RuleRange, WindowKey, WindowRange},
     ids::SharedStr,
     incident::announced::AnnouncedIncident,
     outbox::Destination,
     pending_event::{CorrelationRange, PendingEvent},
     seen::{self, LookbackPeriods, SeenTimes, Sighting},
-    state::{DueDirectEvents, DueEvents, SetAside, StateError, StateStore},
+    state::{DueDirectEvents, DueEvents, ExposedMark, SetAside, StateError, StateStore},
     time::EventTime,
 };
 
@@ -44,6 +45,8 @@ struct MemoryTables {
     seen: HashMap<SharedStr, SeenTimes>,
     alerts: HashMap<AlertId, CreatedAlert>,
     incidents: HashMap<IncidentId, AnnouncedIncident>,
+    version_changes: HashMap<SecretName, BTreeSet<VersionChange>>,
+    exposed: HashMap<SecretName, BTreeSet<ExposedMark>>,
     outbox: OutboxTable,
     completeness: CompletenessTables,
 }
@@ -349,6 +352,17 @@ impl StateStore for MemoryStore {
         let mut tables = self.tables();
         for name in receipt {
             tables.direct.remove(&name);
+        }
+        Ok(())
+    }
+
+    async fn put_version_changes(&self, changes: Vec<VersionChange>) -> Result<(), StateError> {
+        let known = &mut self.tables().version_changes;
+        for change in changes {
+            known
+                .entry(change.secret.clone())
+                .or_default()
+                .insert(change);
         }
         Ok(())
     }

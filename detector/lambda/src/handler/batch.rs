@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use secretrail_aws::dynamodb::{ObjectEntry, ObjectState};
 use secretrail_engine::{
+    exposure::changes::SecretName,
     object::{self, ObjectKind},
     pipeline::{BatchOutcome, OpenWindows, Pipeline},
     scan::ScanResult,
@@ -46,6 +47,8 @@ pub(super) struct Batch<'a> {
     deliveries: Vec<DeliveringPlace>,
     /// Digests, which are compared when the files of the batch are noted.
     digests: Vec<(ReadDigest, ObjectEntry, DeliveredObject)>,
+    /// Secrets whose versions have changed.
+    changed_secrets: BTreeSet<SecretName>,
     metrics: &'a mut FunctionMetrics,
     progress: &'a mut BatchProgress,
 }
@@ -66,6 +69,7 @@ impl<'a> Batch<'a> {
             read: Vec::new(),
             deliveries: Vec::new(),
             digests: Vec::new(),
+            changed_secrets: BTreeSet::new(),
             metrics,
             progress,
         }
@@ -141,7 +145,8 @@ impl<'a> Batch<'a> {
 
     /// Publishes alerts, which were all created at `now`: their notes in the outbox are named by
     /// that time, and removed by it.
-    async fn finish(&mut self, outcome: BatchOutcome, now: EventTime) {
+    async fn finish(&mut self, mut outcome: BatchOutcome, now: EventTime) {
+        self.changed_secrets.append(&mut outcome.changed_secrets);
         count_latency(Door::Files, &outcome.alerts, now, self.metrics);
         self.context.finish(outcome, now, self.metrics).await;
     }
@@ -153,6 +158,10 @@ impl<'a> Batch<'a> {
         let store = &self.context.store;
         outcome.append(self.pipeline.close_windows(store, open, now).await?);
         self.finish(outcome, now).await;
+        let secrets = std::mem::take(&mut self.changed_secrets);
+        self.context
+            .look_at_exposures(secrets, self.metrics)
+            .await?;
         let deliveries = std::mem::take(&mut self.deliveries);
         store.note_deliveries(deliveries).await?;
         // The objects themselves last: an object that is recorded is not processed again.

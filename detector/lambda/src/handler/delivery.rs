@@ -21,8 +21,10 @@ use secretrail_aws::{
 };
 use secretrail_engine::{
     alert::Alert,
+    exposure::changes::SecretName,
+    incident::IncidentPeriods,
     outbox::{DestinationState, GROUPING, OutboxNote},
-    regroup::ChangedIncident,
+    regroup::{ChangedIncident, reexposed},
     state::{OutboxStore, StateError},
     time::EventTime,
 };
@@ -89,6 +91,20 @@ impl Delivery<'_> {
         }
         let changed = self.group_in_time(&mut alerts, created).await;
         self.publish_now(&alerts, created, &changed, metrics).await;
+    }
+
+    /// Publishes the incidents whose exposure the changes of secrets have closed or opened again.
+    pub(super) async fn publish_exposed(
+        &self,
+        secrets: &[SecretName],
+        metrics: &mut FunctionMetrics,
+    ) -> Result<(), StateError> {
+        let periods = IncidentPeriods::default();
+        let changed = reexposed(self.store, secrets, periods, self.now()).await?;
+        if !changed.is_empty() {
+            self.publish_now(&[], self.now(), &changed, metrics).await;
+        }
+        Ok(())
     }
 
     /// Publishes what was created, or has changed, to the destinations that do not fail.

@@ -263,10 +263,12 @@ impl FunctionContext {
             Door::Direct => pipeline.ingest_direct(&self.store, found, now).await,
             Door::Files | Door::Logs => pipeline.ingest(&self.store, found, now).await,
         };
-        let outcome = outcome.map_err(|error: StateError| error.to_string())?;
+        let mut outcome = outcome.map_err(|error: StateError| error.to_string())?;
         count_latency(door, &outcome.alerts, now, metrics);
+        let secrets = std::mem::take(&mut outcome.changed_secrets);
         self.finish(outcome, now, metrics).await;
-        Ok(())
+        let looked = self.look_at_exposures(secrets, metrics).await;
+        looked.map_err(|error| error.to_string())
     }
 }
 

@@ -7,11 +7,11 @@ use std::{
 
 use secretrail_aws::dynamodb::PendingReceipt;
 use secretrail_engine::{
-    alert::Alert,
+    alert::{Alert, IncidentId},
     pipeline::{OpenSweep, Pipeline},
     selection::Selection,
     silence,
-    state::{SetAside, StateError, StateStore},
+    state::{IncidentStore, SetAside, StateError, StateStore},
     time::EventTime,
 };
 
@@ -27,6 +27,9 @@ use crate::{
     rules::ActiveRules,
     telemetry::{FunctionMetrics, LogSeverity, log},
 };
+
+/// Most incidents with an open exposure that are looked at, the oldest.
+const EXPOSURES: usize = 100;
 
 /// Seconds after which a process looks again for places whose logs stay away.
 const SILENCE_SECS: i64 = 600;
@@ -52,7 +55,7 @@ impl FunctionContext {
         // Whatever became of that: what waits in the outbox does not depend on it.
         self.delivery().sweep(until, metrics).await?;
         finalized?;
-        self.silences(metrics).await?;
+        self.now_and_then(metrics).await?;
         self.check_digests(active, share_of(until), metrics).await?;
         let selection = Selection::default();
         let pipeline = self.pipeline(active, &selection);
@@ -66,8 +69,9 @@ impl FunctionContext {
         Ok(())
     }
 
-    /// Raises alerts about accounts and regions whose logs stay away, now and then.
-    async fn silences(&self, metrics: &mut FunctionMetrics) -> Result<(), StateError> {
+    /// Raises alerts about accounts and regions whose logs stay away, and measures how long
+    /// exposures have been open, now and then.
+    async fn now_and_then(&self, metrics: &mut FunctionMetrics) -> Result<(), StateError> {
         let now = (self.clock)();
         let last = self.silences_at.swap(now.0, Ordering::Relaxed);
         if now.0.saturating_sub(last) < SILENCE_SECS {
@@ -93,7 +97,25 @@ impl FunctionContext {
         let alerts: Vec<Alert> = created.map(|(alert, _)| alert).collect();
         metrics.add("Alerts", alerts.len() as u64);
         self.delivery().publish_created(alerts, now, metrics).await;
+        let hours = self.open_exposure_hours(now).await?;
+        metrics.record("OpenExposureHours", hours.into());
         Ok(())
+    }
+
+    /// For how many hours a version has been out that nothing has superseded, of incidents that no
+    /// person has closed; 0 without any.
+    async fn open_exposure_hours(&self, now: EventTime) -> Result<i32, StateError> {
+        let ids = self.store.open_exposures(now, EXPOSURES).await?;
+        let ids: Vec<&IncidentId> = ids.iter().collect();
+        let decisions = self.store.decisions(&ids).await?;
+        let open = self.store.incidents(&ids).await?.into_iter();
+        let open = open.filter(|incident| {
+            let decision = decisions.get(&incident.id);
+            !decision.is_some_and(|decision| decision.is_closed(incident))
+        });
+        let since = open.filter_map(|incident| incident.open_since()).min();
+        let secs = since.map_or(0, |since| now.0.saturating_sub(since.0).max(0));
+        Ok(i32::try_from(secs / 3_600).unwrap_or(i32::MAX))
     }
 
     async fn finalize(

@@ -9,8 +9,10 @@ use std::{
 };
 
 use secretrail_engine::{
-    alert::{Alert, AlertId, json_v1},
+    alert::{Alert, AlertId, IncidentId, json_v1},
+    incident::json_v1::exposure_of,
     inflate::{self, InflateError, InflateScratch},
+    revealed::IncidentExposure,
 };
 use serde_json::{Deserializer, Value};
 
@@ -27,10 +29,18 @@ const ONLY_ALERTS: &str = "explain reads only alerts from standard input, as `re
 const WITHOUT_ALERTS: &str = "holds incidents without their alerts; write both with \
     `replay -f jsonl`, without --incidents";
 
+/// What files of alerts hold.
+pub(super) struct WrittenAlerts {
+    /// Distinct alerts.
+    pub(super) alerts: Vec<Alert>,
+    /// What became of the versions that incidents revealed.
+    pub(super) exposures: BTreeMap<IncidentId, IncidentExposure>,
+}
+
 /// The paths of `explain`, separated.
 pub(super) struct ExplainPaths {
-    /// Distinct alerts of all files of alerts; `None` if there is no such file.
-    pub(super) alerts: Option<Vec<Alert>>,
+    /// What all files of alerts hold; `None` if there is no such file.
+    pub(super) written: Option<WrittenAlerts>,
     /// All other paths.
     pub(super) logs: Vec<PathBuf>,
 }
@@ -45,6 +55,7 @@ impl ExplainPaths {
     pub(super) fn sort(paths: &[PathBuf], stdin: &mut dyn Read) -> Result<Self, RunFailure> {
         // By id: a file and an excerpt of it may both be given.
         let mut alerts: Option<BTreeMap<AlertId, Alert>> = None;
+        let mut exposures = BTreeMap::new();
         let mut logs = Vec::new();
         for path in paths {
             let bytes = if is_stdin(path) {
@@ -55,12 +66,14 @@ impl ExplainPaths {
                 logs.push(path.clone());
                 continue;
             };
-            read(path, &bytes, alerts.get_or_insert_default())?;
+            let alerts = alerts.get_or_insert_default();
+            read(path, &bytes, alerts, &mut exposures)?;
         }
-        Ok(Self {
-            alerts: alerts.map(|alerts| alerts.into_values().collect()),
-            logs,
-        })
+        let written = alerts.map(|alerts| WrittenAlerts {
+            alerts: alerts.into_values().collect(),
+            exposures,
+        });
+        Ok(Self { written, logs })
     }
 }
 
@@ -121,13 +134,16 @@ fn read(
     path: &Path,
     bytes: &[u8],
     alerts: &mut BTreeMap<AlertId, Alert>,
+    exposures: &mut BTreeMap<IncidentId, IncidentExposure>,
 ) -> Result<(), RunFailure> {
     let values = values(bytes).map_err(|error| unreadable(path, error))?;
-    // Incidents are made again from their alerts, which name them.
+    // Incidents are made again from their alerts, which name them; what they revealed also depends
+    // on records that the file does not have.
     let (incidents, values): (Vec<_>, Vec<_>) = values.into_iter().partition(is_incident);
     if values.is_empty() && !incidents.is_empty() {
         return Err(unreadable(path, WITHOUT_ALERTS));
     }
+    exposures.extend(incidents.iter().filter_map(exposure_of));
     for value in values {
         let alert = json_v1::read(value).map_err(|error| unreadable(path, error))?;
         let shown = alerts.get(&alert.id).map(|known| known.accesses.len());
@@ -217,7 +233,7 @@ mod tests {
             format!("[{},{}]", json(&whole), json(&cut)),
         ] {
             let paths = sorted(&["-".into()], &text).unwrap();
-            let alerts = paths.alerts.unwrap();
+            let alerts = paths.written.unwrap().alerts;
             assert_eq!(alerts.len(), 1);
             assert_eq!(alerts[0].accesses.len(), 1);
         }
@@ -236,7 +252,7 @@ mod tests {
         std::fs::write(&log, r#"{"Records":[]}"#).unwrap();
         let gone: PathBuf = "/nowhere".into();
         let paths = sorted(&[plain, log.clone(), packed, gone.clone()], "").unwrap();
-        assert_eq!(paths.alerts.unwrap().len(), 1);
+        assert_eq!(paths.written.unwrap().alerts.len(), 1);
         // A path that cannot be opened counts as logs, whose readers report it.
         assert_eq!(paths.logs, [log, gone]);
     }
@@ -246,7 +262,7 @@ mod tests {
         let incident = r#"{"schema":"secretrail.incident/1","id":"x"}"#;
         let both = format!("{}\n{incident}\n", json(&alert(&rule("r", "R"), "a")));
         let paths = sorted(&["-".into()], &both).unwrap();
-        assert_eq!(paths.alerts.unwrap().len(), 1);
+        assert_eq!(paths.written.unwrap().alerts.len(), 1);
         let alone = sorted(&["-".into()], incident).err().unwrap();
         assert!(
             alone.to_string().contains("without their alerts"),

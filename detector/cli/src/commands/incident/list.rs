@@ -87,9 +87,9 @@ struct IncidentList<'l> {
     now: EventTime,
 }
 
-impl RowListing<10> for IncidentList<'_> {
+impl RowListing<11> for IncidentList<'_> {
     const NAME: &'static str = "incident list";
-    const HEADER: [&'static str; 10] = [
+    const HEADER: [&'static str; 11] = [
         "id",
         "level",
         "status",
@@ -100,6 +100,7 @@ impl RowListing<10> for IncidentList<'_> {
         "messages",
         "last_message",
         "decision",
+        "exposure_status",
     ];
 
     fn table(&self) -> String {
@@ -115,7 +116,7 @@ impl RowListing<10> for IncidentList<'_> {
         incidents.map(|one| value(one, self.now)).collect()
     }
 
-    fn rows(&self) -> Vec<[String; 10]> {
+    fn rows(&self) -> Vec<[String; 11]> {
         let incidents = self.incidents.iter();
         incidents.map(|one| row(one, self.now)).collect()
     }
@@ -139,7 +140,7 @@ fn decision(one: &StoredIncident, status: IncidentStatus) -> Option<String> {
     Some(format!("{what} {at} by {by}: {reason}"))
 }
 
-fn row(one: &StoredIncident, now: EventTime) -> [String; 10] {
+fn row(one: &StoredIncident, now: EventTime) -> [String; 11] {
     let incident = &one.incident;
     let status = one.status(now);
     [
@@ -153,6 +154,7 @@ fn row(one: &StoredIncident, now: EventTime) -> [String; 10] {
         incident.messages.to_string(),
         message(one).map_or_else(String::new, |at| at.to_string()),
         decision(one, status).unwrap_or_default(),
+        one.exposure().unwrap_or_default().to_owned(),
     ]
 }
 
@@ -186,6 +188,8 @@ fn value(one: &StoredIncident, now: EventTime) -> Value {
         "last_message": message(one).map(|at| at.to_string()),
         "merged_into": merged_into,
         "decision": decision,
+        "exposure_status": one.exposure(),
+        "exposed_since": incident.exposure.map(|exposure| exposure.since.to_string()),
     })
 }
 
@@ -207,6 +211,9 @@ impl IncidentList<'_> {
         ];
         if let Some(IncidentEnd::MergedInto(id)) = &incident.end {
             texts.push(format!("part of incident {}", id.0));
+        }
+        if let (Some("open"), Some(exposure)) = (one.exposure(), incident.exposure) {
+            texts.push(format!("exposure open since {}", exposure.since));
         }
         texts.extend(decision(one, status));
         for (index, text) in texts.iter().enumerate() {

@@ -82,6 +82,16 @@ impl StoredIncident {
         }
     }
 
+    /// Whether what it revealed may still work: `open`, or `closed` when every version is
+    /// superseded or a person has closed the incident; `None` if it revealed nothing.
+    pub(super) fn exposure(&self) -> Option<&'static str> {
+        let exposure = self.incident.exposure?;
+        Some(match exposure.is_open && !self.is_closed() {
+            true => "open",
+            false => "closed",
+        })
+    }
+
     fn is_closed(&self) -> bool {
         let decision = self.decision.as_ref();
         decision.is_some_and(|decision| decision.is_closed(&self.incident))

@@ -9,7 +9,7 @@ use secretrail_engine::{
     time::EventTime,
 };
 
-use super::{around, behind, headline, named, revealed, short_id, status, superseded};
+use super::{around, behind, headline, live, named, revealed, short_id, status, superseded};
 use crate::{args::settings::RunSettings, output::report::allowed, text::number};
 
 const STYLE: &str = concat!(include_str!("../report/page.css"), include_str!("page.css"));
@@ -141,11 +141,16 @@ fn push_row(row: &Exposure, out: &mut String) {
     let secret = &row.secret;
     let place = format!("{} {}", secret.account, secret.region);
     let version = secret.version_id.as_deref().unwrap_or("not known");
-    let now: Vec<String> = [Some(status(row).to_owned()), superseded(row), around(row)]
-        .into_iter()
-        .flatten()
-        .map(|part| text(&part))
-        .collect();
+    let now: Vec<String> = [
+        Some(status(row).to_owned()),
+        superseded(row),
+        live(row),
+        around(row),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|part| text(&part))
+    .collect();
     let incidents = named(&row.incidents, short_id).unwrap_or_default();
     let revealed: Vec<String> = [Some(revealed(row)), behind(row)]
         .into_iter()

@@ -1,6 +1,12 @@
 //! What is new in an incident, and the messages that reported it.
 
-use crate::{alert::IncidentId, ids::SharedStr, rule_meta::RuleLevel, time::EventTime};
+use crate::{
+    alert::IncidentId,
+    ids::SharedStr,
+    revealed::{IncidentExposure, span_text},
+    rule_meta::RuleLevel,
+    time::EventTime,
+};
 
 /// Most messages before the last one that an incident keeps. Of more, the first are kept as one.
 const MESSAGES: usize = 8;
@@ -34,6 +40,48 @@ impl NewsKind {
     }
 }
 
+/// What became of the versions that an incident revealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExposureNews {
+    /// All of them were superseded.
+    Closed,
+    /// One of them is no longer known to be, or another one was revealed.
+    Reopened,
+}
+
+impl ExposureNews {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Closed, Self::Reopened];
+
+    /// The name in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Reopened => "reopened",
+        }
+    }
+
+    /// The sentence of a message, with what is known of the versions now.
+    pub(crate) fn sentence(self, exposure: Option<&IncidentExposure>) -> String {
+        match self {
+            Self::Closed => {
+                let lasted = exposure.and_then(IncidentExposure::lasted);
+                let after = lasted.map(|secs| format!(" after {}", span_text(secs)));
+                let after = after.unwrap_or_default();
+                format!(
+                    "Exposure closed{after}: every version that it revealed is superseded. Check \
+                     that the old values no longer work where they are used."
+                )
+            }
+            Self::Reopened => {
+                "Exposure open again: not every version that it revealed is known to be superseded."
+                    .to_owned()
+            }
+        }
+    }
+}
+
 /// What is new in an incident since the message before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IncidentNews {
@@ -53,6 +101,8 @@ pub struct IncidentNews {
     pub alerts: usize,
     /// Incidents that became parts of it.
     pub merged: Vec<IncidentId>,
+    /// What became of the versions that it revealed, if that has changed.
+    pub exposure: Option<ExposureNews>,
 }
 
 impl IncidentNews {
@@ -68,6 +118,7 @@ impl IncidentNews {
             regions: Vec::new(),
             alerts: 0,
             merged: Vec::new(),
+            exposure: None,
         }
     }
 
@@ -80,7 +131,7 @@ impl IncidentNews {
     /// Whether there is more than more of the same.
     pub(super) fn is_news(&self) -> bool {
         let lists = [&self.rules, &self.secrets, &self.sources, &self.regions];
-        lists.iter().any(|list| !list.is_empty())
+        self.exposure.is_some() || lists.iter().any(|list| !list.is_empty())
     }
 
     /// Adds later news, which the same message reports.
@@ -96,6 +147,12 @@ impl IncidentNews {
         self.regions.extend(later.regions);
         self.alerts += later.alerts;
         self.merged.extend(later.merged);
+        self.exposure = match (self.exposure, later.exposure) {
+            (before, None) => before,
+            (None, after) => after,
+            // What was reopened before anybody was notified that it is closed is as it was.
+            (Some(before), Some(after)) => (before == after).then_some(after),
+        };
     }
 }
 

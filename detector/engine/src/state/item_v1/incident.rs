@@ -13,7 +13,8 @@ use crate::{
     digest::digest,
     ids::SharedStr,
     incident::announced::{
-        AnnouncedIncident, AnnouncedValues, EarlierMessage, IncidentEnd, IncidentNews, NewsKind,
+        AnnouncedExposure, AnnouncedIncident, AnnouncedValues, EarlierMessage, ExposureNews,
+        IncidentEnd, IncidentNews, NewsKind,
     },
     rule_meta::RuleLevel,
     time::EventTime,
@@ -43,12 +44,17 @@ struct StoredIncidentV1 {
     merged: Vec<SharedStr>,
     end: Option<StoredEndV1>,
     version: u64,
+    /// Since when, and whether it is open; absent in items of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exposure: Option<(i64, bool)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct StoredValuesV1 {
     rules: Vec<SharedStr>,
     secrets: Vec<SharedStr>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    revealed: Vec<SharedStr>,
     sources: Vec<SharedStr>,
     regions: Vec<SharedStr>,
 }
@@ -60,6 +66,8 @@ struct StoredNewsV1 {
     values: StoredValuesV1,
     alerts: usize,
     merged: Vec<SharedStr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exposure: Option<SharedStr>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -101,6 +109,9 @@ pub fn pack_incident(incident: &AnnouncedIncident) -> PackedItem {
         merged: texts(&incident.merged),
         end: incident.end.as_ref().map(end_v1),
         version: incident.version,
+        exposure: incident
+            .exposure
+            .map(|exposure| (exposure.since.0, exposure.is_open)),
     };
     // Cannot fail: every key is text.
     let text = serde_json::to_string(&stored).unwrap_or_default();
@@ -118,12 +129,14 @@ fn values_v1(values: &AnnouncedValues) -> StoredValuesV1 {
     let AnnouncedValues {
         rules,
         secrets,
+        revealed,
         sources,
         regions,
     } = values.clone();
     StoredValuesV1 {
         rules: rules.into_iter().collect(),
         secrets: secrets.into_iter().collect(),
+        revealed: revealed.into_iter().collect(),
         sources: sources.into_iter().collect(),
         regions: regions.into_iter().collect(),
     }
@@ -136,11 +149,13 @@ fn news_v1(news: &IncidentNews) -> StoredNewsV1 {
         values: StoredValuesV1 {
             rules: news.rules.clone(),
             secrets: news.secrets.clone(),
+            revealed: Vec::new(),
             sources: news.sources.clone(),
             regions: news.regions.clone(),
         },
         alerts: news.alerts,
         merged: texts(&news.merged),
+        exposure: news.exposure.map(|exposure| exposure.as_str().into()),
     }
 }
 
@@ -182,6 +197,7 @@ pub fn unpack_incident(bytes: &[u8]) -> Result<AnnouncedIncident, ItemError> {
         values: AnnouncedValues {
             rules: values.rules.into_iter().collect(),
             secrets: values.secrets.into_iter().collect(),
+            revealed: values.revealed.into_iter().collect(),
             sources: values.sources.into_iter().collect(),
             regions: values.regions.into_iter().collect(),
         },
@@ -196,6 +212,10 @@ pub fn unpack_incident(bytes: &[u8]) -> Result<AnnouncedIncident, ItemError> {
         merged: ids(stored.merged),
         end: stored.end.map(end),
         version: stored.version,
+        exposure: stored.exposure.map(|(since, is_open)| AnnouncedExposure {
+            since: EventTime(since),
+            is_open,
+        }),
     })
 }
 
@@ -211,7 +231,11 @@ fn news(stored: StoredNewsV1) -> Result<IncidentNews, ItemError> {
     let before = each(stored.level_before.into_iter().collect(), |text| {
         level(&text)
     })?;
+    let exposure = each(stored.exposure.into_iter().collect(), |text: SharedStr| {
+        known(&ExposureNews::ALL, ExposureNews::as_str, &text)
+    })?;
     Ok(IncidentNews {
+        exposure: exposure.first().copied(),
         kind: known(&NewsKind::ALL, NewsKind::as_str, &stored.kind)?,
         level_before: before.first().copied(),
         rules: stored.values.rules,

@@ -5,7 +5,7 @@ use std::{mem::take, sync::Arc};
 use super::{
     ItemError, StoredAccessV1, StoredActorV1, StoredAlertEventV1, StoredAlertV1, StoredFactV1,
     StoredGroup, StoredHeaderV1, StoredPackV1, StoredPendingEventV1, StoredPrincipalV1,
-    StoredRequestV1, StoredRuleV1, StoredSecretV1, StoredSourceV1, StoredValueV1,
+    StoredRequestV1, StoredRuleV1, StoredSecretV1, StoredSourceV1, StoredValueV1, StoredVersionV1,
     StoredWindowMatchV1, VERSION, unsqueezed,
 };
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
     },
     parse_enum::parse_enum,
     principal::{Principal, PrincipalKind},
+    revealed::{Certainty, RevealedVersion, RevealedVersions},
     rule_meta::{RuleLevel, RuleMeta},
     time::EventTime,
 };
@@ -70,7 +71,7 @@ impl ItemReader {
             method: known(&AccessMethod::ALL, AccessMethod::as_str, &access.method)?,
             secret: self.secret(access.secret)?,
             asked: self.secret(access.asked)?.key(),
-            asked_version: false,
+            asked_version: access.asked_version,
             decrypt: AccessDecrypt {
                 status: known(&DecryptStatus::ALL, DecryptStatus::as_str, &access.status)?,
                 event_id: access.decrypt,
@@ -161,6 +162,17 @@ impl ItemReader {
         ))
     }
 
+    fn version(&self, version: &StoredVersionV1) -> Result<RevealedVersion, ItemError> {
+        Ok(RevealedVersion {
+            first: EventTime(version.first),
+            secret: self.secret(version.secret)?,
+            asked_version: version.asked,
+            method: known(&AccessMethod::ALL, AccessMethod::as_str, &version.method)?,
+            certainty: known(&Certainty::ALL, Certainty::as_str, &version.certainty)?,
+            is_home: version.home,
+        })
+    }
+
     pub(super) fn alert(&self, alert: StoredAlertV1) -> Result<Alert, ItemError> {
         let time = EventTime(alert.time);
         let events = alert.events.into_iter();
@@ -194,6 +206,10 @@ impl ItemReader {
             },
             traits: AlertTraits {
                 revealed: alert.revealed,
+                versions: RevealedVersions {
+                    first: each(alert.versions, |version| self.version(&version))?,
+                    are_more: alert.more_versions,
+                },
                 sources: alert.sources,
                 regions: alert.regions,
                 sessions: alert.sessions,

@@ -7,7 +7,8 @@ use ahash::HashMap;
 use super::{
     StoredAccessV1, StoredActorV1, StoredAlertEventV1, StoredAlertV1, StoredFactV1, StoredGroup,
     StoredHeaderV1, StoredPackV1, StoredPendingEventV1, StoredPrincipalV1, StoredRequestV1,
-    StoredRuleV1, StoredSecretV1, StoredSourceV1, StoredValueV1, StoredWindowMatchV1,
+    StoredRuleV1, StoredSecretV1, StoredSourceV1, StoredValueV1, StoredVersionV1,
+    StoredWindowMatchV1,
 };
 use crate::{
     access::Access,
@@ -19,6 +20,7 @@ use crate::{
     ids::{SecretRef, SharedStr},
     observation::{CallSource, EventHeader, KeptFields, Observation, ReadRequest},
     principal::Principal,
+    revealed::RevealedVersion,
     rule_meta::RuleMeta,
 };
 
@@ -137,6 +139,7 @@ impl ItemWriter {
             decrypt: access.decrypt.event_id.clone(),
             key_arn: access.decrypt.key_arn.clone(),
             delta_secs: access.decrypt.delta_secs,
+            asked_version: access.asked_version,
         };
         self.pack.accesses.push(written);
         self.accesses.push(access.clone());
@@ -212,6 +215,7 @@ impl ItemWriter {
 
     pub(super) fn alert(&mut self, alert: &Alert) -> StoredAlertV1 {
         let accesses = alert.accesses.iter();
+        let versions = alert.traits.versions.first.iter();
         StoredAlertV1 {
             id: alert.id.0.clone(),
             rule: rule_v1(&alert.rule),
@@ -237,6 +241,19 @@ impl ItemWriter {
             sessions: alert.traits.sessions.clone(),
             access_keys: alert.traits.access_keys.clone(),
             clients: alert.traits.clients.clone(),
+            versions: versions.map(|version| self.version(version)).collect(),
+            more_versions: alert.traits.versions.are_more,
+        }
+    }
+
+    fn version(&mut self, version: &RevealedVersion) -> StoredVersionV1 {
+        StoredVersionV1 {
+            secret: self.secret(&version.secret),
+            method: version.method.as_str().into(),
+            certainty: version.certainty.as_str().into(),
+            asked: version.asked_version,
+            home: version.is_home,
+            first: version.first.0,
         }
     }
 }

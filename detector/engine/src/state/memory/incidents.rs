@@ -3,9 +3,10 @@
 use super::MemoryStore;
 use crate::{
     actor::{Actor, ActorKind},
-    alert::Alert,
+    alert::{Alert, IncidentId},
+    exposure::changes::{SecretName, VersionChange},
     incident::announced::AnnouncedIncident,
-    state::{ActorRange, IncidentStore, StateError},
+    state::{ActorRange, ExposedMark, IncidentStore, StateError},
     time::EventTime,
 };
 
@@ -77,5 +78,47 @@ impl IncidentStore for MemoryStore {
             written.push(is_current);
         }
         Ok(written)
+    }
+
+    async fn version_changes(
+        &self,
+        secrets: &[SecretName],
+    ) -> Result<Vec<VersionChange>, StateError> {
+        let tables = self.tables();
+        let found = secrets
+            .iter()
+            .filter_map(|secret| tables.version_changes.get(secret));
+        Ok(found.flatten().cloned().collect())
+    }
+
+    async fn mark_exposed(&self, marks: Vec<ExposedMark>) -> Result<(), StateError> {
+        let known = &mut self.tables().exposed;
+        for mark in marks {
+            known.entry(mark.secret.clone()).or_default().insert(mark);
+        }
+        Ok(())
+    }
+
+    async fn exposed_by(&self, secrets: &[SecretName]) -> Result<Vec<ExposedMark>, StateError> {
+        let tables = self.tables();
+        let found = secrets
+            .iter()
+            .filter_map(|secret| tables.exposed.get(secret));
+        Ok(found.flatten().cloned().collect())
+    }
+
+    async fn open_exposures(
+        &self,
+        since: EventTime,
+        most: usize,
+    ) -> Result<Vec<IncidentId>, StateError> {
+        let tables = self.tables();
+        let open = tables.incidents.values().filter_map(|known| {
+            let open_since = known.open_since().filter(|open| *open <= since)?;
+            Some((open_since, known.id.clone()))
+        });
+        let mut open: Vec<(EventTime, IncidentId)> = open.collect();
+        open.sort();
+        Ok(open.into_iter().take(most).map(|(_, id)| id).collect())
     }
 }
