@@ -139,10 +139,13 @@ fn summary(account: &str, region: &str, hour: EventTime, keys: &[&str]) -> Strin
     )
 }
 
+fn words(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
 /// What the alert says of itself, as rules do: it is about what is not in the logs, so that no rule
 /// can raise it.
 static LOST: LazyLock<Arc<RuleMeta>> = LazyLock::new(|| {
-    let words = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     Arc::new(RuleMeta {
         id: "log-file-missing".to_owned(),
         title: "Log File Missing".to_owned(),

@@ -1,12 +1,13 @@
 //! Digests wait until their files are accounted for, and events without their other half until the
 //! digest of their hour is compared.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{end, ids, set};
 use crate::{
     completeness::{ComparedDigest, DigestRange, WaitingDigest},
     ids::SharedStr,
+    pending_event::PendingEvent,
     state::StateStore,
     time::EventTime,
     trail_digest::DigestHour,
@@ -114,13 +115,15 @@ async fn compared_digests_are_found_by_their_end<S: StateStore>(store: &S) {
     assert_eq!(found, expected);
 }
 
+/// The held events that are due, and the receipt.
+async fn held<S: StateStore>(store: &S, until: i64) -> (Vec<Arc<PendingEvent>>, Vec<SharedStr>) {
+    let due = store.due_held_events(EventTime(until), 1_000).await;
+    let due = due.expect("due held events");
+    (due.ends, due.receipt)
+}
+
 async fn held_events_wait_until_they_are_closed<S: StateStore>(store: &S) {
-    let held = |until: i64| async move {
-        let due = store.due_held_events(EventTime(until), 1_000).await;
-        let due = due.expect("due held events");
-        (due.ends, due.receipt)
-    };
-    assert!(held(i64::MAX).await.1.is_empty());
+    assert!(held(store, i64::MAX).await.1.is_empty());
     let (first, second) = (end("e1", 100, "ann"), end("e2", 200, "bob"));
     for _ in 0..2 {
         let hold = store
@@ -130,14 +133,14 @@ async fn held_events_wait_until_they_are_closed<S: StateStore>(store: &S) {
     }
     let hold = store.hold_events(vec![second], EventTime(6_000)).await;
     hold.expect("hold events");
-    assert!(held(4_999).await.0.is_empty());
-    let (found, receipt) = held(5_000).await;
+    assert!(held(store, 4_999).await.0.is_empty());
+    let (found, receipt) = held(store, 5_000).await;
     assert_eq!(found, [first], "it comes back whole");
     for _ in 0..2 {
         let closed = store.close_held_events(receipt.clone()).await;
         closed.expect("close held events");
     }
-    assert_eq!(ids(&held(i64::MAX).await.0), set(&["e2"]));
+    assert_eq!(ids(&held(store, i64::MAX).await.0), set(&["e2"]));
     let pending = store.due_pending_events(EventTime(i64::MAX), 10).await;
     assert!(
         pending.expect("pending events").ends.is_empty(),
