@@ -78,7 +78,7 @@ use secretrail_engine::{
     pending_event::{CorrelationRange, PendingEvent},
     seen::{LookbackPeriods, SeenTimes, Sighting},
     silence::DeliveringPlace,
-    state::{DueDirectEvents, DueEvents, OutboxStore, SetAside, StateError, StateStore},
+    state::{DueDirectEvents, DueEvents, SetAside, StateError, StateStore},
     time::EventTime,
 };
 
