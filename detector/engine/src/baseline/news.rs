@@ -180,7 +180,10 @@ impl Bounds {
         let begin = *self.begins.get(&history.account)?;
         let is_reader = *one == ReaderTrait::Reader;
         let known = history.first()?.plus(HABIT_SECS);
-        let is_new = first >= begin.plus(SEEN_WARM_UP_SECS) && (is_reader || first >= known);
+        let is_turn =
+            history.takes_turns && matches!(one, ReaderTrait::Secret(_) | ReaderTrait::Key(..));
+        let is_new =
+            !is_turn && first >= begin.plus(SEEN_WARM_UP_SECS) && (is_reader || first >= known);
         is_new.then_some(first)
     }
 

@@ -23,6 +23,9 @@ use crate::{
 /// The raw field with the owner of the VPC endpoint of a call.
 const ENDPOINT_ACCOUNT: &str = "vpcEndpointAccountId";
 
+/// Days with a new secret from which on a reader may be one that takes one after the other.
+const TURNS: usize = 7;
+
 /// What a read shows of its reader.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ReaderTrait {
@@ -158,6 +161,8 @@ pub(super) struct ReaderHistory {
     pub(super) hours: BTreeMap<i64, Uses>,
     /// Whether software reads, and no person.
     pub(super) is_workload: bool,
+    /// Whether it reads a new secret on most days, as a job that rotates one after the other.
+    pub(super) takes_turns: bool,
     /// Times of all reads, in ascending order.
     times: Vec<EventTime>,
 }
@@ -172,6 +177,16 @@ impl ReaderHistory {
     pub(super) fn reads_since(&self, time: EventTime) -> u64 {
         let before = self.times.partition_point(|read| *read < time);
         (self.times.len() - before) as u64
+    }
+
+    fn finish(&mut self) {
+        self.times.sort_unstable();
+        let secrets = self.traits.iter();
+        let secrets = secrets.filter(|(one, _)| matches!(one, ReaderTrait::Secret(_)));
+        let begins: BTreeSet<&i64> = secrets.filter_map(|(_, uses)| uses.days.first()).collect();
+        let all = self.traits.get(&ReaderTrait::Reader);
+        let days = all.map_or(0, |uses| uses.days.len());
+        self.takes_turns = begins.len() >= TURNS && begins.len() * 4 >= days * 3;
     }
 
     /// Event time of the first read.
@@ -208,8 +223,68 @@ impl Readers {
             }
         }
         for history in found.0.values_mut() {
-            history.times.sort_unstable();
+            history.finish();
         }
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{baseline::pairs::read_by, observation::SourceKind};
+
+    #[test]
+    fn hosts_of_one_private_16_or_public_24_are_near() {
+        for (one, other, near) in [
+            ("10.20.0.0/24", "10.20.9.0/24", true),
+            ("10.20.0.0/24", "10.21.0.0/24", false),
+            ("198.51.100.7", "198.51.100.99", true),
+            ("198.51.100.7", "198.51.101.7", false),
+            ("2001:db8:1:1::/64", "2001:db8:1:2::/64", true),
+            ("2001:db8:1:1::/64", "2001:db8:2:1::/64", false),
+            ("vpce-1", "vpce-1", false),
+            ("10.20.0.0/24", "vpce-1", false),
+        ] {
+            assert_eq!(are_near(one, other), near, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn a_source_has_a_network_and_a_host() {
+        let source = |ip: &str, endpoint: Option<&str>| CallSource {
+            ip: Some(ip.into()),
+            kind: SourceKind::Ip,
+            user_agent: None,
+            vpc_endpoint: endpoint.map(Into::into),
+            geo: crate::geo::SourceGeo::default(),
+        };
+        let places = |ip, endpoint| super::places(&source(ip, endpoint)).unwrap_or_default();
+        let named = |one: &str, other: &str| (one.to_owned(), other.to_owned());
+        assert_eq!(
+            places("10.2.3.4", None),
+            named("10.2.0.0/16", "10.2.3.0/24")
+        );
+        assert_eq!(places("::ffff:10.2.3.4", None), places("10.2.3.4", None));
+        assert_eq!(places("11.2.3.4", None), named("11.2.3.0/24", "11.2.3.4"));
+        assert_eq!(
+            places("10.2.3.4", Some("vpce-1")),
+            named("vpce-1", "vpce-1")
+        );
+        assert_eq!(places("rds.amazonaws.com", None), named("", ""));
+    }
+
+    #[test]
+    fn who_reads_another_secret_each_day_takes_turns() {
+        let takes_turns = |secret: &dyn Fn(i64) -> String| {
+            let reads: Vec<Access> = (0..14)
+                .map(|day| read_by("role", &secret(day), day * 86_400))
+                .collect();
+            let readers = Readers::of(reads.iter(), &BTreeSet::new(), NetworkLists::none());
+            readers.0.get("role").map(|history| history.takes_turns)
+        };
+        assert_eq!(takes_turns(&|day| format!("s{day}")), Some(true));
+        assert_eq!(takes_turns(&|day| format!("s{}", day / 2)), Some(false));
+        assert_eq!(takes_turns(&|_| "s".to_owned()), Some(false));
     }
 }
