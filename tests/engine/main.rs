@@ -32,6 +32,7 @@ mod pack; // every rule of the pack: examples, shape
 mod pairing; // the pairing against one that is too simple to be wrong
 mod plan; // the evaluation plan of the pack against asking every rule
 mod rules; // rule files: what is refused, how groups and windows behave
+mod slow_thief; // what a thief does while a baseline is learned
 mod state; // the store in memory: repetition and order change nothing
 mod tidy; // the house rules that a compiler does not check
 

@@ -2,8 +2,9 @@
 //! history supports it.
 //!
 //! What looks like an attack is omitted and reported: denied reads, direct decrypts, KMS Decrypts
-//! without a read, the root user, and bulk reads on one day only. The result is for review: nothing
-//! is granted automatically.
+//! without a read, the root user, bulk reads on one day only, what alerts name, and what is new near
+//! the end. What a reader does beside its habits is granted with a remark. The result is for review:
+//! nothing is granted automatically.
 
 mod proposal;
 
@@ -13,10 +14,18 @@ mod iam;
 mod pairs;
 mod roaming;
 
+mod reader;
+
+mod news;
+
 mod convention;
 mod groups;
 mod names;
 mod networks;
+
+mod hours;
+
+mod habits;
 
 mod doubts;
 mod evidence;
@@ -30,7 +39,9 @@ use std::{
 
 use self::{
     bulk::bulk_reads,
+    habits::Habits,
     held::HeldBack,
+    news::{Hold, News},
     pairs::{ReadPair, ReadPairs, SecretTarget, usable},
     roaming::roaming,
 };
@@ -65,32 +76,23 @@ pub fn propose_beside(
     earlier: Option<&AccessPolicy>,
     options: BaselineOptions<'_>,
 ) -> PolicyProposal {
-    let held = HeldBack::of(alerts);
-    let (expected, new): (Vec<&Access>, Vec<&Access>) = accesses
-        .iter()
-        .map(|access| &**access)
-        .partition(|access| earlier.is_some_and(|policy| is_expected(policy, access)));
+    let review = History::of(alerts, accesses, options);
     // Searched in all accesses: the earlier policy may expect some reads of a bulk read.
     let bulk = bulk_reads(accesses);
     let mut omissions = Omissions::default();
-    let (held_back, new): (Vec<&Access>, Vec<&Access>) = new
-        .into_iter()
-        .partition(|access| held.title(access).is_some());
-    for access in held_back {
-        // What is omitted anyway has a reason of its own.
-        match usable(access) {
-            Err(why) => omissions.add(why, access),
-            Ok(_) => omissions.add_alerted(access, held.title(access)),
+    let (mut expected, mut new) = (0, Vec::new());
+    for (access, hold) in accesses.iter().map(|access| &**access).zip(&review.holds) {
+        if earlier.is_some_and(|policy| is_expected(policy, access)) {
+            expected += 1;
+        } else if let Some(hold) = hold {
+            omissions.add_held(access, hold);
+        } else {
+            new.push(access);
         }
     }
     let pairs = learn(&new, &bulk, options, &mut omissions);
     let left_out = omissions.into_sorted();
-    let grants = grants(
-        &pairs,
-        &roaming(accesses, options.networks),
-        &left_out,
-        options,
-    );
+    let grants = review.grants(&pairs, &left_out, options);
     PolicyProposal {
         grants,
         left_out,
@@ -100,27 +102,63 @@ pub fn propose_beside(
             .map(|(_, pair)| pair.uses.reads)
             .sum(),
         iam: options.drafts_iam.then(|| iam::drafts(&pairs)),
-        expected: expected.len() as u64,
+        expected,
         span: span(accesses),
     }
 }
 
-/// The grants, those that need a look first, and then the quiet mass.
-fn grants(
-    pairs: &ReadPairs,
-    roaming: &BTreeSet<SharedStr>,
-    left_out: &[Omission],
-    options: BaselineOptions<'_>,
-) -> Vec<ProposedGrant> {
-    let mut by_principal: Vec<&Omission> = left_out.iter().collect();
-    by_principal.sort_by(|a, b| a.principal.cmp(&b.principal));
-    let mut grants = fold::grants(pairs, roaming, options.max_fold);
-    for grant in &mut grants {
-        let more = doubts::doubts(grant, &by_principal);
-        grant.doubts.extend(more);
+/// What the whole history shows, whatever the earlier policy expects of it.
+struct History<'a> {
+    roaming: BTreeSet<SharedStr>,
+    /// Why each access is held back.
+    holds: Vec<Option<Hold<'a>>>,
+    habits: Habits,
+}
+
+impl<'a> History<'a> {
+    fn of(alerts: &'a [Alert], accesses: &[Arc<Access>], options: BaselineOptions<'_>) -> Self {
+        let networks = options.networks;
+        let held = HeldBack::of(alerts);
+        let roaming = roaming(accesses, networks);
+        let all: Vec<&Access> = accesses.iter().map(|access| &**access).collect();
+        let news = News::of(&all, &held, &roaming, networks);
+        let holds = all.iter();
+        let holds: Vec<Option<Hold<'a>>> = holds
+            .map(|access| news.hold(access, &held, &roaming, networks))
+            .collect();
+        // What is held back is no habit.
+        let kept = all.into_iter().zip(&holds);
+        let kept = kept.filter(|(_, hold)| hold.is_none());
+        let kept = kept.map(|(access, _)| access);
+        Self {
+            habits: Habits::of(kept, news.moved, &roaming, networks),
+            holds,
+            roaming,
+        }
     }
-    grants.sort_by_key(|grant| grant.doubts.is_empty());
-    grants
+
+    /// The grants, those that need a look first, and then the quiet mass.
+    fn grants(
+        &self,
+        pairs: &ReadPairs,
+        left_out: &[Omission],
+        options: BaselineOptions<'_>,
+    ) -> Vec<ProposedGrant> {
+        // That a reader did something new lately says nothing about what it did before; a reader
+        // that is new itself must not hide under a pattern.
+        let telling = left_out.iter().filter(|omission| {
+            omission.why != OmissionReason::Recent || !pairs.contains_key(&omission.principal)
+        });
+        let mut by_principal: Vec<&Omission> = telling.collect();
+        by_principal.sort_by(|a, b| a.principal.cmp(&b.principal));
+        let mut grants = fold::grants(pairs, &self.roaming, options.max_fold);
+        for grant in &mut grants {
+            let more = doubts::doubts(grant, &by_principal, &self.habits);
+            grant.doubts.extend(more);
+        }
+        grants.sort_by_key(|grant| grant.doubts.is_empty());
+        grants
+    }
 }
 
 /// First and last event time; `None` without accesses.
@@ -202,8 +240,13 @@ struct LeftOutReads {
 }
 
 impl Omissions {
-    fn add_alerted(&mut self, access: &Access, title: Option<&str>) {
-        let why = OmissionReason::Alerted;
+    fn add_held(&mut self, access: &Access, hold: &Hold<'_>) {
+        // What is omitted anyway has a reason of its own.
+        let (why, title) = match (usable(access), hold) {
+            (Err(why), _) => (why, None),
+            (Ok(_), Hold::Alerted(title)) => (OmissionReason::Alerted, Some(*title)),
+            (Ok(_), Hold::Recent) => (OmissionReason::Recent, None),
+        };
         self.add(why, access);
         let principal = access.head.principal.id.clone().unwrap_or_default();
         if let Some(reads) = self.0.get_mut(&(why, principal)) {

@@ -2,11 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use super::proposal::{Omission, ProposedGrant};
+use super::{
+    habits::Habits,
+    proposal::{Omission, ProposedGrant},
+};
 use crate::{glob::GlobPattern, ids::is_account};
 
+/// Most remarks about the habits of readers in one grant.
+const REMARKS: usize = 6;
+
 /// Warnings for the reviewer of a grant. The omissions are sorted by principal.
-pub(super) fn doubts(grant: &ProposedGrant, left_out: &[&Omission]) -> Vec<String> {
+pub(super) fn doubts(
+    grant: &ProposedGrant,
+    left_out: &[&Omission],
+    habits: &Habits,
+) -> Vec<String> {
     let mut doubts = Vec::new();
     let owner = grant.secrets.first().map(|arn| account_of(arn));
     let others: BTreeSet<&str> = grant
@@ -19,6 +29,7 @@ pub(super) fn doubts(grant: &ProposedGrant, left_out: &[&Omission]) -> Vec<Strin
         let others: Vec<&str> = others.into_iter().collect();
         doubts.push(format!("reads from another account: {}", others.join(", ")));
     }
+    doubts.extend(remarks(grant, habits));
     let secrets = grant.secrets.iter();
     let once = secrets.filter(|item| grant.evidence.get(*item).is_some_and(|one| one.days == 1));
     if grant.days == 1 {
@@ -39,6 +50,27 @@ pub(super) fn doubts(grant: &ProposedGrant, left_out: &[&Omission]) -> Vec<Strin
         reasons.map(|why| format!("other accesses of its principals were omitted: {why}"));
     doubts.extend(reported);
     doubts
+}
+
+/// What the readers do beside what they do mostly.
+fn remarks(grant: &ProposedGrant, habits: &Habits) -> Vec<String> {
+    let mut found = Vec::new();
+    for pattern in &grant.principals {
+        let literal = pattern.split(['*', '?']).next().unwrap_or_default();
+        let is_whole = literal == pattern;
+        let pattern = GlobPattern::new(pattern);
+        let is_granted = |reader: &str| match is_whole {
+            true => reader == literal,
+            false => pattern.matches(reader),
+        };
+        found.extend(habits.about(literal, is_granted));
+    }
+    let more = found.len().saturating_sub(REMARKS);
+    found.truncate(REMARKS);
+    if more > 0 {
+        found.push(format!("{more} more such remarks"));
+    }
+    found
 }
 
 /// The beginning of the names that a pattern covers, where that is a first folder, or the first

@@ -36,7 +36,7 @@ pub(super) struct Uses {
 }
 
 impl Uses {
-    fn add(&mut self, time: EventTime) {
+    pub(super) fn add(&mut self, time: EventTime) {
         self.reads += 1;
         self.days.insert(time.0.div_euclid(86_400));
         self.widen((time, time));
@@ -177,6 +177,13 @@ impl SecretTarget {
             name: secret.name.clone()?,
         })
     }
+}
+
+/// The date of a time, UTC.
+pub(super) fn date(time: EventTime) -> String {
+    let mut text = time.to_string();
+    text.truncate("2026-03-02".len());
+    text
 }
 
 /// Principal and secret of an access, or why the access is omitted.

@@ -51,8 +51,10 @@ pub enum OmissionReason {
     Unnamed,
     /// The read failed.
     Failed,
-    /// An alert of medium level or higher names it.
+    /// An alert of medium level or higher names it, or something new in it.
     Alerted,
+    /// Something in it is new near the end of the history, and did not repeat on several days.
+    Recent,
 }
 
 impl OmissionReason {
@@ -69,6 +71,7 @@ impl OmissionReason {
             Self::Unnamed => "no usable name of principal or secret",
             Self::Failed => "failed",
             Self::Alerted => "named by an alert",
+            Self::Recent => "new near the end of the history",
         }
     }
 }

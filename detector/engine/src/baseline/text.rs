@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    baseline::proposal::{ItemEvidence, OmissionReason, PolicyProposal, ProposedGrant},
+    baseline::{
+        pairs::date,
+        proposal::{ItemEvidence, OmissionReason, PolicyProposal, ProposedGrant},
+    },
     policy::{AccessPolicy, PolicyError},
     sanitize,
-    time::EventTime,
 };
 
 /// Most omissions listed for each reason.
@@ -180,13 +182,6 @@ fn reads(item: &str, grant: &ProposedGrant) -> String {
     format!("  # {reads} on {days}, {first} to {last}")
 }
 
-/// The date of a time, UTC.
-fn date(time: EventTime) -> String {
-    let mut text = time.to_string();
-    text.truncate("2026-03-02".len());
-    text
-}
-
 fn left_out(proposal: &PolicyProposal, out: &mut String) {
     let mut by_reason: BTreeMap<OmissionReason, Vec<_>> = BTreeMap::new();
     for omission in &proposal.left_out {
@@ -238,6 +233,7 @@ fn line(out: &mut String, text: &str) {
 mod tests {
     use super::super::proposal::Omission;
     use super::*;
+    use crate::time::EventTime;
 
     fn a_grant() -> ProposedGrant {
         ProposedGrant {
