@@ -210,6 +210,8 @@ fn alert(rule: &Arc<RuleMeta>, place: &DeliveringPlace, since: EventTime) -> Ale
         events: Vec::new(),
         actor: Actor::by_names(None, Some(account), Some(region)),
         origin: Origin::default(),
+        common: None,
+        former: Vec::new(),
         traits: AlertTraits::default(),
         incident: None,
         withdrawn: false,

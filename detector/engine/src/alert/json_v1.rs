@@ -268,6 +268,8 @@ pub fn read(value: Value) -> Result<Alert, UnknownForm> {
             .collect::<Result<_, _>>()?,
         actor: alert.actor()?,
         origin: Origin::of(&evidence),
+        common: None,
+        former: Vec::new(),
         traits: AlertTraits::of(&evidence),
         incident: alert.incident_id.as_deref().map(incident_id).transpose()?,
         withdrawn: alert.withdrawn,

@@ -11,10 +11,11 @@ use ahash::{HashMap, HashSet};
 
 use super::{
     Pipeline,
-    alerts::{AlertsById, began},
+    alerts::{AlertTimes, AlertsById},
     pending_alerts::TouchedWindow,
 };
 use crate::{
+    actor::common::CommonTraits,
     alert::{Alert, EvidenceTotals, WindowMatch, reduced},
     copies::{Standing, standing},
     digest::short_digest,
@@ -23,7 +24,6 @@ use crate::{
     ids::SharedStr,
     rule::WindowRule,
     state::{StateError, StateStore},
-    time::EventTime,
     window,
 };
 
@@ -166,7 +166,7 @@ struct RangeMatches {
 /// A window that fires, and the evidence of it.
 struct LargeMatch {
     window_match: WindowMatch,
-    began: Option<EventTime>,
+    lasts: AlertTimes,
     /// Identities of its facts whose evidence is not collected yet.
     missing: HashSet<u64>,
     evidence: Vec<Evidence>,
@@ -188,7 +188,7 @@ impl LargeMatches {
         let found = window::evaluate(window, &touch.range.key.group, &facts, touch.ends);
         let matches = found.into_iter();
         let matches: Vec<LargeMatch> = matches
-            .map(|(window_match, facts)| LargeMatch::new(window_match, &facts))
+            .map(|(window_match, facts)| LargeMatch::new(window, window_match, &facts))
             .collect();
         if !matches.is_empty() {
             self.ranges.push(touch.range.clone());
@@ -224,10 +224,10 @@ impl LargeMatches {
 }
 
 impl LargeMatch {
-    fn new(window_match: WindowMatch, facts: &[&Fact]) -> Self {
+    fn new(window: &WindowRule, window_match: WindowMatch, facts: &[&Fact]) -> Self {
         Self {
+            lasts: AlertTimes::of(window, &window_match, facts),
             window_match,
-            began: began(facts),
             missing: facts.iter().map(|fact| identity(fact)).collect(),
             evidence: Vec::new(),
             reduced_at: REDUCED,
@@ -257,10 +257,9 @@ impl LargeMatch {
             calls: self.calls.len(),
         };
         let rule = window.meta.clone();
+        let common = window.holds_back();
+        let common = common.then(|| CommonTraits::of(&self.evidence));
         let alert = Alert::of_reduced(id, rule, Some(self.window_match), self.evidence, totals);
-        Alert {
-            began: self.began.unwrap_or(alert.began),
-            ..alert
-        }
+        self.lasts.apply(Alert { common, ..alert })
     }
 }

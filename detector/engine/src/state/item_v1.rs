@@ -291,6 +291,32 @@ struct StoredAlertV1 {
     access_keys: Vec<SharedStr>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     clients: Vec<SharedStr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    common: Option<StoredCommonV1>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former: Vec<StoredPlaceV1>,
+}
+
+/// What evidence has in common: for each, nothing without such events, `[key, name]`, or `[]` where
+/// they differ.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredCommonV1 {
+    principal: StoredSharedV1,
+    reader: StoredSharedV1,
+    address: StoredSharedV1,
+    network: StoredSharedV1,
+    secret: StoredSharedV1,
+    account: StoredSharedV1,
+    region: StoredSharedV1,
+}
+
+type StoredSharedV1 = Option<Vec<SharedStr>>;
+
+/// Where an alert was.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredPlaceV1 {
+    actor: StoredActorV1,
+    time: i64,
 }
 
 /// An event of an alert; only its id in items of earlier versions.
