@@ -50,13 +50,23 @@ detection: {this: {access.outcome: [success, denied]}, condition: this}
 title: at least one
 id: at-least-one
 level: medium
-correlation: {type: event_count, rules: [calls], group-by: [secret.name], timespan: 10m, condition: {gte: 1}}
+correlation:
+  type: event_count
+  rules: [calls]
+  group-by: [secret.name]
+  timespan: 10m
+  condition: {gte: 1}
 secretrail: {suppress: 1d}
 ---
 title: at least three
 id: at-least-three
 level: medium
-correlation: {type: event_count, rules: [calls], group-by: [principal.arn], timespan: 1h, condition: {gte: 3}}
+correlation:
+  type: event_count
+  rules: [calls]
+  group-by: [principal.arn]
+  timespan: 1h
+  condition: {gte: 3}
 ";
 
 fn rules() -> RuleSet {
@@ -426,5 +436,6 @@ fn what_a_month_holds_back_moves_no_incident() {
         &[&days[..1], &days[1..2], &days[2..3], &days[3..]],
         &[&days[3..], &days[..3]],
     ];
-    assert_eq!(incidents_of("30d, group-by: [principal.arn]", &splits), 1);
+    // A new month begins between the first two days and the others.
+    assert_eq!(incidents_of("30d, group-by: [principal.arn]", &splits), 2);
 }

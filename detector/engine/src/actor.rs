@@ -177,8 +177,8 @@ fn address_of(source: &CallSource) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// The distinct values, sorted. If there are too many, the least ones: of values that come in parts,
-/// those of each part are enough to know them.
+/// The distinct values, sorted. If there are too many, the least ones: of values that come in
+/// parts, those of each part are enough to know them.
 fn least_of(values: impl Iterator<Item = SharedStr>) -> Vec<SharedStr> {
     let distinct: BTreeSet<SharedStr> = values.collect();
     distinct.into_iter().take(ALERT_TRAITS).collect()

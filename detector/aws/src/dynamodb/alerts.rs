@@ -2,6 +2,7 @@
 //! created together, once; a note is deleted after publication. A provisional alert has another
 //! note until it is confirmed or withdrawn.
 
+mod form;
 mod provisional;
 
 use std::{
@@ -23,10 +24,11 @@ use secretrail_engine::{
     time::EventTime,
 };
 
+use self::form::{AlertStanding, EVENT_TIME, EXTENT, FORM, StoredForm};
 use crate::{
     dynamodb::{
         incidents,
-        item::{Attributes, number, number_of, text, text_of, truth},
+        item::{Attributes, number, text, text_of, truth},
         keys,
         outbox::{CREATED, StoredOutbox, unpacked, write_all},
         table::{DynamoTable, PutResult, as_write},
@@ -39,12 +41,6 @@ const ATTEMPT: &str = "attempt";
 const PROVISIONAL: &str = "provisional";
 /// On an alert that is withdrawn.
 const WITHDRAWN: &str = "withdrawn";
-
-/// [`Alert::time`] and [`Alert::extent`].
-const EVENT_TIME: &str = "event_time";
-const EXTENT: &str = "extent";
-/// Digest of the content.
-const FORM: &str = "form";
 
 /// Most alerts in one transaction, which may have 4 MB.
 const TOGETHER: usize = 10;
@@ -73,12 +69,6 @@ struct NewAlert {
 /// How often alerts are looked at that another writer creates, and withdraws, at the same time.
 const ROUNDS: usize = 3;
 
-/// An alert that stands as it was read.
-const IS_UNCHANGED: &str =
-    "form = :form AND created = :created AND attribute_not_exists(withdrawn)";
-/// The same of one that an earlier version has written.
-const IS_UNCHANGED_SINCE: &str = "attribute_not_exists(form) AND extent = :extent \
-     AND event_time = :time AND created = :created AND attribute_not_exists(withdrawn)";
 /// An alert that does not exist.
 const IS_NEW: &str = "attribute_not_exists(pk)";
 /// An alert that may be created, even if it was withdrawn.
@@ -219,8 +209,8 @@ impl StoredAlerts {
         item
     }
 
-    /// Replaces an alert that exists by what is kept of it now that this form is known, however many
-    /// others do.
+    /// Replaces an alert that exists by what is kept of it now that this form is known, however
+    /// many others do.
     async fn grow(
         &self,
         alert: &Alert,
@@ -362,54 +352,6 @@ fn id_of(alert: &Alert) -> &AlertId {
 /// Whether an alert of a principal is found elsewhere, or at another time, than it was.
 fn has_moved(known: &Alert, kept: &Alert) -> bool {
     (&known.actor, &known.origin, known.time) != (&kept.actor, &kept.origin, kept.time)
-}
-
-/// What became of an alert.
-#[derive(Clone)]
-struct AlertStanding {
-    /// Whether it was created as a provisional one.
-    provisional: bool,
-    withdrawn: bool,
-    /// `None` of an alert that an earlier version has created.
-    form: Option<StoredForm>,
-    item: Attributes,
-}
-
-/// What is known of the form in which an alert is stored.
-#[derive(Clone)]
-struct StoredForm {
-    created: EventTime,
-    /// [`Alert::time`].
-    time: EventTime,
-    /// [`Alert::extent`].
-    extent: String,
-    /// Digest of the content; `None` of one that an earlier version has written.
-    digest: Option<String>,
-}
-
-impl StoredForm {
-    fn of(item: &Attributes) -> Option<Self> {
-        Some(Self {
-            created: EventTime(number_of(item, CREATED)?),
-            time: EventTime(number_of(item, EVENT_TIME)?),
-            extent: text_of(item, EXTENT)?.to_owned(),
-            digest: text_of(item, FORM).map(str::to_owned),
-        })
-    }
-
-    /// A write that is made only if the alert stands in this form.
-    fn unchanged(&self, put: PutBuilder) -> PutBuilder {
-        let put = put.expression_attribute_values(":created", number(self.created.0));
-        match &self.digest {
-            Some(digest) => put
-                .condition_expression(IS_UNCHANGED)
-                .expression_attribute_values(":form", text(digest)),
-            None => put
-                .condition_expression(IS_UNCHANGED_SINCE)
-                .expression_attribute_values(":extent", text(&self.extent))
-                .expression_attribute_values(":time", number(self.time.0)),
-        }
-    }
 }
 
 /// Stored in an item, to recognise what one call wrote: a response may be lost.

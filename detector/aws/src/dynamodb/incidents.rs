@@ -260,6 +260,8 @@ fn ids(references: &[Attributes]) -> Vec<IncidentId> {
 
 #[cfg(test)]
 mod tests {
+    use secretrail_engine::time::EventTime;
+
     use super::*;
     use crate::dynamodb::table::tests::uncalled;
     use secretrail_engine::{

@@ -5,6 +5,7 @@
 //! index. Equal content has an equal digest, which names the item: writing it again changes
 //! nothing.
 
+mod common;
 mod incident;
 mod read;
 mod write;
@@ -18,7 +19,11 @@ use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use self::incident::{pack_incident, unpack_incident};
-use self::{read::ItemReader, write::ItemWriter};
+use self::{
+    common::{StoredCommonV1, StoredPlaceV1},
+    read::ItemReader,
+    write::ItemWriter,
+};
 use crate::{
     alert::Alert, digest::digest, document::JsonNode, fact::Fact, geo::SourceGeo, ids::SharedStr,
     pending_event::PendingEvent,
@@ -295,28 +300,6 @@ struct StoredAlertV1 {
     common: Option<StoredCommonV1>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     former: Vec<StoredPlaceV1>,
-}
-
-/// What evidence has in common: for each, nothing without such events, `[key, name]`, or `[]` where
-/// they differ.
-#[derive(Debug, Serialize, Deserialize)]
-struct StoredCommonV1 {
-    principal: StoredSharedV1,
-    reader: StoredSharedV1,
-    address: StoredSharedV1,
-    network: StoredSharedV1,
-    secret: StoredSharedV1,
-    account: StoredSharedV1,
-    region: StoredSharedV1,
-}
-
-type StoredSharedV1 = Option<Vec<SharedStr>>;
-
-/// Where an alert was.
-#[derive(Debug, Serialize, Deserialize)]
-struct StoredPlaceV1 {
-    actor: StoredActorV1,
-    time: i64,
 }
 
 /// An event of an alert; only its id in items of earlier versions.

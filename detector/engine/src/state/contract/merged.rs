@@ -60,12 +60,15 @@ async fn about<S: IncidentStore>(store: &S, actor: &ActorKey) -> Vec<(i64, i64, 
     needs.collect()
 }
 
-pub(super) async fn forms_of_an_alert_that_holds_back_are_merged<S: IncidentStore>(store: &S) {
+pub(super) async fn run<S: IncidentStore>(empty: &impl Fn() -> S) {
+    forms_of_an_alert_that_holds_back_are_merged(&empty()).await;
+    forms_of_several_principals_are_about_what_they_share(&empty()).await;
+    a_final_form_takes_the_place_of_a_provisional_one(&empty()).await;
+}
+
+async fn forms_of_an_alert_that_holds_back_are_merged<S: IncidentStore>(store: &S) {
     let (first, again, later) = (form(ANN, 7_300), form(ANN, 7_900), form(ANN, 40_000));
-    let (ann, network) = (
-        first.actor.identity(),
-        (ActorKind::Address, "198.51.100.0/24".into()),
-    );
+    let ann = first.actor.identity();
     assert_eq!(create(store, &[&again], 1).await, [true]);
     assert_eq!(about(store, &ann).await, [(7_900, 7_900, 7_900, 1)]);
     assert_eq!(create(store, &[&first], 2).await, [false]);
@@ -86,14 +89,21 @@ pub(super) async fn forms_of_an_alert_that_holds_back_are_merged<S: IncidentStor
         found.concat().len()
     };
     assert_eq!(from(11).await, 1, "in the hour of its last event");
-    assert_eq!(create(store, &[&form(BOB, 20_000)], 4).await, [false]);
-    assert_eq!(about(store, &ann).await, [], "it is not about one of them");
-    assert_eq!(about(store, &network).await, [(7_300, 7_300, 40_000, 2)]);
-    assert_eq!(create(store, &[&first], 5).await, [false]);
-    assert_eq!(about(store, &network).await, [(7_300, 7_300, 40_000, 2)]);
 }
 
-pub(super) async fn a_final_form_takes_the_place_of_a_provisional_one<S: IncidentStore>(store: &S) {
+async fn forms_of_several_principals_are_about_what_they_share<S: IncidentStore>(store: &S) {
+    let (one, other) = (form(ANN, 7_300), form(BOB, 20_000));
+    let network = (ActorKind::Address, "198.51.100.0/24".into());
+    create(store, &[&one], 1).await;
+    for form in [&other, &one, &other] {
+        assert_eq!(create(store, &[form], 2).await, [false]);
+        assert_eq!(about(store, &one.actor.identity()).await, []);
+        assert_eq!(about(store, &other.actor.identity()).await, []);
+        assert_eq!(about(store, &network).await, [(7_300, 7_300, 20_000, 2)]);
+    }
+}
+
+async fn a_final_form_takes_the_place_of_a_provisional_one<S: IncidentStore>(store: &S) {
     let (early, last, more) = (form(ANN, 7_300), form(ANN, 20_000), form(ANN, 30_000));
     let waiting = vec![(early.clone(), EventTime(10))];
     let created = store

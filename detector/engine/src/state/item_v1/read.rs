@@ -3,18 +3,17 @@
 use std::{mem::take, sync::Arc};
 
 use super::{
-    ItemError, StoredAccessV1, StoredActorV1, StoredAlertEventV1, StoredAlertV1, StoredCommonV1,
-    StoredFactV1, StoredGroup, StoredHeaderV1, StoredPackV1, StoredPendingEventV1, StoredPlaceV1,
-    StoredPrincipalV1, StoredRequestV1, StoredRuleV1, StoredSecretV1, StoredSharedV1,
-    StoredSourceV1, StoredValueV1, StoredWindowMatchV1, VERSION, unsqueezed,
+    ItemError, StoredAccessV1, StoredActorV1, StoredAlertEventV1, StoredAlertV1, StoredFactV1,
+    StoredGroup, StoredHeaderV1, StoredPackV1, StoredPendingEventV1, StoredPrincipalV1,
+    StoredRequestV1, StoredRuleV1, StoredSecretV1, StoredSourceV1, StoredValueV1,
+    StoredWindowMatchV1, VERSION,
+    common::{common, former_place},
+    unsqueezed,
 };
 use crate::{
     access::{Access, AccessDecrypt, AccessMethod, DecryptStatus},
-    actor::{
-        Actor, ActorKind, Origin,
-        common::{Common, CommonTraits},
-    },
-    alert::{Alert, AlertEvent, AlertId, AlertTraits, FormerPlace, WindowMatch},
+    actor::{Actor, ActorKind, Origin},
+    alert::{Alert, AlertEvent, AlertId, AlertTraits, WindowMatch},
     evidence::Evidence,
     fact::Fact,
     ids::{SecretRef, SecretStore, SharedStr},
@@ -327,35 +326,6 @@ pub(super) fn actor(actor: StoredActorV1) -> Result<Actor, ItemError> {
         kind: known(&ActorKind::ALL, ActorKind::as_str, &actor.kind)?,
         key: actor.key,
         name: actor.name,
-    })
-}
-
-fn common(common: StoredCommonV1) -> CommonTraits {
-    CommonTraits {
-        principal: shared(common.principal),
-        reader: shared(common.reader),
-        address: shared(common.address),
-        network: shared(common.network),
-        secret: shared(common.secret),
-        account: shared(common.account),
-        region: shared(common.region),
-    }
-}
-
-fn shared(common: StoredSharedV1) -> Common {
-    let Some(common) = common else {
-        return Common::NoEvents;
-    };
-    match <[SharedStr; 2]>::try_from(common) {
-        Ok([key, name]) => Common::One { key, name },
-        Err(_) => Common::Differs,
-    }
-}
-
-fn former_place(place: StoredPlaceV1) -> Result<FormerPlace, ItemError> {
-    Ok(FormerPlace {
-        actor: actor(place.actor)?,
-        time: EventTime(place.time),
     })
 }
 

@@ -5,18 +5,15 @@ use std::sync::Arc;
 use ahash::HashMap;
 
 use super::{
-    StoredAccessV1, StoredActorV1, StoredAlertEventV1, StoredAlertV1, StoredCommonV1, StoredFactV1,
-    StoredGroup, StoredHeaderV1, StoredPackV1, StoredPendingEventV1, StoredPlaceV1,
-    StoredPrincipalV1, StoredRequestV1, StoredRuleV1, StoredSecretV1, StoredSharedV1,
-    StoredSourceV1, StoredValueV1, StoredWindowMatchV1,
+    StoredAccessV1, StoredActorV1, StoredAlertEventV1, StoredAlertV1, StoredFactV1, StoredGroup,
+    StoredHeaderV1, StoredPackV1, StoredPendingEventV1, StoredPrincipalV1, StoredRequestV1,
+    StoredRuleV1, StoredSecretV1, StoredSourceV1, StoredValueV1, StoredWindowMatchV1,
+    common::{common_v1, place_v1},
 };
 use crate::{
     access::Access,
-    actor::{
-        Actor,
-        common::{Common, CommonTraits},
-    },
-    alert::{Alert, AlertEvent, FormerPlace, WindowMatch},
+    actor::Actor,
+    alert::{Alert, AlertEvent, WindowMatch},
     evidence::Evidence,
     fact::Fact,
     geo::SourceGeo,
@@ -244,33 +241,6 @@ impl ItemWriter {
             common: alert.common.as_ref().map(common_v1),
             former: alert.former.iter().map(place_v1).collect(),
         }
-    }
-}
-
-fn common_v1(common: &CommonTraits) -> StoredCommonV1 {
-    StoredCommonV1 {
-        principal: shared_v1(&common.principal),
-        reader: shared_v1(&common.reader),
-        address: shared_v1(&common.address),
-        network: shared_v1(&common.network),
-        secret: shared_v1(&common.secret),
-        account: shared_v1(&common.account),
-        region: shared_v1(&common.region),
-    }
-}
-
-fn shared_v1(common: &Common) -> StoredSharedV1 {
-    match common {
-        Common::NoEvents => None,
-        Common::One { key, name } => Some(vec![key.clone(), name.clone()]),
-        Common::Differs => Some(Vec::new()),
-    }
-}
-
-fn place_v1(place: &FormerPlace) -> StoredPlaceV1 {
-    StoredPlaceV1 {
-        actor: actor_v1(&place.actor),
-        time: place.time.0,
     }
 }
 
