@@ -260,14 +260,13 @@ fn ids(references: &[Attributes]) -> Vec<IncidentId> {
 
 #[cfg(test)]
 mod tests {
-    use secretrail_engine::time::EventTime;
-
     use super::*;
     use crate::dynamodb::table::tests::uncalled;
     use secretrail_engine::{
         outbox::{DeliveredKinds, Destination},
         rule_meta::RuleLevel,
         state::contract::announced,
+        time::EventTime,
     };
 
     #[test]
