@@ -220,7 +220,7 @@ fn pipeline<'a>(
 }
 
 /// Every record once in a new order, and some of them again.
-fn mixed(records: &[Value], order: &[Index]) -> Vec<Value> {
+pub(crate) fn mixed(records: &[Value], order: &[Index]) -> Vec<Value> {
     let mut mixed = records.to_vec();
     for (index, swap) in order.iter().take(records.len()).enumerate() {
         mixed.swap(index, swap.index(records.len()));

@@ -22,6 +22,7 @@ mod doors; // events that come through several doors, and those that no file has
 mod envelopes; // what wraps, compresses or damages records
 mod formats; // what is published and stored, frozen
 mod geo; // where addresses are registered
+mod held_back; // the same incidents online as in a replay
 mod in_parts; // what does not fit into memory is read in parts, with the same alerts
 mod invariance; // order, repetition, delay and split of the input change nothing
 mod lakes; // rows of Security Lake, Athena, CloudTrail Lake and Sentinel

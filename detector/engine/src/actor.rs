@@ -1,7 +1,11 @@
 //! Actors: who or what an alert is about. Alerts about one actor that follow each other are one
 //! incident.
 
-use std::collections::HashSet;
+pub mod common;
+
+use std::collections::{BTreeSet, HashSet};
+
+use self::common::CommonTraits;
 
 use crate::{
     access::AccessMethod,
@@ -65,14 +69,10 @@ impl Actor {
         (self.kind, self.key.clone())
     }
 
-    /// The actor of sorted evidence: the principal that all of it shares; else the address or
-    /// network; else the secret, if there is only one; else account and region.
+    /// The actor of evidence, in any order of it; see [`CommonTraits::actor`].
     #[must_use]
     pub fn of(evidence: &[Evidence]) -> Self {
-        principal(evidence)
-            .or_else(|| address(evidence))
-            .or_else(|| secret(evidence))
-            .unwrap_or_else(|| log(evidence))
+        CommonTraits::of(evidence).actor()
     }
 
     /// The actor of an alert of which only these are known.
@@ -97,24 +97,6 @@ impl Actor {
             name: name.into(),
         }
     }
-}
-
-/// The principal of all evidence; where some prepared what another did, the one that accessed the
-/// secrets.
-fn principal(evidence: &[Evidence]) -> Option<Actor> {
-    let accessing = evidence.iter().filter(|e| e.access.is_some());
-    one_principal(evidence.iter().map(|e| &*e.head))
-        .or_else(|| one_principal(accessing.map(|e| &*e.head)))
-}
-
-fn one_principal<'e>(heads: impl Iterator<Item = &'e EventHeader> + Clone) -> Option<Actor> {
-    let key = shared_by_all(heads.clone().map(|head| principal_key(&head.principal)))?;
-    // The owner's copy of another account's call has no ARN; another event may have it.
-    let mut names = heads.filter_map(|head| head.principal.id.as_ref());
-    let first = names.next()?;
-    let arn = names.find(|name| name.starts_with("arn:"));
-    let name = arn.filter(|_| !first.starts_with("arn:")).unwrap_or(first);
-    Some(Actor::new(ActorKind::Principal, key, name.clone()))
 }
 
 /// Identity of a principal in all its forms; `None` where the record identifies nobody.
@@ -147,40 +129,6 @@ fn unique_and_session(principal_id: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// The address that all calls share, or else their network.
-fn address(evidence: &[Evidence]) -> Option<Actor> {
-    let sources = callers(evidence).map(|head| &*head.source);
-    let address = shared_by_all(sources.clone().map(address_of));
-    let value = address.or_else(|| shared_by_all(sources.map(network_of)))?;
-    Some(Actor::new(
-        ActorKind::Address,
-        value.as_str(),
-        value.as_str(),
-    ))
-}
-
-fn secret(evidence: &[Evidence]) -> Option<Actor> {
-    let secrets = evidence.iter().map(|e| e.secret.as_ref());
-    let keys = secrets.clone().map(|secret| {
-        let secret = secret?;
-        let name = secret.name.as_deref()?;
-        Some(format!("{} {} {name}", secret.account, secret.region))
-    });
-    let key = shared_by_all(keys)?;
-    let named = secrets.flatten().find_map(|secret| secret.arn.clone());
-    let name = named.or_else(|| {
-        let first = evidence.first()?.secret.as_ref()?;
-        first.name.clone()
-    })?;
-    Some(Actor::new(ActorKind::Secret, key, name))
-}
-
-fn log(evidence: &[Evidence]) -> Actor {
-    let account = shared_by_all(evidence.iter().map(|e| Some(&*e.head.account)));
-    let region = shared_by_all(evidence.iter().map(|e| Some(&*e.head.region)));
-    log_of(account, region)
-}
-
 fn log_of(account: Option<&str>, region: Option<&str>) -> Actor {
     let account = account.unwrap_or("several accounts");
     let region = region.unwrap_or("several regions");
@@ -191,21 +139,35 @@ fn log_of(account: Option<&str>, region: Option<&str>) -> Actor {
 /// Where the calls of some evidence come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// Addresses of the callers, the first [`ALERT_TRAITS`]; services and callers behind a VPC
-    /// endpoint have none.
+    /// Addresses of the callers, sorted, the first [`ALERT_TRAITS`]; services and callers behind a
+    /// VPC endpoint have none.
     pub addresses: Vec<SharedStr>,
-    /// Their networks and VPC endpoints, the first [`ALERT_TRAITS`].
+    /// Their networks and VPC endpoints, sorted, the first [`ALERT_TRAITS`].
     pub networks: Vec<SharedStr>,
 }
 
 impl Origin {
-    /// The origin of sorted evidence. The services that call KMS for a caller are left aside.
+    /// The origin of evidence, in any order of it. The services that call KMS for a caller are left
+    /// aside.
     #[must_use]
     pub fn of(evidence: &[Evidence]) -> Self {
         let sources = callers(evidence).map(|head| &*head.source);
+        let addresses = sources.clone().filter_map(address_of);
+        let networks = sources.filter_map(network_of);
         Self {
-            addresses: first_of(sources.clone().filter_map(address_of)),
-            networks: first_of(sources.filter_map(network_of)),
+            addresses: least_of(addresses.map(SharedStr::from)),
+            networks: least_of(networks.map(SharedStr::from)),
+        }
+    }
+
+    /// The origin of this evidence and some other, or more of the same.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let both =
+            |own: &[SharedStr], other: &[SharedStr]| least_of(own.iter().chain(other).cloned());
+        Self {
+            addresses: both(&self.addresses, &other.addresses),
+            networks: both(&self.networks, &other.networks),
         }
     }
 
@@ -219,6 +181,13 @@ fn address_of(source: &CallSource) -> Option<String> {
     let ip = source.ip.as_deref();
     ip.filter(|_| source.kind == SourceKind::Ip && source.vpc_endpoint.is_none())
         .map(str::to_owned)
+}
+
+/// The distinct values, sorted. If there are too many, the least ones: of values that come in
+/// parts, those of each part are enough to know them.
+fn least_of(values: impl Iterator<Item = SharedStr>) -> Vec<SharedStr> {
+    let distinct: BTreeSet<SharedStr> = values.collect();
+    distinct.into_iter().take(ALERT_TRAITS).collect()
 }
 
 /// The first distinct values.

@@ -4,6 +4,7 @@
 pub mod alert_digest;
 pub mod chat;
 pub mod json_v1;
+mod merged;
 pub mod ocsf;
 mod reduced;
 mod summary;
@@ -17,10 +18,10 @@ use std::{
 
 pub(crate) use self::reduced::{EvidenceTotals, reduced};
 use self::summary::summary;
-pub use self::traits::AlertTraits;
+pub use self::{merged::FormerPlace, traits::AlertTraits};
 use crate::{
     access::Access,
-    actor::{Actor, Origin, shared_by_all},
+    actor::{Actor, Origin, common::CommonTraits, shared_by_all},
     digest::digest,
     evidence::Evidence,
     ids::{SecretKey, SharedStr},
@@ -72,7 +73,8 @@ pub struct Alert {
     pub id: AlertId,
     /// Metadata of the rule.
     pub rule: Arc<RuleMeta>,
-    /// Time of the event, or the end of the window.
+    /// Time of the event, or the end of the window. Of a window that any one fact fills, the first
+    /// time in the hour of its last fact.
     pub time: EventTime,
     /// Since when it holds: time of its first event; where a window joins several rules, of the
     /// first event by which each has one.
@@ -102,6 +104,11 @@ pub struct Alert {
     pub actor: Actor,
     /// Where all its calls come from; in an alert that was read from JSON, those that it lists.
     pub origin: Origin,
+    /// What all its evidence has in common, of a window that any one fact fills: its forms are
+    /// merged. `None` for other alerts, and in one that was read from JSON.
+    pub common: Option<CommonTraits>,
+    /// Where it was before, if that is elsewhere; nowhere in a replay.
+    pub former: Vec<FormerPlace>,
     /// What its calls have been made with and from; in an alert that was read from JSON, those that
     /// it lists.
     pub traits: AlertTraits,
@@ -154,6 +161,8 @@ impl Alert {
             events: Vec::new(),
             actor: Actor::by_names(None, Some(account), Some(region)),
             origin: Origin::default(),
+            common: None,
+            former: Vec::new(),
             traits: AlertTraits::default(),
             incident: None,
             withdrawn: false,
@@ -191,6 +200,13 @@ impl Alert {
         // The final evaluation knows the versions that were read.
         let versions = self.traits.versions.with_decrypt();
         format!("{known} {accesses:020} {versions:020}")
+    }
+
+    /// Time of its last event, as far as it shows them: not before its time.
+    #[must_use]
+    pub fn last(&self) -> EventTime {
+        let end = self.window_match.as_ref().map(|window| window.end);
+        end.map_or(self.time, |end| end.max(self.time))
     }
 
     /// How its title begins: `high: `; of a withdrawal, `withdrawn: high: `.
@@ -299,6 +315,8 @@ impl Alert {
             events: events(&evidence, ALERT_ACCESSES),
             actor: Actor::of(&evidence),
             origin: Origin::of(&evidence),
+            common: None,
+            former: Vec::new(),
             traits: AlertTraits::of(&evidence),
             incident: None,
             accesses,

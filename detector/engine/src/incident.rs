@@ -34,8 +34,8 @@ use crate::{
     digest::digest,
     ids::SharedStr,
     limits::{
-        INCIDENT_ALERTS, INCIDENT_GAP_SECS, INCIDENT_MAX_SECS, INCIDENT_REACH_SECS, INCIDENT_RULES,
-        INCIDENT_SECRETS, INCIDENT_TRAITS, INCIDENT_VERSIONS,
+        HELD_BACK_SECS, INCIDENT_ALERTS, INCIDENT_GAP_SECS, INCIDENT_MAX_SECS, INCIDENT_REACH_SECS,
+        INCIDENT_RULES, INCIDENT_SECRETS, INCIDENT_TRAITS, INCIDENT_VERSIONS,
     },
     lineage::origin::SessionOrigins,
     revealed::{IncidentExposure, RevealedVersion, RevealedVersions},
@@ -62,6 +62,21 @@ impl IncidentPeriods {
     pub(crate) fn begin(self, alert: &Alert) -> EventTime {
         let first = alert.events.first().map_or(alert.time, |event| event.time);
         self.within_reach(alert, first)
+    }
+
+    /// The times, the first exclusive, in which an alert about an address takes in others: those of
+    /// its window. One that holds back others may have events until the end of its last hour.
+    fn takes_in(self, alert: &Alert) -> (EventTime, EventTime) {
+        let window = alert.window_match.as_ref();
+        let earliest = alert.time.plus(-self.reach_secs);
+        if alert.common.is_none() {
+            let start = window.map_or(alert.time.plus(-1), |window| window.start);
+            return (start.max(earliest), alert.time);
+        }
+        let hour = alert.time.start_of(HELD_BACK_SECS);
+        let secs = window.map_or(1, |window| window.end.0.saturating_sub(window.start.0));
+        let start = hour.plus(-secs).max(earliest);
+        (start, hour.plus(HELD_BACK_SECS - 1))
     }
 
     fn within_reach(self, alert: &Alert, time: EventTime) -> EventTime {

@@ -92,6 +92,11 @@ pub const INCIDENT_MAX_SECS: i64 = 3 * 24 * 3_600;
 /// Windows of a month only hold back repetitions; most stories are over in a day.
 pub const INCIDENT_REACH_SECS: i64 = 24 * 3_600;
 
+/// Seconds of event time in which an alert that any one event raises takes the time of the first of
+/// them: a store writes it again once an hour at most, however often its rule matches. An incident
+/// may end up to an hour before the last event of such an alert.
+pub const HELD_BACK_SECS: i64 = 3_600;
+
 /// Largest number of alerts listed in an incident; it also has the total.
 pub const INCIDENT_ALERTS: usize = 200;
 
@@ -174,6 +179,8 @@ pub const SEEN_GRAINS: i64 = 90;
 const _: () = {
     // Objects inflated in one call are not checked against the limits for gzip bombs.
     assert!(WHOLE_OBJECT_BYTES as u64 <= MAX_INFLATED_BYTES);
+    // Alerts that any one event raises are about a day at most.
+    assert!(DAY_SECS <= INCIDENT_REACH_SECS && DAY_SECS % HELD_BACK_SECS == 0);
     // The margin must include every later event that decides a pair.
     assert!(SETTLE_MARGIN_SECS >= 7 * PAIRING_TOLERANCE_SECS);
 };

@@ -261,7 +261,8 @@ fn covering<'k>(
             && from <= known.last.plus(periods.reach_secs)
     };
     let is_alone = near.next().is_none() && !known.iter().any(takes_in);
-    (is_alone && !alert.withdrawn && one.covers(alert, periods, now)).then_some(one)
+    (is_alone && !alert.withdrawn && alert.former.is_empty() && one.covers(alert, periods, now))
+        .then_some(one)
 }
 
 /// First and last time of the alerts of each actor.
@@ -270,6 +271,14 @@ fn spans(alerts: &[&Alert], periods: IncidentPeriods) -> ActorSpans {
     for alert in alerts {
         let span = (periods.begin(alert), alert.time);
         widen(&mut spans, alert.actor.identity(), span);
+        // An incident there may list it, and does so no more.
+        for former in &alert.former {
+            widen(
+                &mut spans,
+                former.actor.identity(),
+                (former.time, former.time),
+            );
+        }
     }
     spans
 }

@@ -412,6 +412,14 @@ impl WindowRule {
             )
     }
 
+    /// Whether any one fact makes the window fire, and its facts are not stored: the first one in a
+    /// bucket raises the alert, and the others are held back.
+    #[must_use]
+    pub fn holds_back(&self) -> bool {
+        // What a correlation covers is judged by the stored facts of that.
+        self.is_filled_by_one() && self.cover.by.is_none()
+    }
+
     /// The fact that an event is for this window; `None` when it lacks a field of the group or the
     /// value. `about` gives the fact's key.
     pub(crate) fn fact(

@@ -249,8 +249,8 @@ pub trait StateStore: CompletenessStore {
 
     /// Creates alerts that do not exist yet, or were withdrawn; for each, whether this call created
     /// it. Of several concurrent writers, one gets `true`. A provisional alert that exists is
-    /// thereby confirmed. An alert that exists and has a smaller extent ([`Alert::extent`]) is
-    /// replaced, and is to be grouped again.
+    /// thereby confirmed. What is kept of an alert that exists is [`Alert::followed_by`]; if that
+    /// is another form, it is to be grouped again.
     fn create_alerts(
         &self,
         alerts: Vec<Alert>,

@@ -2,9 +2,12 @@
 //!
 //! A window matches at fact `t` when the facts in `(t − span, t]` meet the condition. Of all
 //! matches in a bucket the one with the highest count is reported; of equal counts, the earliest.
-//! The result is a function of the set of facts, and more facts never remove a bucket.
+//! A window that any one fact fills is its bucket, or the first day of it that has a fact
+//! ([`held_back`]). The result is a function of the set of facts, and more facts never remove a
+//! bucket.
 
 pub(crate) mod cover;
+pub(crate) mod held_back;
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -23,7 +26,8 @@ use crate::{
 /// Evaluates the windows that end at a fact in `ends` (both inclusive), and returns the match of
 /// each bucket with the facts of its window.
 ///
-/// The facts must be all those of the group from `span` before the first end on.
+/// The facts must be all those of the group from `span` before the first end on; of windows that
+/// any one fact fills, they may be any part of them.
 #[must_use]
 pub fn evaluate<'f>(
     window: &WindowRule,
@@ -36,6 +40,9 @@ pub fn evaluate<'f>(
         return Vec::new();
     }
     let sorted = sorted(facts);
+    if window.holds_back() {
+        return held_back::evaluate(window, group, &sorted, ends);
+    }
     let mut window_matches: Vec<_> = peaks(window, &sorted, ends)
         .into_iter()
         .filter_map(|(bucket, peak)| {

@@ -2,6 +2,7 @@
 //! created together, once; a note is deleted after publication. A provisional alert has another
 //! note until it is confirmed or withdrawn.
 
+mod form;
 mod provisional;
 
 use std::{
@@ -23,12 +24,13 @@ use secretrail_engine::{
     time::EventTime,
 };
 
+use self::form::{AlertStanding, EVENT_TIME, EXTENT, FORM, StoredForm};
 use crate::{
     dynamodb::{
         incidents,
-        item::{Attributes, number, number_of, text, text_of, truth},
+        item::{Attributes, number, text, text_of, truth},
         keys,
-        outbox::{CREATED, StoredOutbox, write_all},
+        outbox::{CREATED, StoredOutbox, unpacked, write_all},
         table::{DynamoTable, PutResult, as_write},
     },
     retry::FailedCall,
@@ -39,10 +41,6 @@ const ATTEMPT: &str = "attempt";
 const PROVISIONAL: &str = "provisional";
 /// On an alert that is withdrawn.
 const WITHDRAWN: &str = "withdrawn";
-
-/// [`Alert::time`] and [`Alert::extent`].
-const EVENT_TIME: &str = "event_time";
-const EXTENT: &str = "extent";
 
 /// Most alerts in one transaction, which may have 4 MB.
 const TOGETHER: usize = 10;
@@ -71,9 +69,6 @@ struct NewAlert {
 /// How often alerts are looked at that another writer creates, and withdraws, at the same time.
 const ROUNDS: usize = 3;
 
-/// An alert that stands, and of which less is known.
-const IS_SMALLER: &str = "extent < :extent AND event_time = :time AND created = :created \
-     AND attribute_not_exists(withdrawn)";
 /// An alert that does not exist.
 const IS_NEW: &str = "attribute_not_exists(pk)";
 /// An alert that may be created, even if it was withdrawn.
@@ -174,13 +169,14 @@ impl StoredAlerts {
     ) -> Result<HashMap<AlertId, AlertStanding>, StateError> {
         let asked = ids.map(|id| (keys::alert(id), id.clone()));
         let asked: HashMap<_, _> = asked.collect();
-        let only = "pk, sk, provisional, withdrawn, created, extent, event_time";
-        let items = self.table.get(asked.keys().cloned().collect(), Some(only));
+        // With its content: a read costs as much without.
+        let items = self.table.get(asked.keys().cloned().collect(), None);
         let known = items.await?.into_iter().filter_map(|(key, item)| {
             let standing = AlertStanding {
                 provisional: item.contains_key(PROVISIONAL),
                 withdrawn: item.contains_key(WITHDRAWN),
                 form: StoredForm::of(&item),
+                item,
             };
             Some((asked.get(&key)?.clone(), standing))
         });
@@ -203,16 +199,18 @@ impl StoredAlerts {
     fn item(&self, alert: &Alert, created: EventTime) -> Attributes {
         let packed = item_v1::pack_alert(alert);
         let mut item = keys::alert(&alert.id).attributes();
-        item.extend(self.table.packed(packed, self.keep_secs));
         item.extend([
+            (FORM.to_owned(), text(&packed.digest)),
             (CREATED.to_owned(), number(created.0)),
             (EVENT_TIME.to_owned(), number(alert.time.0)),
             (EXTENT.to_owned(), text(&alert.extent())),
         ]);
+        item.extend(self.table.packed(packed, self.keep_secs));
         item
     }
 
-    /// Replaces an alert that exists by a larger form of it, however many others do.
+    /// Replaces an alert that exists by what is kept of it now that this form is known, however
+    /// many others do.
     async fn grow(
         &self,
         alert: &Alert,
@@ -222,10 +220,22 @@ impl StoredAlerts {
         let mut tries = self.table.tries();
         let mut standing = standing.clone();
         while let Some(before) = standing.form.as_ref().filter(|_| !standing.withdrawn) {
-            if alert.extent() <= before.extent {
+            // Most are known, and need not be unpacked.
+            if alert.common.is_none() && alert.extent() <= before.extent {
                 break;
             }
-            let writes = self.growth(alert, &standing, before, now);
+            let Some(known) = self.readable(&standing.item) else {
+                break;
+            };
+            // Whoever writes one that was provisional without that mark has confirmed it.
+            let kept = known.followed_by(alert, standing.provisional);
+            if kept == known {
+                break;
+            }
+            if has_moved(&known, &kept) {
+                incidents::mark_places(&self.table, &[&kept], self.keep_secs).await?;
+            }
+            let writes = self.growth(&kept, &known, (&standing, before), now);
             if let PutResult::Written = write_all(&self.table, writes).await? {
                 break;
             }
@@ -242,32 +252,33 @@ impl StoredAlerts {
         Ok(())
     }
 
-    /// The writes that replace an alert by a larger form of it.
+    /// The writes that replace an alert by another form of it.
     fn growth(
         &self,
         alert: &Alert,
-        standing: &AlertStanding,
-        before: &StoredForm,
+        known: &Alert,
+        (standing, before): (&AlertStanding, &StoredForm),
         now: EventTime,
     ) -> Vec<TransactWriteItem> {
         // Its notes in the outbox stay: they know it by when it was created.
         let mut item = self.item(alert, before.created);
-        if standing.provisional {
+        if standing.provisional && alert.common.is_none() {
             item.insert(PROVISIONAL.to_owned(), truth());
         }
-        let put = self
-            .put(&item)
-            .condition_expression(IS_SMALLER)
-            .expression_attribute_values(":extent", text(&alert.extent()))
-            .expression_attribute_values(":time", number(before.time.0))
-            .expression_attribute_values(":created", number(before.created.0));
-        let place = incidents::place_at(alert, before.time);
-        let moved = (before.time != alert.time).then(|| self.table.delete_any(&place));
+        let put = before.unchanged(self.put(&item));
+        let (old, new) = (incidents::place_of(known), incidents::place_of(alert));
+        let moved = (old != new).then(|| self.table.delete_any(&old));
         let note = self.outbox.grouping_note(alert, before.created, now);
         let others = [Some(self.short(alert)), note].into_iter().flatten();
         let others = others.filter_map(|item| self.table.put_any(item));
         let put = as_write(put).into_iter();
         put.chain(moved.flatten()).chain(others).collect()
+    }
+
+    /// A stored alert; `None` when it cannot be read. Then it stays: nobody can say what it is.
+    fn readable(&self, item: &Attributes) -> Option<Alert> {
+        let alert = unpacked(&self.table, item);
+        alert.map_err(|error| self.table.note_set_aside(error)).ok()
     }
 
     /// What incidents need of an alert.
@@ -338,34 +349,9 @@ fn id_of(alert: &Alert) -> &AlertId {
     &alert.id
 }
 
-/// What became of an alert.
-#[derive(Clone)]
-struct AlertStanding {
-    /// Whether it was created as a provisional one.
-    provisional: bool,
-    withdrawn: bool,
-    /// `None` of an alert that an earlier version has created.
-    form: Option<StoredForm>,
-}
-
-/// What is known of the form in which an alert is stored.
-#[derive(Clone)]
-struct StoredForm {
-    created: EventTime,
-    /// [`Alert::time`].
-    time: EventTime,
-    /// [`Alert::extent`].
-    extent: String,
-}
-
-impl StoredForm {
-    fn of(item: &Attributes) -> Option<Self> {
-        Some(Self {
-            created: EventTime(number_of(item, CREATED)?),
-            time: EventTime(number_of(item, EVENT_TIME)?),
-            extent: text_of(item, EXTENT)?.to_owned(),
-        })
-    }
+/// Whether an alert of a principal is found elsewhere, or at another time, than it was.
+fn has_moved(known: &Alert, kept: &Alert) -> bool {
+    (&known.actor, &known.origin, known.time) != (&kept.actor, &kept.origin, kept.time)
 }
 
 /// Stored in an item, to recognise what one call wrote: a response may be lost.

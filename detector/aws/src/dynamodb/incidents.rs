@@ -41,12 +41,7 @@ pub(super) struct StoredIncidents {
 
 /// The place of what incidents need of an alert.
 pub(super) fn place_of(alert: &Alert) -> ItemKey {
-    place_at(alert, alert.time)
-}
-
-/// The place of what incidents need of an alert that has another time.
-pub(super) fn place_at(alert: &Alert, time: EventTime) -> ItemKey {
-    keys::alert_of_actor(&alert.actor.identity(), time, &alert.id)
+    keys::alert_of_actor(&alert.actor.identity(), alert.time, &alert.id)
 }
 
 /// Notes from where the alerts of principals come.
@@ -343,6 +338,7 @@ mod tests {
         outbox::{DeliveredKinds, Destination},
         rule_meta::RuleLevel,
         state::contract::announced,
+        time::EventTime,
     };
 
     #[test]

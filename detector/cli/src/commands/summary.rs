@@ -489,10 +489,10 @@ fn by_rule(alerts: &[Alert]) -> BTreeMap<(Reverse<RuleLevel>, &str), RuleAlerts>
         let key = (Reverse(alert.rule.level), alert.rule.title.as_str());
         let of_rule = rules.entry(key).or_insert(RuleAlerts {
             count: 0,
-            last: alert.time,
+            last: alert.last(),
         });
         of_rule.count += 1;
-        of_rule.last = of_rule.last.max(alert.time);
+        of_rule.last = of_rule.last.max(alert.last());
     }
     rules
 }

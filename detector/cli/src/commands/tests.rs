@@ -115,6 +115,8 @@ pub(crate) fn alert(rule: &Arc<RuleMeta>, event: &str) -> Alert {
         events: Vec::new(),
         actor: Actor::by_names(None, None, None),
         origin: Origin::default(),
+        common: None,
+        former: Vec::new(),
         traits: AlertTraits::default(),
         incident: None,
         withdrawn: false,

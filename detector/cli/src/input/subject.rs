@@ -109,10 +109,10 @@ impl<'a> FoundSubject<'a> {
     /// First and last time of its events.
     pub(crate) fn span(&self) -> (EventTime, EventTime) {
         let times = self.alerts.iter().flat_map(|alert| {
-            // The time of an alert of a window rule is the end of the window.
+            // The last event of an alert of a window rule is at the end of the window.
             let first = alert.accesses.first().map(|access| access.head.time);
             let events = alert.events.iter().map(|event| event.time);
-            events.chain(first).chain([alert.time])
+            events.chain(first).chain([alert.last()])
         });
         let first = times.clone().min().unwrap_or(EventTime(0));
         (first, times.max().unwrap_or(first))

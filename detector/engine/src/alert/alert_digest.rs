@@ -193,6 +193,8 @@ impl<'a> AlertDigest<'a> {
             events: Vec::new(),
             actor,
             origin: Origin::default(),
+            common: None,
+            former: Vec::new(),
             traits: AlertTraits::default(),
             incident: None,
             withdrawn: false,

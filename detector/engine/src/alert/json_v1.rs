@@ -261,13 +261,11 @@ pub fn read(value: Value) -> Result<Alert, UnknownForm> {
         secrets_total: alert.secrets_total,
         accesses,
         accesses_total: alert.accesses_total,
-        events: alert
-            .events
-            .iter()
-            .map(EventV1::read)
-            .collect::<Result<_, _>>()?,
+        events: alert.events()?,
         actor: alert.actor()?,
         origin: Origin::of(&evidence),
+        common: None,
+        former: Vec::new(),
         traits: AlertTraits::of(&evidence),
         incident: alert.incident_id.as_deref().map(incident_id).transpose()?,
         withdrawn: alert.withdrawn,
@@ -291,6 +289,12 @@ fn id(text: &str, of: &str) -> Result<SharedStr, UnknownForm> {
     } else {
         let message = format!("the {of} id is not 32 hexadecimal digits");
         Err(UnknownForm(message))
+    }
+}
+
+impl AlertV1<'_> {
+    fn events(&self) -> Result<Vec<AlertEvent>, UnknownForm> {
+        self.events.iter().map(EventV1::read).collect()
     }
 }
 

@@ -327,7 +327,7 @@ impl<'a> OcsfFindingInfo<'a> {
             desc: alert.summary.as_str().into(),
             // Alerts about changes and other records have no accesses.
             first_seen_time: milliseconds(earliest.unwrap_or(alert.time)),
-            last_seen_time: milliseconds(alert.time),
+            last_seen_time: milliseconds(alert.last()),
             related_events: Vec::new(),
             title: &rule.title,
             types: ["Secret access"],

@@ -77,7 +77,7 @@ impl ExposureScopes {
         let scope = ReadScope {
             id: id.clone(),
             from: alert.began,
-            to: alert.time,
+            to: alert.last(),
             principal: alert.principal.clone(),
             region: alert.region.clone(),
             sessions: listed(&alert.traits.sessions, ALERT_TRAITS),

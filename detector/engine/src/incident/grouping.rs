@@ -62,11 +62,12 @@ struct AddressWindows {
 struct JoinedWindows(Vec<(EventTime, EventTime)>);
 
 impl JoinedWindows {
-    /// Adds a window by its start, exclusive, and its end, which is not before the ends of those
+    /// Adds a window by its start, exclusive, and its end, which is not before the starts of those
     /// that were added earlier.
-    fn add(&mut self, mut start: EventTime, end: EventTime) {
-        while let Some((before, _)) = self.0.pop_if(|(_, last)| *last >= start) {
+    fn add(&mut self, mut start: EventTime, mut end: EventTime) {
+        while let Some((before, last)) = self.0.pop_if(|(_, last)| *last >= start) {
             start = start.min(before);
+            end = end.max(last);
         }
         self.0.push((start, end));
     }
@@ -139,9 +140,7 @@ impl IncidentGrouping {
 
     fn add(&mut self, alert: Alert) {
         if alert.actor.kind == ActorKind::Address {
-            let window = alert.window_match.as_ref();
-            let start = window.map_or(alert.time.plus(-1), |window| window.start);
-            let start = start.max(alert.time.plus(-self.periods.reach_secs));
+            let (start, end) = self.periods.takes_in(&alert);
             let known = self.addresses.entry(alert.actor.key.clone());
             let known = known.or_insert_with(|| AddressWindows {
                 actor: alert.actor.clone(),
@@ -153,7 +152,7 @@ impl IncidentGrouping {
                 true => &mut known.taking_all,
                 false => &mut known.taking_lower,
             };
-            windows.add(start, alert.time);
+            windows.add(start, end);
         }
         let place = (self.periods.begin(&alert), alert.time, alert.id.clone());
         self.waiting.insert(place, alert);
@@ -242,6 +241,8 @@ impl IncidentGrouping {
         let joined = makes.or_else(|| nearest(made, lasts, self.periods));
         let first = match joined {
             Some(first) => first,
+            // The time of an alert that holds back others moves on, and its incident stays.
+            None if alert.common.is_some() => extend(rest, lasts, self.periods).first,
             // A lower alert has the time that it is shown with.
             None => extend(rest, (alert.time, alert.time), self.periods).first,
         };

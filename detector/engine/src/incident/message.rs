@@ -225,6 +225,8 @@ impl IncidentMessage {
             events: Vec::new(),
             actor: actor.clone(),
             origin: Origin::default(),
+            common: None,
+            former: Vec::new(),
             traits: AlertTraits::default(),
             incident: Some(incident.id.clone()),
             withdrawn: self.announced.end == Some(IncidentEnd::Withdrawn),

@@ -10,12 +10,13 @@ use super::{
     },
 };
 use crate::{
+    actor::common::CommonTraits,
     alert::{Alert, AlertId, WindowMatch},
     fact::{Fact, RuleRange, WindowRange},
     rule::WindowRule,
     state::{StateError, StateStore, memory::MemoryStore},
     time::EventTime,
-    window,
+    window::{self, held_back},
 };
 
 /// Number of windows that are read at a time.
@@ -246,23 +247,158 @@ pub(super) fn window_alert(
     facts: Vec<&Fact>,
 ) -> Alert {
     let id = Alert::window_id(&window.meta, &window_match.group, window_match.bucket);
-    let began = began(&facts);
+    let lasts = AlertTimes::of(window, &window_match, &facts);
     let evidence = facts.into_iter().map(|fact| fact.evidence.clone());
     let evidence = most_telling(evidence.collect());
+    let common = window.holds_back().then(|| CommonTraits::of(&evidence));
     let alert = Alert::new(id, window.meta.clone(), Some(window_match), evidence);
-    Alert {
-        began: began.unwrap_or(alert.began),
-        ..alert
+    lasts.apply(Alert { common, ..alert })
+}
+
+/// From when to when the alert of a window lasts.
+#[derive(Clone, Copy)]
+pub(super) struct AlertTimes {
+    began: Option<EventTime>,
+    time: EventTime,
+}
+
+impl AlertTimes {
+    /// The times of an alert that rests on these facts, which are in order of time.
+    pub(super) fn of(window: &WindowRule, window_match: &WindowMatch, facts: &[&Fact]) -> Self {
+        if let Some((began, time)) = held_back::lasts(facts).filter(|_| window.holds_back()) {
+            return Self {
+                began: Some(began),
+                time,
+            };
+        }
+        Self {
+            began: began(facts),
+            time: window_match.end,
+        }
+    }
+
+    pub(super) fn apply(self, alert: Alert) -> Alert {
+        Alert {
+            began: self.began.unwrap_or(alert.began),
+            time: self.time,
+            ..alert
+        }
     }
 }
 
 /// The first time by which each of the rules that have facts has one: what an instance reads every
 /// day is no part of the story before somebody else reads with its credentials.
-pub(super) fn began(facts: &[&Fact]) -> Option<EventTime> {
+fn began(facts: &[&Fact]) -> Option<EventTime> {
     let mut firsts: BTreeMap<usize, EventTime> = BTreeMap::new();
     for fact in facts {
         let first = firsts.entry(fact.slot).or_insert(fact.time);
         *first = fact.time.min(*first);
     }
     firsts.into_values().max()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::{collection::vec, prelude::*, sample::Index};
+
+    use super::*;
+    use crate::{
+        actor::{Actor, Origin},
+        events_for_tests::head,
+        evidence::Evidence,
+        limits::DAY_SECS,
+        observation::SourceKind,
+        rule::load::load,
+    };
+
+    /// An event: half hour, principal, address, secret or none.
+    type Said = (i64, u8, u8, Option<u8>);
+
+    fn window(suppress: &str) -> WindowRule {
+        let text = format!(
+            "title: one
+id: one
+logsource: {{product: aws, category: secret_access}}
+detection: {{read: {{access.outcome: success}}, condition: read}}
+secretrail: {{suppress: {suppress}, group-by: [secret.account]}}
+"
+        );
+        let (mut rules, _) = load([("rules.yml", text.as_str())]).unwrap();
+        rules.windows.remove(0)
+    }
+
+    fn fact(number: usize, (half_hours, who, address, secret): Said) -> Fact {
+        let id = format!("e{number}");
+        let mut head = head(&id, "GetSecretValue", half_hours * 1_800);
+        let principal = Arc::make_mut(&mut head.principal);
+        principal.principal_id = Some(format!("AROA{who}:s").into());
+        let source = Arc::make_mut(&mut head.source);
+        (source.ip, source.kind) = (Some(format!("10.{address}.0.1").into()), SourceKind::Ip);
+        let secret = secret.map(|name| crate::events_for_tests::full_secret(&format!("s{name}")));
+        Fact {
+            slot: 0,
+            key: id.into(),
+            time: head.time,
+            value: None,
+            least: None,
+            evidence: Evidence::event(Arc::new(head), secret),
+        }
+    }
+
+    /// The alerts of facts, by their ids.
+    fn alerts(window: &WindowRule, facts: &[Fact]) -> AlertsById {
+        let ever = (EventTime(i64::MIN), EventTime(i64::MAX));
+        let matches = window::evaluate(window, &[], facts, ever).into_iter();
+        let alerts = matches.map(|(found, facts)| window_alert(window, found, facts));
+        alerts.map(|alert| (alert.id.clone(), alert)).collect()
+    }
+
+    /// What incidents need of an alert.
+    fn needs(alert: &Alert) -> (Option<EventTime>, EventTime, EventTime, &Actor, &Origin) {
+        let first = alert.events.first().map(|event| event.time);
+        (first, alert.began, alert.time, &alert.actor, &alert.origin)
+    }
+
+    fn add(kept: &mut AlertsById, alert: Alert) {
+        let known = kept.get(&alert.id);
+        let alert = known.map_or(alert.clone(), |known| known.merged(&alert));
+        kept.insert(alert.id.clone(), alert);
+    }
+
+    proptest! {
+        #[test]
+        fn the_merged_forms_of_parts_of_any_kind_are_the_alert_of_all(
+            said in vec((0_i64..150, 0_u8..3, 0_u8..40, prop::option::of(0_u8..2)), 1..40),
+            parts in vec(vec(any::<Index>(), 1..9), 0..12),
+            suppress in prop_oneof![Just("1h"), Just("7h"), Just("1d"), Just("40h"), Just("30d")],
+        ) {
+            let window = window(suppress);
+            let facts: Vec<Fact> = said.iter().enumerate().map(|(n, said)| fact(n, *said)).collect();
+            let whole = alerts(&window, &facts);
+            let mut kept = AlertsById::new();
+            // Some in several parts, and each in one at least, the last ones first.
+            let parts = parts.iter().map(|part| part.iter().map(|at| at.get(&facts).clone()));
+            let parts = parts.map(Iterator::collect::<Vec<Fact>>);
+            let rest = facts.iter().rev().map(|fact| vec![fact.clone()]);
+            for part in parts.chain(rest) {
+                for alert in alerts(&window, &part).into_values() {
+                    add(&mut kept, alert);
+                }
+            }
+            prop_assert!(kept.keys().eq(whole.keys()));
+            for (merged, whole) in kept.values().zip(whole.values()) {
+                prop_assert_eq!(needs(merged), needs(whole));
+                prop_assert_eq!(&merged.common, &whole.common);
+                prop_assert!(merged.time.0 - merged.began.0 < DAY_SECS);
+                // What is known already changes nothing, and is not written again.
+                prop_assert_eq!(&merged.merged(merged), merged);
+                let again = merged.merged(whole);
+                prop_assert_eq!(needs(&again), needs(whole));
+                prop_assert_eq!(again.merged(merged), again.clone());
+                prop_assert_eq!(again.merged(whole), again);
+            }
+        }
+    }
 }

@@ -195,7 +195,7 @@ async fn large<S: StateStore>(
     let mut matches = Vec::new();
     for (group, facts) in &split.alone {
         let found = window::evaluate(rule, group, facts, range.times).into_iter();
-        matches.extend(found.map(|(found, facts)| LargeMatch::new(found, &facts)));
+        matches.extend(found.map(|(found, facts)| LargeMatch::new(rule, found, &facts)));
     }
     let mut again = LargeMatches::default();
     if !matches.is_empty() {

@@ -11,10 +11,11 @@ use ahash::{HashMap, HashSet};
 
 use super::{
     Pipeline,
-    alerts::{AlertsById, began},
+    alerts::{AlertTimes, AlertsById},
     pending_alerts::TouchedWindow,
 };
 use crate::{
+    actor::common::CommonTraits,
     alert::{Alert, AlertId, EvidenceTotals, WindowMatch, reduced},
     copies::{Standing, standing},
     digest::short_digest,
@@ -24,7 +25,6 @@ use crate::{
     rule::WindowRule,
     rule_meta::RuleMeta,
     state::{StateError, StateStore},
-    time::EventTime,
     window,
 };
 
@@ -165,7 +165,7 @@ struct RangeMatches {
 /// A window that fires, and the evidence of it.
 pub(super) struct LargeMatch {
     window_match: WindowMatch,
-    began: Option<EventTime>,
+    lasts: AlertTimes,
     /// Identities of its facts whose evidence is not collected yet.
     missing: HashSet<u64>,
     evidence: CollectedEvidence,
@@ -193,7 +193,7 @@ impl LargeMatches {
         let found = window::evaluate(window, &touch.range.key.group, &facts, touch.ends);
         let matches = found.into_iter();
         let matches: Vec<LargeMatch> = matches
-            .map(|(window_match, facts)| LargeMatch::new(window_match, &facts))
+            .map(|(window_match, facts)| LargeMatch::new(window, window_match, &facts))
             .collect();
         if !matches.is_empty() {
             self.ranges.push(touch.range.clone());
@@ -261,10 +261,10 @@ impl LargeMatches {
 }
 
 impl LargeMatch {
-    pub(super) fn new(window_match: WindowMatch, facts: &[&Fact]) -> Self {
+    pub(super) fn new(window: &WindowRule, window_match: WindowMatch, facts: &[&Fact]) -> Self {
         Self {
+            lasts: AlertTimes::of(window, &window_match, facts),
             window_match,
-            began: began(facts),
             missing: facts.iter().map(|fact| identity(fact)).collect(),
             evidence: CollectedEvidence::default(),
         }
@@ -274,11 +274,10 @@ impl LargeMatch {
         let (group, bucket) = (&self.window_match.group, self.window_match.bucket);
         let id = Alert::window_id(&window.meta, group, bucket);
         let rule = window.meta.clone();
+        let common = window.holds_back();
+        let common = common.then(|| CommonTraits::of(&self.evidence.evidence));
         let alert = self.evidence.alert(id, rule, self.window_match);
-        Alert {
-            began: self.began.unwrap_or(alert.began),
-            ..alert
-        }
+        self.lasts.apply(Alert { common, ..alert })
     }
 }
 

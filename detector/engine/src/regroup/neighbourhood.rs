@@ -7,6 +7,7 @@ use crate::{
     actor::{Actor, ActorKey, ActorKind},
     alert::{Alert, AlertId},
     incident::IncidentPeriods,
+    limits::HELD_BACK_SECS,
     state::{ActorRange, IncidentStore, StateError},
     time::EventTime,
 };
@@ -146,7 +147,9 @@ impl Neighbourhood {
         let mut places = ActorSpans::new();
         let principals = self.alerts.values();
         for alert in principals.filter(|alert| alert.actor.kind == ActorKind::Principal) {
-            let (from, to) = (self.periods.begin(alert), alert.time.plus(reach));
+            // The hour of an alert that holds back others takes in what comes after its time.
+            let from = self.periods.begin(alert).plus(-HELD_BACK_SECS);
+            let to = alert.time.plus(reach);
             for place in alert.origin.places() {
                 let place = (ActorKind::Address, place.clone());
                 widen(&mut places, place, (from, to));

@@ -5,6 +5,7 @@ mod completeness;
 mod direct;
 mod exposed;
 mod incidents;
+mod merged;
 mod outbox;
 mod provisional;
 mod set_aside;
@@ -66,6 +67,7 @@ pub async fn run<S: IncidentStore>(empty: impl Fn(Vec<Destination>) -> S) {
     incidents::alerts_are_found_by_their_actors(&empty()).await;
     incidents::withdrawn_alerts_are_not_found(&empty()).await;
     incidents::alerts_that_have_grown_are_found_as_they_are(&empty()).await;
+    merged::run(&empty).await;
     incidents::principals_are_found_by_where_they_come_from(&empty()).await;
     incidents::of_two_changes_of_an_incident_one_counts(&empty()).await;
     incidents::incidents_wait_until_they_are_published(&empty()).await;

@@ -6,6 +6,7 @@
 //! nothing.
 
 mod changes;
+mod common;
 mod incident;
 mod read;
 mod squeeze;
@@ -22,7 +23,11 @@ pub use self::{
     squeeze::{squeezed, unsqueezed},
     waiting_digest::{pack_digest, unpack_digest},
 };
-use self::{read::ItemReader, write::ItemWriter};
+use self::{
+    common::{StoredCommonV1, StoredPlaceV1},
+    read::ItemReader,
+    write::ItemWriter,
+};
 use crate::{
     alert::Alert, digest::digest, document::JsonNode, fact::Fact, geo::SourceGeo, ids::SharedStr,
     pending_event::PendingEvent,
@@ -295,6 +300,10 @@ struct StoredAlertV1 {
     access_keys: Vec<SharedStr>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     clients: Vec<SharedStr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    common: Option<StoredCommonV1>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former: Vec<StoredPlaceV1>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     versions: Vec<StoredVersionV1>,
     /// Whether more versions were revealed than are listed.

@@ -413,10 +413,11 @@ impl StateStore for MemoryStore {
             created.push(standing.is_none());
             match standing {
                 Some(known) => {
-                    known.provisional = None;
-                    if known.alert.extent() < alert.extent() {
-                        known.alert = alert.clone();
-                        tables.outbox.add_grouping(&alert, now);
+                    let is_confirmed = known.provisional.take().is_some();
+                    let kept = known.alert.followed_by(&alert, is_confirmed);
+                    if kept != known.alert {
+                        known.alert = kept.clone();
+                        tables.outbox.add_grouping(&kept, now);
                     }
                 }
                 None => tables.add_alert(alert, now, None),

@@ -20,15 +20,12 @@ use super::{
 };
 use crate::dynamodb::{
     incidents,
-    item::{Attributes, ItemKey, SK, number, number_of, text, text_of, truth},
+    item::{Attributes, ItemKey, SK, number, number_of, text_of, truth},
     keys,
-    outbox::{exchange, unpacked, write_all},
+    outbox::{exchange, write_all},
     table::{PutResult, as_write},
 };
 
-/// An alert that stands as it was read.
-const IS_UNCHANGED: &str =
-    "attribute_not_exists(withdrawn) AND extent = :extent AND created = :created";
 /// An alert that stands; for those that an earlier version has created.
 const STANDS: &str = "attribute_exists(pk) AND attribute_not_exists(withdrawn)";
 
@@ -187,10 +184,7 @@ impl StoredAlerts {
         let item = self.withdrawn_item(alert, now);
         let put = self.put(&item);
         let put = match StoredForm::of(before) {
-            Some(form) => put
-                .condition_expression(IS_UNCHANGED)
-                .expression_attribute_values(":extent", text(&form.extent))
-                .expression_attribute_values(":created", number(form.created.0)),
+            Some(form) => form.unchanged(put),
             None => put.condition_expression(STANDS),
         };
         let gone = [keys::provisional(&alert.id), incidents::place_of(alert)];
@@ -203,16 +197,11 @@ impl StoredAlerts {
     /// A stored alert as a withdrawn one; `None` when it cannot be read. Then it stands: nobody can
     /// say what would be withdrawn.
     fn as_withdrawn(&self, item: &Attributes) -> Option<Alert> {
-        match unpacked(&self.table, item) {
-            Ok(alert) => Some(Alert {
-                withdrawn: true,
-                ..alert
-            }),
-            Err(error) => {
-                self.table.note_set_aside(error);
-                None
-            }
-        }
+        let alert = self.readable(item)?;
+        Some(Alert {
+            withdrawn: true,
+            ..alert
+        })
     }
 
     fn withdrawn_item(&self, alert: &Alert, now: EventTime) -> Attributes {

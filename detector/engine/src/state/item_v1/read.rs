@@ -6,7 +6,9 @@ use super::{
     ItemError, StoredAccessV1, StoredActorV1, StoredAlertEventV1, StoredAlertV1, StoredFactV1,
     StoredGroup, StoredHeaderV1, StoredPackV1, StoredPendingEventV1, StoredPrincipalV1,
     StoredRequestV1, StoredRuleV1, StoredSecretV1, StoredSourceV1, StoredValueV1, StoredVersionV1,
-    StoredWindowMatchV1, VERSION, unsqueezed,
+    StoredWindowMatchV1, VERSION,
+    common::{common, former_place},
+    unsqueezed,
 };
 use crate::{
     access::{Access, AccessDecrypt, AccessMethod, DecryptStatus},
@@ -216,6 +218,8 @@ impl ItemReader {
                 access_keys: alert.access_keys,
                 clients: alert.clients,
             },
+            common: alert.common.map(common),
+            former: each(alert.former, former_place)?,
             incident: None,
             withdrawn: alert.withdrawn,
         })

@@ -9,6 +9,7 @@ use super::{
     StoredHeaderV1, StoredPackV1, StoredPendingEventV1, StoredPrincipalV1, StoredRequestV1,
     StoredRuleV1, StoredSecretV1, StoredSourceV1, StoredValueV1, StoredVersionV1,
     StoredWindowMatchV1,
+    common::{common_v1, place_v1},
 };
 use crate::{
     access::Access,
@@ -241,6 +242,8 @@ impl ItemWriter {
             sessions: alert.traits.sessions.clone(),
             access_keys: alert.traits.access_keys.clone(),
             clients: alert.traits.clients.clone(),
+            common: alert.common.as_ref().map(common_v1),
+            former: alert.former.iter().map(place_v1).collect(),
             versions: versions.map(|version| self.version(version)).collect(),
             more_versions: alert.traits.versions.are_more,
         }
