@@ -57,9 +57,9 @@ pub fn run(args: &args::ExposureArgs, host: &mut ProcessHost) -> Result<u8, RunF
     let asked = AskedReads::of(args, &mut settings)?;
     let (rules, policy) = rules(args, host)?;
     let mut out = OpenOutput::open(&settings)?;
-    let keeps = args.all && policy.is_some();
     let task = EvaluationTask::new(&settings, &rules, policy.as_ref()).asked(&asked.selection);
-    let (mut ledger, mut found) = read(&settings, &asked, task, keeps, host)?;
+    let (mut ledger, mut found) =
+        read(&settings, &asked, task, args.all && policy.is_some(), host)?;
     let grouped = grouped(&mut found);
     let is_nothing = RunReading::of(&found, &settings.selection).is_nothing();
     let scopes = match asked.scopes(args, &grouped) {
