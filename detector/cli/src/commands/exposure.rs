@@ -57,9 +57,9 @@ pub fn run(args: &args::ExposureArgs, host: &mut ProcessHost) -> Result<u8, RunF
     let asked = AskedReads::of(args, &mut settings)?;
     let (rules, policy) = rules(args, host)?;
     let mut out = OpenOutput::open(&settings)?;
-    let keeps = args.all && policy.is_some();
     let task = EvaluationTask::new(&settings, &rules, policy.as_ref()).asked(&asked.selection);
-    let (mut ledger, mut found) = read(&settings, &asked, task, keeps, host)?;
+    let (mut ledger, mut found) =
+        read(&settings, &asked, task, args.all && policy.is_some(), host)?;
     let grouped = grouped(&mut found);
     let is_nothing = RunReading::of(&found, &settings.selection).is_nothing();
     let scopes = match asked.scopes(args, &grouped) {
@@ -67,8 +67,7 @@ pub fn run(args: &args::ExposureArgs, host: &mut ProcessHost) -> Result<u8, RunF
         Err(failure) => return not_found(failure, &found, &settings, host),
     };
     let mut exposures = ledger.exposures(&scopes);
-    add_origins_of_reads(&mut exposures, &found.issues)?;
-    see_policy(policy.as_ref(), &mut exposures);
+    complete(&mut exposures, &found, policy.as_ref())?;
     let asked_code = see_live(args, &mut exposures, &settings, host);
     let result = ExposureResult {
         args,
@@ -80,16 +79,22 @@ pub fn run(args: &args::ExposureArgs, host: &mut ProcessHost) -> Result<u8, RunF
         result.write(&exposures, &mut ledger, host, &mut out)?;
     }
     out.finish_reading(is_nothing, host)?;
-    let in_use = RulesInUse::of(&rules, policy.as_ref());
-    let code = close(&settings, &found, started, Some(in_use), host);
+    let in_use = Some(RulesInUse::of(&rules, policy.as_ref()));
+    let code = close(&settings, &found, started, in_use, host);
     Ok(code.max(asked_code).max(findings_code(args, &exposures)))
 }
 
-/// Adds which readers the policy expects.
-fn see_policy(policy: Option<&AccessPolicy>, exposures: &mut [Exposure]) {
+/// Adds who is behind the reads, and which readers the policy expects.
+fn complete(
+    exposures: &mut [Exposure],
+    found: &SessionResult,
+    policy: Option<&AccessPolicy>,
+) -> Result<(), RunFailure> {
+    add_origins_of_reads(exposures, &found.issues)?;
     if let Some(policy) = policy {
         exposures.iter_mut().for_each(|row| row.see_policy(policy));
     }
+    Ok(())
 }
 
 /// Asks the services what is current now; returns the exit code of that.

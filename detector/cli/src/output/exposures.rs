@@ -356,6 +356,13 @@ fn copies(row: &Exposure) -> Vec<String> {
     all.into_iter().collect()
 }
 
+/// Other readers, those outside the policy or the others.
+fn readers(row: &Exposure, outside: bool) -> Vec<SharedStr> {
+    let readers = row.readers.iter();
+    let readers = readers.filter(|reader| is_outside(reader) == outside);
+    readers.map(|reader| reader.principal.clone()).collect()
+}
+
 /// Copies and other readers.
 fn around(row: &Exposure) -> Option<String> {
     let mut parts = Vec::new();
@@ -363,14 +370,9 @@ fn around(row: &Exposure) -> Option<String> {
     if !copies.is_empty() {
         parts.push(format!("copies in {}", copies.join(", ")));
     }
-    let names = |outside: bool| -> Vec<SharedStr> {
-        let readers = row.readers.iter();
-        let readers = readers.filter(|reader| is_outside(reader) == outside);
-        readers.map(|reader| reader.principal.clone()).collect()
-    };
-    let own = named(&names(false), short_name);
+    let own = named(&readers(row, false), short_name);
     parts.extend(own.map(|names| format!("also read by {names}")));
-    let outside = named(&names(true), short_name);
+    let outside = named(&readers(row, true), short_name);
     parts.extend(outside.map(|names| format!("also read, outside the policy, by {names}")));
     (!parts.is_empty()).then(|| parts.join("; "))
 }

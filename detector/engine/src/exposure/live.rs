@@ -48,14 +48,13 @@ impl Exposure {
 
     fn live_status(&self, secret: &LiveSecret) -> VersionStatus {
         let own = self.secret.version_id.as_deref();
-        let is = |version: &Option<SharedStr>| own.is_some() && own == version.as_deref();
         // A version that is not known was read while another than one made later was current.
         let is_newer = own.is_none() && secret.since.is_some_and(|since| since > self.last);
         if secret.is_deleted {
             VersionStatus::Deleted
-        } else if is(&secret.current) {
+        } else if own.is_some() && own == secret.current.as_deref() {
             VersionStatus::Current
-        } else if is(&secret.previous) {
+        } else if own.is_some() && own == secret.previous.as_deref() {
             VersionStatus::Previous
         } else if secret.current.is_some() && (own.is_some() || is_newer) {
             VersionStatus::Superseded

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     args::settings::RunSettings,
-    aws_api::{ApiError, AwsApi, SECRETS_MANAGER, SSM, STS},
+    aws_api::{AwsApi, SECRETS_MANAGER, SSM, STS},
     host::{ProcessHost, say},
     input::aws,
     text::plural,
@@ -106,9 +106,9 @@ impl LiveServices {
     /// The error says why nothing can be asked.
     fn new(settings: &RunSettings) -> Result<Self, String> {
         let connection = aws::connect_to(&settings.aws).map_err(|failure| failure.to_string())?;
-        let failure = |error: ApiError| error.to_string();
-        let api = AwsApi::new(connection).map_err(failure)?;
-        let identity = api.query(&STS, "GetCallerIdentity", &[]).map_err(failure)?;
+        let api = AwsApi::new(connection).map_err(|error| error.to_string())?;
+        let identity = api.query(&STS, "GetCallerIdentity", &[]);
+        let identity = identity.map_err(|error| error.to_string())?;
         Ok(Self {
             account: identity.text("Account").unwrap_or_default().to_owned(),
             api,
@@ -218,12 +218,9 @@ fn staged(described: &Value, stage: &str) -> Option<SharedStr> {
 /// When a version was created.
 fn created(versions: &Value, id: &str) -> Option<EventTime> {
     let versions = versions.get("Versions")?.as_array()?;
-    let of_id = |version: &&Value| version.get("VersionId").and_then(Value::as_str) == Some(id);
-    versions
-        .iter()
-        .find(of_id)?
-        .get("CreatedDate")
-        .and_then(date)
+    let mut versions = versions.iter();
+    let own = versions.find(|version| version.get("VersionId").and_then(Value::as_str) == Some(id));
+    own?.get("CreatedDate").and_then(date)
 }
 
 /// Regions of the copies that are in use.
@@ -247,8 +244,7 @@ fn primary(described: &Value) -> Option<SharedStr> {
 
 /// A time in seconds since 1970, as the JSON protocols write it.
 fn date(value: &Value) -> Option<EventTime> {
-    let whole = value.as_i64();
     let text = value.to_string();
-    let parsed = || text.split('.').next()?.parse().ok();
-    whole.or_else(parsed).map(EventTime)
+    let whole = text.split('.').next()?;
+    whole.parse().ok().map(EventTime)
 }

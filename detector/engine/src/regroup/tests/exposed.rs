@@ -3,9 +3,8 @@
 use super::*;
 use crate::{
     access::{AccessDecrypt, DecryptStatus, sample},
-    events_for_tests::HOME,
     exposure::changes::{VersionChange, VersionChanges},
-    ids::SecretRef,
+    ids::{RecordHome, SecretRef},
     incident::announced::ExposureNews,
     observation::VersionStep,
     revealed::{RevealedVersion, RevealedVersions},
@@ -37,7 +36,12 @@ fn revealing(mut alert: Alert, kind: u8) -> Alert {
     let mut access = sample();
     let name = ["prod/db", "prod/b", "prod/c"][usize::from(kind % 3)];
     let arn = format!("arn:aws:secretsmanager:eu-west-1:111122223333:secret:{name}-AbC123");
-    access.secret = SecretRef::secret(&arn, HOME);
+    let home = RecordHome {
+        partition: "aws",
+        account: "111122223333",
+        region: "eu-west-1",
+    };
+    access.secret = SecretRef::secret(&arn, home);
     access.secret.version_id = (kind % 4 > 0).then(|| format!("v{}", kind % 4).into());
     access.decrypt = AccessDecrypt::only(match kind % 4 {
         0 => DecryptStatus::Unknown,

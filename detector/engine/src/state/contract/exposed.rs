@@ -66,12 +66,16 @@ async fn changes_are_kept_once<S: IncidentStore>(store: &S) {
     assert_eq!(found.expect("changes"), [other]);
 }
 
-async fn incidents_are_found_by_what_they_revealed<S: IncidentStore>(store: &S) {
-    let mark = |name: &str, actor: &str, first: i64| ExposedMark {
+/// That an incident of an actor has revealed a secret.
+fn mark(name: &str, actor: &str, first: i64) -> ExposedMark {
+    ExposedMark {
         secret: secret(name),
         actor: (ActorKind::Principal, actor.into()),
         first: EventTime(first),
-    };
+    }
+}
+
+async fn incidents_are_found_by_what_they_revealed<S: IncidentStore>(store: &S) {
     let (ann, later) = (mark("prod/db", "ann", 10), mark("prod/db", "ann", 20));
     let bob = mark("prod/other", "bob", 10);
     for marks in [
