@@ -22,7 +22,9 @@ use crate::{
 /// [`RunFailure`]: the run ended early.
 pub fn run(args: &args::BaselineArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
-    let settings = RunSettings::plain(&args.input, &args.destination, host)?;
+    let mut settings = RunSettings::plain(&args.input, &args.destination, host)?;
+    let drafts = args.draft_iam.iter().cloned();
+    settings.also_written = drafts.map(|path| ("--draft-iam", path)).collect();
     let earlier = EarlierPolicy::of(args)?;
     let mut out = OpenOutput::open(&settings)?;
     // The rules run while it learns: what an alert names is held back, or an attack in the history

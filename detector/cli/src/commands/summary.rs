@@ -55,7 +55,6 @@ const MARKS: usize = 60;
 pub fn run(args: &args::SummaryArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
     let settings = settings(args, host)?;
-    rules_and_policy::refuse_as_output(&settings, &args.files, &args.policy)?;
     let rules = rules_and_policy::rules_with_warnings(&args.files, host)?;
     let policy = rules_and_policy::policy(&args.policy, rules.networks())?;
     let rules = rules.with_decoys(policy.as_ref());

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use clap::Parser;
+use clap::FromArgMatches;
 use secretrail_engine::{
     access::{Access, json_v1::AccessV1},
     actor::{Actor, Origin},
@@ -17,12 +17,13 @@ use serde_json::{Value, json};
 
 use super::execute;
 use crate::{
-    args::CommandLine,
+    args::{CommandLine, guide},
     exit,
     host::{
         ProcessHost,
         for_tests::{Written, in_memory},
     },
+    input::overwrite,
 };
 
 /// Invented logs of a morning, described in `tests/examples/README.md`.
@@ -64,8 +65,12 @@ pub(super) fn ran_with(args: &[&str], stdin: &str) -> Ran {
     let (out, err) = (Written::default(), Written::default());
     let mut host = host(stdin, &out, &err);
     let args = std::iter::once("secretrail").chain(args.iter().copied());
-    let cli = CommandLine::try_parse_from(args).expect("a test types what clap understands");
-    let code = execute(cli.command, &mut host).unwrap_or_else(|failure| {
+    let matches = guide::command().try_get_matches_from(args);
+    let matches = matches.expect("a test types what clap understands");
+    let cli = CommandLine::from_arg_matches(&matches).expect("they match");
+    let result = overwrite::refuse_named(&guide::command(), &matches, None)
+        .and_then(|()| execute(cli.command, &mut host));
+    let code = result.unwrap_or_else(|failure| {
         writeln!(host.stderr, "{failure}").expect("memory takes it");
         failure.exit_code()
     });

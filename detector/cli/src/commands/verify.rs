@@ -13,7 +13,7 @@ mod reported;
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use self::{
     digest::PublicKeys,
@@ -29,7 +29,6 @@ use crate::{
     input::{
         aws::{self, Connection},
         object::InputProblem,
-        overwrite,
         progress::bytes_bar,
         s3::store,
         session,
@@ -155,8 +154,6 @@ fn read_all(
 fn settings(args: &args::VerifyArgs, host: &ProcessHost) -> Result<RunSettings, RunFailure> {
     let settings = RunSettings::new(&args.input, &args.output, host)?;
     settings.must_be_rows("verify")?;
-    let keys = args.public_keys.iter().map(PathBuf::as_path);
-    overwrite::refuse(settings.output.as_deref(), keys)?;
     if settings.reads_stdin() {
         return Err(RunFailure::Usage(
             "verify reads trees of digests and logs, not standard input".to_owned(),

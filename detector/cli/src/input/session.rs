@@ -4,7 +4,6 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
     sync::{Arc, mpsc},
 };
 
@@ -122,7 +121,7 @@ impl OpenedInput {
 ///
 /// # Errors
 ///
-/// [`RunFailure::Usage`]: the output is one of them.
+/// [`RunFailure::Usage`]: an output is one of them.
 pub(crate) fn walk(
     settings: &RunSettings,
     store: &dyn ObjectStore,
@@ -130,10 +129,7 @@ pub(crate) fn walk(
 ) -> Result<WalkedObjects, RunFailure> {
     let mut objects = walk::walk(&settings.paths, &settings.selection, store, digests);
     manifest::check(&mut objects, &settings.selection, store);
-    let files = overwrite::files(&objects.objects);
-    let own = settings.checkpoint.iter().chain(&settings.config);
-    let paths = settings.paths.iter().chain(own).map(PathBuf::as_path);
-    overwrite::refuse(settings.output.as_deref(), files.chain(paths))?;
+    overwrite::refuse_found(settings.written(), &objects.objects)?;
     Ok(objects)
 }
 
