@@ -336,6 +336,7 @@ fn read_all(
         objects: &objects.objects,
         rules,
         selection: &settings.selection,
+        asked: task.asked,
         threads: settings.threads,
         checkpoint: checkpoint.as_ref(),
         runs,
