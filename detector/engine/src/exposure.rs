@@ -533,6 +533,42 @@ mod tests {
         assert_eq!(exposed(&stolen, &[deleted, restored])[0].status, Current);
     }
 
+    #[test]
+    fn a_secret_that_was_made_again_is_another_one() {
+        let deleted = change("d", 200, "DeleteSecret", VersionStep::Deleted);
+        let again = change("c", 300, "CreateSecret", current("w1"));
+        let other = |mut change: SecretChange| {
+            let arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:prod/db-New123";
+            change.secret = Some(SecretRef::secret(arn, HOME));
+            change
+        };
+        let named = |mut change: SecretChange| {
+            change.secret = Some(SecretRef::secret("prod/db", HOME));
+            change
+        };
+        let mut unnamed = read("r", 100, THIEF, None);
+        unnamed.secret = SecretRef::secret("prod/db", HOME);
+        let by_arn = [read("r", 100, THIEF, Some("v1"))];
+        for (reads, changes) in [
+            (&by_arn, [named(deleted.clone()), other(again.clone())]),
+            (&by_arn, [deleted.clone(), other(again.clone())]),
+            // Without the ARN of the new one, the call that made it shows as much.
+            (&by_arn, [named(deleted.clone()), named(again.clone())]),
+            // Nor is the new one what had its name before, where nothing has the old ARN.
+            (&[unnamed], [named(deleted), other(again)]),
+        ] {
+            let row = exposed(reads, &changes).remove(0);
+            assert_eq!((row.status, row.is_open()), (Deleted, true), "{changes:?}");
+            assert_eq!(row.secret.arn, reads[0].secret.arn);
+            let actions = format!("{:?}", checklist::checklist(&[row]));
+            assert!(actions.contains("was deleted, which does not end its value"));
+            assert!(
+                !actions.contains("update-secret-version-stage"),
+                "{actions}"
+            );
+        }
+    }
+
     /// A read of the parameter `/db`.
     fn parameter(id: &str, secs: i64, name: &str) -> Access {
         let mut access = read(id, secs, THIEF, None);

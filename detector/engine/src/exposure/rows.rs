@@ -353,12 +353,16 @@ impl<'r, 'f> SecretFindings<'r, 'f> {
             };
             return (status, None);
         };
+        let is_secret = self.name.store == SecretStore::SecretsManager;
+        // The secret that now has the name is another one: nothing took the place of its value.
+        if is_secret && timeline.was_deleted(*index) {
+            return (VersionStatus::Deleted, None);
+        }
         let next = timeline.epochs.get(index + 1);
         let superseded = next.and_then(|next| next.since.clone());
         // Without a record of its account and region, nothing would show a change.
         let place = (self.name.account.clone(), region.into());
         let is_seen = region.is_empty() || self.newest.contains_key(&place);
-        let is_secret = self.name.store == SecretStore::SecretsManager;
         let status = match (&superseded, is_deleted) {
             (_, true) => VersionStatus::Deleted,
             (None, _) if timeline.doubt.is_some() || !is_seen => VersionStatus::Unknown,
