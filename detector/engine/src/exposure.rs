@@ -141,7 +141,7 @@ pub struct ReplicaHome {
 pub struct SecretReader {
     /// Stable identity of the principal.
     pub principal: SharedStr,
-    /// Number of reads in the logs that are no part of the exposure.
+    /// Number of its reads in the logs that are no part of an exposure.
     pub reads: u64,
     /// The last of them.
     pub last: EventTime,
@@ -185,7 +185,7 @@ pub struct Exposure {
     pub primary: Option<SharedStr>,
     /// Other copies of the secret, sorted.
     pub replicas: Vec<ReplicaHome>,
-    /// Who else reads the secret, the most reads first.
+    /// Who else reads the secret, the most reads first; none of `principals`.
     pub readers: Vec<SecretReader>,
     /// Time of the last record about secrets of its account and region; `None` without any.
     pub as_of: Option<EventTime>,
@@ -686,6 +686,21 @@ mod tests {
         abroad.secret.account = "444455556666".into();
         let row = exposed(&[abroad], &[]).remove(0);
         assert_eq!((row.status, row.as_of), (VersionStatus::Unknown, None));
+    }
+
+    #[test]
+    fn who_got_it_is_no_other_reader() {
+        let mut ledger = ExposureLedger::default();
+        for (access, is_selected) in [
+            (read("a", 100, THIEF, Some("v1")), false),
+            (read("b", 110, OWN, Some("v1")), false),
+            (read("c", 120, THIEF, Some("v1")), true),
+        ] {
+            ledger.add_access(&access, is_selected);
+        }
+        let row = ledger.exposures(&ExposureScopes::default()).remove(0);
+        let readers: Vec<&str> = row.readers.iter().map(|r| &*r.principal).collect();
+        assert_eq!((readers, row.first), (vec![OWN], EventTime(120)));
     }
 
     #[test]

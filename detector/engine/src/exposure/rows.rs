@@ -287,7 +287,10 @@ impl<'r, 'f> SecretFindings<'r, 'f> {
         let (status, superseded) = self.status(region, version, timeline);
         let replicas = self.replicas(region);
         let place = (self.name.account.clone(), region.into());
+        let readers = readers.iter();
+        let others = readers.filter(|reader| !draft.principals.contains(&reader.principal));
         Exposure {
+            readers: others.cloned().collect(),
             secret: self.secret(region, version, timeline),
             certainty: draft.certainty,
             first: draft.first,
@@ -304,7 +307,6 @@ impl<'r, 'f> SecretFindings<'r, 'f> {
             superseded,
             primary: self.primary(region, &replicas),
             replicas,
-            readers: readers.to_vec(),
             as_of: self.newest.get(&place).copied(),
         }
     }
