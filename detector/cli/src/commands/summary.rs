@@ -35,6 +35,7 @@ use crate::{
         ending::RunReading,
         incident_tally::IncidentTally,
         incidents,
+        json::line,
         out::OpenOutput,
         run_summary::{RulesInUse, close},
         table,
@@ -142,7 +143,7 @@ fn write(
         let more = found.incidents.len().saturating_sub(args.top);
         return out.raw(&text(found, args, &incidents, more));
     }
-    out.raw(&format!("{}\n", json::value(found, args.top, now)))
+    out.raw(&line(&json::value(found, args.top, now))?)
 }
 
 /// The whole screen.
