@@ -320,3 +320,60 @@ fn a_log_without_bytes_in_a_tree_fails_also_beside_good_ones() {
         run.err
     );
 }
+
+#[test]
+fn json_escapes_what_hides_or_ends_lines_in_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let drafts = folder.path().join("drafts.json");
+    let drafts = drafts.to_str().unwrap();
+    let hostile = [
+        "\u{85}",
+        "\u{9b}",
+        "\u{202e}",
+        "\u{2028}",
+        "\u{e0041}",
+        "\u{200b}",
+    ];
+    let log = READ.replace("prod/db", &format!("prod/{}", hostile.concat()));
+    for args in [
+        &["summary", "-", "-f", "json"][..],
+        &["accesses", "-", "-f", "json"],
+        &["replay", "-", "-f", "json"],
+        &["replay", "-", "-f", "ocsf"],
+        &["exposure", "-", "-f", "jsonl", "--principal", "*"],
+        &["baseline", "-", "-o", "/dev/null", "--draft-iam", drafts],
+    ] {
+        let run = ran_with(&[args, &["-q"]].concat(), &log);
+        assert_eq!(run.code, exit::DONE, "{args:?}: {}", run.err);
+        let written = match args.contains(&drafts) {
+            true => std::fs::read_to_string(drafts).unwrap(),
+            false => run.out,
+        };
+        assert!(written.contains("\\u202e"), "{args:?}: {written}");
+        for one in hostile {
+            assert!(!written.contains(one), "{args:?}: {one:?}");
+        }
+    }
+}
+
+#[test]
+fn a_long_name_does_not_fill_the_terminal() {
+    let name = format!("prod/{}/db", "x".repeat(1_500));
+    let log = READ.replace("prod/db", &name);
+    for args in [
+        &["replay", "-"][..],
+        &["replay", "-", "--alerts"],
+        &["summary", "-"],
+        &["accesses", "-"],
+    ] {
+        let run = ran_with(&[args, &["-q"]].concat(), &log);
+        assert_eq!(run.code, exit::DONE, "{}", run.err);
+        let longest = run.out.lines().map(|line| line.chars().count()).max();
+        assert!(longest.unwrap() < 400, "{args:?}: {}", run.out);
+        assert!(
+            run.out.contains("xx/db") || args[0] == "summary",
+            "{}",
+            run.out
+        );
+    }
+}
