@@ -399,8 +399,8 @@ fn pipeline<'a>(
     }
 }
 
-/// Why extract files cannot be used: one line for each reason, even if it applies to a thousand
-/// files.
+/// Why extract files cannot be used, which lack what the run reads: one line for each reason, even
+/// if it applies to a thousand files.
 fn refused(refused: &[InputProblem]) -> RunFailure {
     let mut reasons: BTreeMap<&str, (&str, usize)> = BTreeMap::new();
     for InputProblem { name, message } in refused {
@@ -420,7 +420,7 @@ fn refused(refused: &[InputProblem]) -> RunFailure {
         ));
     }
     // The caller prefixes the first line.
-    RunFailure::Rules(lines.join("\nsecretrail: "))
+    RunFailure::Input(lines.join("\nsecretrail: "))
 }
 
 #[cfg(test)]
@@ -435,6 +435,7 @@ mod tests {
             problem("b", "is empty"),
             problem("c", "was made for other rules"),
         ];
+        assert_eq!(refused(&all).exit_code(), crate::exit::INPUT);
         assert_eq!(
             refused(&all).to_string(),
             "b: is empty\nsecretrail: a and 1 more: was made for other rules"
