@@ -184,7 +184,7 @@ fn parts_that_cannot_stand_for_their_logs_are_refused() {
     let path = parts.to_str().unwrap();
     let less = secretrail(&["replay", path]);
     assert!(
-        less.code == 2 && less.stderr.contains("use the same --since"),
+        less.code == 3 && less.stderr.contains("use the same --since"),
         "{}",
         less.stderr
     );
@@ -201,7 +201,7 @@ fn parts_that_cannot_stand_for_their_logs_are_refused() {
         &rule,
     ];
     let refused = secretrail(&replay);
-    assert_eq!(refused.code, 2);
+    assert_eq!(refused.code, 3);
     assert!(
         refused.stderr.contains("\"Bucket Deleted\"") && refused.stderr.contains("extract again"),
         "{}",

@@ -43,7 +43,7 @@ pub fn terminal_width() -> Option<usize> {
 /// Why a run ends early.
 #[derive(Debug, thiserror::Error)]
 pub enum RunFailure {
-    /// Rules, policy or extract files that cannot be used.
+    /// Rules or a policy that cannot be used.
     #[error("{0}")]
     Rules(String),
     /// Input that cannot be read, and without which the run cannot continue.

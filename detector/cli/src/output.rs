@@ -8,6 +8,7 @@ pub mod gaps;
 pub(crate) mod hygiene;
 pub mod incident_tally;
 pub mod incidents;
+pub(crate) mod json;
 pub mod listing;
 pub mod out;
 pub mod parquet;

@@ -2,20 +2,24 @@
 
 use std::{ffi::OsString, io::ErrorKind};
 
-use clap::{FromArgMatches, error::ErrorKind as ParseFault};
+use clap::{ArgMatches, FromArgMatches, error::ErrorKind as ParseFault};
 
 use crate::{
     args::{CommandArgs, CommandLine, defaults, guide},
     commands, exit,
-    host::{ProcessHost, RunFailure, say},
+    host::{ConfigSource, ProcessHost, RunFailure, say},
+    input::overwrite,
 };
 
 /// Runs the command and returns its exit code.
 pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut ProcessHost) -> u8 {
-    let result = match parse(args.into_iter().collect(), host) {
-        Ok(command) => commands::execute(command, host),
+    let (matches, command) = match parse(args.into_iter().collect(), host) {
+        Ok(parsed) => parsed,
         Err(code) => return code,
     };
+    let config = host.config.as_ref().map(ConfigSource::path);
+    let result = overwrite::refuse_named(&guide::command(), &matches, config)
+        .and_then(|()| commands::execute(command, host));
     match result {
         Ok(code) => code,
         // The reader closed the pipe, as in `secretrail accesses … | head`: not an error.
@@ -31,7 +35,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut ProcessHost) -> 
 
 /// The parsed command line, completed by the defaults of the user; or the exit code, if parsing
 /// failed or only printed help or version.
-fn parse(args: Vec<OsString>, host: &mut ProcessHost) -> Result<CommandArgs, u8> {
+fn parse(args: Vec<OsString>, host: &mut ProcessHost) -> Result<(ArgMatches, CommandArgs), u8> {
     let is_alone = args.len() < 2;
     let args = defaults::with_defaults(guide::command, args, host.config.as_ref());
     let args = args.map_err(|failure| {
@@ -40,8 +44,10 @@ fn parse(args: Vec<OsString>, host: &mut ProcessHost) -> Result<CommandArgs, u8>
     })?;
     let matches = guide::command().try_get_matches_from(args);
     matches
-        .and_then(|matches| CommandLine::from_arg_matches(&matches))
-        .map(|cli| cli.command)
+        .and_then(|matches| {
+            let typed = CommandLine::from_arg_matches(&matches)?;
+            Ok((matches, typed.command))
+        })
         .map_err(|error| {
             let is_missing = error.kind() == ParseFault::DisplayHelpOnMissingArgumentOrSubcommand;
             let text = match is_alone && is_missing {

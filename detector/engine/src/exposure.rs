@@ -71,7 +71,7 @@ pub struct ReplicaHome {
 pub struct SecretReader {
     /// Stable identity of the principal.
     pub principal: SharedStr,
-    /// Number of reads in the logs that are no part of the exposure.
+    /// Number of its reads in the logs that are no part of an exposure.
     pub reads: u64,
     /// The last of them.
     pub last: EventTime,
@@ -120,7 +120,7 @@ pub struct Exposure {
     pub primary: Option<SharedStr>,
     /// Other copies of the secret, sorted.
     pub replicas: Vec<ReplicaHome>,
-    /// Who else reads the secret, the most reads first.
+    /// Who else reads the secret, the most reads first; none of `principals`.
     pub readers: Vec<SecretReader>,
     /// Time of the last record about secrets of its account and region; `None` without any.
     pub as_of: Option<EventTime>,
@@ -604,6 +604,42 @@ mod tests {
         assert_eq!(exposed(&stolen, &[deleted, restored])[0].status, Current);
     }
 
+    #[test]
+    fn a_secret_that_was_made_again_is_another_one() {
+        let deleted = change("d", 200, "DeleteSecret", VersionStep::Deleted);
+        let again = change("c", 300, "CreateSecret", current("w1"));
+        let other = |mut change: SecretChange| {
+            let arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:prod/db-New123";
+            change.secret = Some(SecretRef::secret(arn, HOME));
+            change
+        };
+        let named = |mut change: SecretChange| {
+            change.secret = Some(SecretRef::secret("prod/db", HOME));
+            change
+        };
+        let mut unnamed = read("r", 100, THIEF, None);
+        unnamed.secret = SecretRef::secret("prod/db", HOME);
+        let by_arn = [read("r", 100, THIEF, Some("v1"))];
+        for (reads, changes) in [
+            (&by_arn, [named(deleted.clone()), other(again.clone())]),
+            (&by_arn, [deleted.clone(), other(again.clone())]),
+            // Without the ARN of the new one, the call that made it shows as much.
+            (&by_arn, [named(deleted.clone()), named(again.clone())]),
+            // Nor is the new one what had its name before, where nothing has the old ARN.
+            (&[unnamed], [named(deleted), other(again)]),
+        ] {
+            let row = exposed(reads, &changes).remove(0);
+            assert_eq!((row.status, row.is_open()), (Deleted, true), "{changes:?}");
+            assert_eq!(row.secret.arn, reads[0].secret.arn);
+            let actions = format!("{:?}", checklist::checklist(&[row]));
+            assert!(actions.contains("was deleted, which does not end its value"));
+            assert!(
+                !actions.contains("update-secret-version-stage"),
+                "{actions}"
+            );
+        }
+    }
+
     /// A read of the parameter `/db`.
     fn parameter(id: &str, secs: i64, name: &str) -> Access {
         let mut access = read(id, secs, THIEF, None);
@@ -721,6 +757,21 @@ mod tests {
         abroad.secret.account = "444455556666".into();
         let row = exposed(&[abroad], &[]).remove(0);
         assert_eq!((row.status, row.as_of), (VersionStatus::Unknown, None));
+    }
+
+    #[test]
+    fn who_got_it_is_no_other_reader() {
+        let mut ledger = ExposureLedger::default();
+        for (access, is_selected) in [
+            (read("a", 100, THIEF, Some("v1")), false),
+            (read("b", 110, OWN, Some("v1")), false),
+            (read("c", 120, THIEF, Some("v1")), true),
+        ] {
+            ledger.add_access(&access, is_selected);
+        }
+        let row = ledger.exposures(&ExposureScopes::default()).remove(0);
+        let readers: Vec<&str> = row.readers.iter().map(|r| &*r.principal).collect();
+        assert_eq!((readers, row.first), (vec![OWN], EventTime(120)));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use self::{
     denial::{KMS_KEY, denied_key, denied_target, is_key},
     head::home,
     role::store,
-    version_steps::{deleted, service_target, version_steps},
+    version_steps::{created, deleted, service_target, version_steps},
 };
 pub use self::{
     head::head,
@@ -307,6 +307,10 @@ impl RelevantRecord<'_, '_> {
             let names = deleted(record).into_iter();
             secrets.extend(names.map(|name| self.interner.secret(store, name, self.home)));
         }
+        if &*head.api == "CreateSecret" && head.outcome == CallOutcome::Success {
+            let made = created(record).map(|arn| self.interner.secret(store, arn, self.home));
+            secrets.extend(made.filter(|made| made.arn.is_some()));
+        }
         let mut secrets = secrets.into_iter();
         SecretChange {
             secret: secrets.next().or_else(|| self.changed(store)).or_else(|| {
@@ -456,6 +460,36 @@ mod tests {
         assert!(!decrypts("ssm", "GetParameter", plain));
         let asked = r#""requestParameters":{"name":"x","withDecryption":true}"#;
         assert!(decrypts("ssm", "GetParameter", asked));
+    }
+
+    #[test]
+    fn a_secret_that_was_made_is_its_arn() {
+        let secret = |response: &str| {
+            let fields =
+                format!(r#""requestParameters":{{"name":"db"}},"responseElements":{response}"#);
+            let Ok(Observation::Change(change)) =
+                extracted("secretsmanager", "CreateSecret", &fields)
+            else {
+                panic!("a change")
+            };
+            assert!(change.others.is_empty());
+            let secret = change.secret.clone().unwrap();
+            assert_eq!(secret.name.as_deref(), Some("db"));
+            secret.arn
+        };
+        let arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:db-AbC123";
+        for key in ["arn", "aRN"] {
+            let found = secret(&format!(r#"{{"{key}":"{arn}","versionId":"v1"}}"#));
+            assert_eq!(found.as_deref(), Some(arn));
+        }
+        for response in [
+            "null",
+            r#"{"versionId":"v1"}"#,
+            r#"{"arn":7}"#,
+            r#"{"arn":"db"}"#,
+        ] {
+            assert_eq!(secret(response), None, "{response}");
+        }
     }
 
     #[test]

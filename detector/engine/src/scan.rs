@@ -141,6 +141,8 @@ pub struct ObjectScanner<'r> {
 struct RecordScanner<'r> {
     rules: &'r RuleSet,
     selection: &'r Selection,
+    /// The selection whose records are counted.
+    counted: &'r Selection,
     prefilter: Prefilter,
     /// Whether relevant records are kept as they are.
     keeps: bool,
@@ -179,6 +181,7 @@ impl<'r> ObjectScanner<'r> {
             records: RecordScanner {
                 rules,
                 selection,
+                counted: selection,
                 prefilter: Prefilter::new(rules),
                 keeps: false,
                 interner: Interner::with_geo(rules.geo()),
@@ -193,6 +196,14 @@ impl<'r> ObjectScanner<'r> {
     pub fn keeping(mut self, calls: Option<Vec<NeededCalls>>) -> Self {
         self.records.keeps = true;
         self.records.prefilter.let_through(calls);
+        self
+    }
+
+    /// The same scanner, which counts the records of this selection: for a run that reads more than
+    /// was asked for.
+    #[must_use]
+    pub fn counting(mut self, asked: &'r Selection) -> Self {
+        self.records.counted = asked;
         self
     }
 

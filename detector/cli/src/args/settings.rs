@@ -1,7 +1,7 @@
 //! The settings of a run, resolved from the arguments and the process. The only place that asks
 //! whether there is a terminal.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use secretrail_engine::{
     glob::GlobPattern,
@@ -37,11 +37,10 @@ pub struct RunSettings {
     pub format: OutputFormat,
     /// File to write; `None` for standard output.
     pub output: Option<PathBuf>,
+    /// Files to write beside the output, each with its option.
+    pub also_written: Vec<(&'static str, PathBuf)>,
     /// File in which to record progress.
     pub checkpoint: Option<PathBuf>,
-    /// File with the defaults of options, whether it exists or not; `None` if there is no place for
-    /// one.
-    pub config: Option<PathBuf>,
     /// Folder for temporary files.
     pub temp_dir: PathBuf,
     /// Bytes of events to hold in memory before temporary files are written.
@@ -123,11 +122,6 @@ impl RunSettings {
                 "`-` was given twice; standard input can be read only once".to_owned(),
             ));
         }
-        if destination.output.is_some() && destination.output == input.checkpoint {
-            return Err(RunFailure::Usage(
-                "--output and --checkpoint name the same file; choose another one".to_owned(),
-            ));
-        }
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             paths: input.paths.clone(),
@@ -136,8 +130,8 @@ impl RunSettings {
             threads: input.threads.map_or(processors, usize::from),
             format: OutputFormat::Table,
             output: destination.output.clone().filter(|path| !is_stdout(path)),
+            also_written: Vec::new(),
             checkpoint: input.checkpoint.clone(),
-            config: host.config.as_ref().map(|source| source.path().to_owned()),
             temp_dir: input.temp_dir.clone().unwrap_or_else(std::env::temp_dir),
             held_bytes: input.held_bytes.unwrap_or(HELD_BYTES),
             lookback: LookbackPeriods::default(),
@@ -148,6 +142,13 @@ impl RunSettings {
                 && !destination.no_progress
                 && host.stderr_is_terminal,
         })
+    }
+
+    /// The files to write, each with its option.
+    pub(crate) fn written(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let output = self.output.iter().map(|path| ("--output", path.as_path()));
+        let others = self.also_written.iter();
+        output.chain(others.map(|(option, path)| (*option, path.as_path())))
     }
 
     /// Whether standard input is among the paths.
@@ -299,13 +300,12 @@ mod tests {
     }
 
     #[test]
-    fn standard_output_has_several_names_and_the_checkpoint_is_no_output() {
+    fn standard_output_has_several_names() {
         let host = host(false, false);
         for name in ["-", "/dev/stdout", "/dev/fd/1"] {
             let settings = settings(&format!("logs -o {name}"), &host).unwrap();
             assert_eq!(settings.output, None);
         }
-        assert!(settings("logs -o same --checkpoint same", &host).is_err());
     }
 
     #[test]

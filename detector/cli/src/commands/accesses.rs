@@ -1,6 +1,6 @@
 //! `accesses`: the ledger, one line for each access to a secret.
 
-use std::{path::PathBuf, time::Instant};
+use std::time::Instant;
 
 use secretrail_engine::rule::RuleSet;
 
@@ -8,7 +8,7 @@ use crate::{
     args::{self, OutputFormat, settings::RunSettings},
     host::{ProcessHost, RunFailure},
     input::{
-        overwrite, rules_and_policy,
+        rules_and_policy,
         session::{self, EvaluationTask, OpenedInput},
     },
     output::{ending::RunReading, out::OpenOutput, run_summary::close},
@@ -22,10 +22,6 @@ use crate::{
 pub fn run(args: &args::AccessesArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
     let settings = RunSettings::new(&args.input, &args.output, host)?;
-    overwrite::refuse(
-        settings.output.as_deref(),
-        args.geo.geoip.iter().map(PathBuf::as_path),
-    )?;
     // The ledger supports Parquet beside the formats of rows.
     if settings.format != OutputFormat::Parquet {
         settings.must_be_rows("accesses")?;

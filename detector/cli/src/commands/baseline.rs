@@ -11,7 +11,7 @@ use crate::{
     args::{self, settings::RunSettings},
     host::{ProcessHost, RunFailure, say},
     input::{rules_and_policy, session::find},
-    output::{ending::RunReading, out::OpenOutput, run_summary::close, target},
+    output::{ending::RunReading, json, out::OpenOutput, run_summary::close, target},
     text::{number, plural},
 };
 
@@ -22,7 +22,9 @@ use crate::{
 /// [`RunFailure`]: the run ended early.
 pub fn run(args: &args::BaselineArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
-    let settings = RunSettings::plain(&args.input, &args.destination, host)?;
+    let mut settings = RunSettings::plain(&args.input, &args.destination, host)?;
+    let drafts = args.draft_iam.iter().cloned();
+    settings.also_written = drafts.map(|path| ("--draft-iam", path)).collect();
     let earlier = EarlierPolicy::of(args)?;
     let mut out = OpenOutput::open(&settings)?;
     // The rules run while it learns: what an alert names is held back, or an attack in the history
@@ -61,9 +63,7 @@ fn write_drafts(path: &Path, proposal: &PolicyProposal) -> Result<(), RunFailure
     let Some(drafts) = &proposal.iam else {
         return Ok(());
     };
-    let drafts = serde_json::to_string_pretty(drafts)
-        .map_err(|error| RunFailure::Internal(error.to_string()))?;
-    target::write_file(path, format!("{drafts}\n").as_bytes())
+    target::write_file(path, json::pretty(drafts)?.as_bytes())
 }
 
 /// The policy of `--merge`.

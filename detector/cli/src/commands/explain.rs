@@ -41,7 +41,6 @@ use crate::{
 pub fn run(args: &args::ExplainArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
     let mut settings = RunSettings::plain(&args.input, &args.destination, host)?;
-    rules_and_policy::refuse_as_output(&settings, &args.files, &args.policy)?;
     let rules = rules_and_policy::rules(&args.files, host)?.set;
     let paths = ExplainPaths::sort(&settings.paths, &mut *host.stdin)?;
     settings.paths = paths.logs;

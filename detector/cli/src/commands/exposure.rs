@@ -61,10 +61,10 @@ pub fn run(args: &args::ExposureArgs, host: &mut ProcessHost) -> Result<u8, RunF
     let (mut ledger, mut found) =
         read(&settings, &asked, task, args.all && policy.is_some(), host)?;
     let grouped = grouped(&mut found);
-    let is_nothing = RunReading::of(&found, &settings.selection).is_nothing();
+    let is_nothing = RunReading::of(&found, &asked.selection).is_nothing();
     let scopes = match asked.scopes(args, &grouped) {
         Ok(scopes) => scopes,
-        Err(failure) => return not_found(failure, &found, &settings, host),
+        Err(failure) => return not_found(failure, &found, &asked.selection, host),
     };
     let mut exposures = ledger.exposures(&scopes);
     complete(&mut exposures, &found, policy.as_ref())?;
@@ -80,6 +80,7 @@ pub fn run(args: &args::ExposureArgs, host: &mut ProcessHost) -> Result<u8, RunF
     }
     out.finish_reading(is_nothing, host)?;
     let in_use = Some(RulesInUse::of(&rules, policy.as_ref()));
+    asked.say_with(&mut settings, &mut found, is_nothing);
     let code = close(&settings, &found, started, in_use, host);
     Ok(code.max(asked_code).max(findings_code(args, &exposures)))
 }
@@ -145,11 +146,11 @@ fn findings_code(args: &args::ExposureArgs, exposures: &[Exposure]) -> u8 {
 fn not_found(
     failure: RunFailure,
     found: &SessionResult,
-    settings: &RunSettings,
+    asked: &Selection,
     host: &mut ProcessHost,
 ) -> Result<u8, RunFailure> {
     say(host, &run_summary::problems(&found.problems));
-    let reading = RunReading::of(found, &settings.selection);
+    let reading = RunReading::of(found, asked);
     if reading.is_nothing() {
         say(host, &format!("secretrail: {failure}\n"));
         return Ok(end(reading, host));
@@ -197,7 +198,6 @@ fn settings(args: &args::ExposureArgs, host: &ProcessHost) -> Result<RunSettings
         OutputFormat::Html => {}
         _ => settings.must_be_rows("exposure")?,
     }
-    rules_and_policy::refuse_as_output(&settings, &args.files, &args.policy)?;
     Ok(settings)
 }
 
@@ -235,6 +235,21 @@ impl AskedReads {
         self.selection.takes(access)
             && (self.sessions.is_empty()
                 || session.is_some_and(|session| sessions.any(|glob| glob.matches(session))))
+    }
+
+    /// Gives the times that were asked for to what the run says at its end. Records beside them were
+    /// read as well, and count as left out only where nothing else is said of them.
+    fn say_with(&self, settings: &mut RunSettings, found: &mut SessionResult, is_nothing: bool) {
+        let Selection { from, to, .. } = self.selection;
+        if is_nothing {
+            settings.selection = Selection {
+                from,
+                to,
+                ..std::mem::take(&mut settings.selection)
+            };
+        } else if from.is_some() || to.is_some() {
+            found.selected.left_out = 0;
+        }
     }
 
     /// Whether reads are asked for by who made them, and not by incidents.
@@ -518,6 +533,43 @@ mod tests {
         let own = rows(&["--principal", "*role/payments-app"]);
         assert_eq!(names(&own), BTreeSet::from(["prod/payments/db"]));
         assert_eq!(own[0]["incidents"], json!([]));
+    }
+
+    #[test]
+    fn a_selection_without_records_is_no_result() {
+        let folder = tempfile::tempdir().unwrap();
+        let parts = folder.path().to_str().unwrap();
+        assert_eq!(ran(&["extract", LOGS, "-o", parts, "-q"]).code, exit::DONE);
+        for logs in [LOGS, parts] {
+            for more in [
+                ["--from", "2027-01-01"],
+                ["--to", "2026-02-01"],
+                ["--account", "999999999999"],
+                ["--region", "af-south-1"],
+            ] {
+                let run = ran(&[&["exposure", logs, "-f", "csv"][..], &more].concat());
+                assert_eq!((run.code, &*run.out), (exit::INPUT, ""), "{more:?}");
+                for said in [
+                    "no records of the selection (",
+                    "; the logs have account",
+                    "nothing was read; this says nothing about your secrets\n",
+                ] {
+                    assert!(run.err.contains(said), "{logs} {more:?}: {}", run.err);
+                }
+            }
+            let some = ran(&["exposure", logs, "--from", "2026-03-02T11:00:00Z"]);
+            assert_eq!(some.code, exit::DONE);
+            assert!(!some.err.contains("left out"), "{}", some.err);
+        }
+        // Between the records of one file.
+        let between = [
+            "--from",
+            "2026-03-02T09:58:40Z",
+            "--to",
+            "2026-03-02T10:00:00Z",
+        ];
+        let run = ran(&[&["exposure", LOGS][..], &between].concat());
+        assert_eq!(run.code, exit::INPUT, "{}", run.err);
     }
 
     #[test]

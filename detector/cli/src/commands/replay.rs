@@ -2,7 +2,7 @@
 
 mod compare;
 
-use std::{path::PathBuf, time::Instant};
+use std::time::Instant;
 
 use secretrail_engine::{
     alert::Alert,
@@ -28,7 +28,7 @@ use crate::{
     host::{ProcessHost, RunFailure, say},
     input::{
         issues::{KeyUsers, add_origins, grouped},
-        overwrite, rules_and_policy,
+        rules_and_policy,
         session::{self, EvaluationTask, OpenedInput, SessionResult, find},
         subject::add_exposure,
         usual::add_usual,
@@ -102,9 +102,6 @@ fn settings(args: &args::ReplayArgs, host: &ProcessHost) -> Result<RunSettings, 
     if args.incidents {
         must_show_incidents(settings.format)?;
     }
-    rules_and_policy::refuse_as_output(&settings, &args.files, &args.policy)?;
-    let compared = args.compare.iter().map(PathBuf::as_path);
-    overwrite::refuse(settings.output.as_deref(), compared)?;
     Ok(settings)
 }
 

@@ -35,6 +35,7 @@ use crate::{
         ending::RunReading,
         incident_tally::IncidentTally,
         incidents,
+        json::line,
         out::OpenOutput,
         run_summary::{RulesInUse, close},
         table,
@@ -55,7 +56,6 @@ const MARKS: usize = 60;
 pub fn run(args: &args::SummaryArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
     let settings = settings(args, host)?;
-    rules_and_policy::refuse_as_output(&settings, &args.files, &args.policy)?;
     let rules = rules_and_policy::rules_with_warnings(&args.files, host)?;
     let policy = rules_and_policy::policy(&args.policy, rules.networks())?;
     let rules = rules.with_decoys(policy.as_ref());
@@ -143,7 +143,7 @@ fn write(
         let more = found.incidents.len().saturating_sub(args.top);
         return out.raw(&text(found, args, &incidents, more));
     }
-    out.raw(&format!("{}\n", json::value(found, args.top, now)))
+    out.raw(&line(&json::value(found, args.top, now))?)
 }
 
 /// The whole screen.

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use clap::Parser;
+use clap::FromArgMatches;
 use secretrail_engine::{
     access::{Access, json_v1::AccessV1},
     actor::{Actor, Origin},
@@ -17,12 +17,13 @@ use serde_json::{Value, json};
 
 use super::execute;
 use crate::{
-    args::CommandLine,
+    args::{CommandLine, guide},
     exit,
     host::{
         ProcessHost,
         for_tests::{Written, in_memory},
     },
+    input::overwrite,
 };
 
 /// Invented logs of a morning, described in `tests/examples/README.md`.
@@ -64,8 +65,12 @@ pub(super) fn ran_with(args: &[&str], stdin: &str) -> Ran {
     let (out, err) = (Written::default(), Written::default());
     let mut host = host(stdin, &out, &err);
     let args = std::iter::once("secretrail").chain(args.iter().copied());
-    let cli = CommandLine::try_parse_from(args).expect("a test types what clap understands");
-    let code = execute(cli.command, &mut host).unwrap_or_else(|failure| {
+    let matches = guide::command().try_get_matches_from(args);
+    let matches = matches.expect("a test types what clap understands");
+    let cli = CommandLine::from_arg_matches(&matches).expect("they match");
+    let result = overwrite::refuse_named(&guide::command(), &matches, None)
+        .and_then(|()| execute(cli.command, &mut host));
+    let code = result.unwrap_or_else(|failure| {
         writeln!(host.stderr, "{failure}").expect("memory takes it");
         failure.exit_code()
     });
@@ -316,4 +321,61 @@ fn a_log_without_bytes_in_a_tree_fails_also_beside_good_ones() {
         "{}",
         run.err
     );
+}
+
+#[test]
+fn json_escapes_what_hides_or_ends_lines_in_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let drafts = folder.path().join("drafts.json");
+    let drafts = drafts.to_str().unwrap();
+    let hostile = [
+        "\u{85}",
+        "\u{9b}",
+        "\u{202e}",
+        "\u{2028}",
+        "\u{e0041}",
+        "\u{200b}",
+    ];
+    let log = READ.replace("prod/db", &format!("prod/{}", hostile.concat()));
+    for args in [
+        &["summary", "-", "-f", "json"][..],
+        &["accesses", "-", "-f", "json"],
+        &["replay", "-", "-f", "json"],
+        &["replay", "-", "-f", "ocsf"],
+        &["exposure", "-", "-f", "jsonl", "--principal", "*"],
+        &["baseline", "-", "-o", "/dev/null", "--draft-iam", drafts],
+    ] {
+        let run = ran_with(&[args, &["-q"]].concat(), &log);
+        assert_eq!(run.code, exit::DONE, "{args:?}: {}", run.err);
+        let written = match args.contains(&drafts) {
+            true => std::fs::read_to_string(drafts).unwrap(),
+            false => run.out,
+        };
+        assert!(written.contains("\\u202e"), "{args:?}: {written}");
+        for one in hostile {
+            assert!(!written.contains(one), "{args:?}: {one:?}");
+        }
+    }
+}
+
+#[test]
+fn a_long_name_does_not_fill_the_terminal() {
+    let name = format!("prod/{}/db", "x".repeat(1_500));
+    let log = READ.replace("prod/db", &name);
+    for args in [
+        &["replay", "-"][..],
+        &["replay", "-", "--alerts"],
+        &["summary", "-"],
+        &["accesses", "-"],
+    ] {
+        let run = ran_with(&[args, &["-q"]].concat(), &log);
+        assert_eq!(run.code, exit::DONE, "{}", run.err);
+        let longest = run.out.lines().map(|line| line.chars().count()).max();
+        assert!(longest.unwrap() < 400, "{args:?}: {}", run.out);
+        assert!(
+            run.out.contains("xx/db") || args[0] == "summary",
+            "{}",
+            run.out
+        );
+    }
 }

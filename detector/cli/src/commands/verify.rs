@@ -13,7 +13,12 @@ mod reported;
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
+
+use secretrail_engine::{
+    report::ReadReport,
+    selection::{Selection, SelectionTally},
+};
 
 use self::{
     digest::PublicKeys,
@@ -29,12 +34,16 @@ use crate::{
     input::{
         aws::{self, Connection},
         object::InputProblem,
-        overwrite,
         progress::bytes_bar,
         s3::store,
         session,
     },
-    output::{ending::NOTHING_READ, listing, out::OpenOutput, run_summary::input_code},
+    output::{
+        ending::RunReading,
+        listing,
+        out::OpenOutput,
+        run_summary::{self, input_code},
+    },
     text::plural,
 };
 
@@ -53,6 +62,7 @@ pub fn run(args: &args::VerifyArgs, host: &mut ProcessHost) -> Result<u8, RunFai
         evidence,
         mut problems,
         outside,
+        selected,
     } = read_all(&settings, connection.as_ref())?;
     if outside > 0 && !settings.quiet {
         let files = plural(outside, "file");
@@ -73,19 +83,32 @@ pub fn run(args: &args::VerifyArgs, host: &mut ProcessHost) -> Result<u8, RunFai
     if !settings.quiet {
         say(host, &words(&findings, &evidence, &keys, started.elapsed()));
     }
-    Ok(end(&findings, &evidence, code, host))
+    let selection = &settings.selection;
+    Ok(match findings.is_empty() {
+        true => end_without_files(selection, &selected, host),
+        false => end(&findings, &evidence, code, host),
+    })
+}
+
+/// The last lines and the exit code where there was nothing to verify: what there is, if the
+/// selection has none of it.
+fn end_without_files(
+    selection: &Selection,
+    selected: &SelectionTally,
+    host: &mut ProcessHost,
+) -> u8 {
+    say(host, &format!("secretrail: {NO_TREE}\n"));
+    let reading = RunReading {
+        report: &ReadReport::default(),
+        selection,
+        selected,
+    };
+    run_summary::end(reading, host)
 }
 
 /// The exit code, and the last line where a run could not do what it is for. `code` is that of the
 /// problems of the input.
 fn end(findings: &[ChainFinding], evidence: &ChainFiles, code: u8, host: &mut ProcessHost) -> u8 {
-    if findings.is_empty() {
-        say(
-            host,
-            &format!("secretrail: {NO_TREE}\nsecretrail: {NOTHING_READ}\n"),
-        );
-        return exit::INPUT;
-    }
     let by_findings = findings_code(findings, evidence);
     let is_proven = |finding: &ChainFinding| finding.verdict == FileVerdict::Intact;
     if by_findings == exit::DONE && !findings.iter().any(is_proven) {
@@ -126,6 +149,8 @@ struct ReadFiles {
     problems: Vec<InputProblem>,
     /// Number of files that no digest can name. Other commands read them.
     outside: u64,
+    /// What the selection leaves out, by the paths of the files.
+    selected: SelectionTally,
 }
 
 /// Reads all digests and logs.
@@ -139,6 +164,17 @@ fn read_all(
     let all = found.objects.len();
     found.objects.retain(|object| object.in_tree);
     let outside = (all - found.objects.len()) as u64;
+    let mut selected = found.selected;
+    for object in &found.objects {
+        let home = object.home.as_ref();
+        selected.place(
+            home.map(|(account, _)| account.as_str()),
+            home.map(|(_, region)| region.as_str()),
+        );
+        selected.times(object.delivered.map(|at| (at, at)));
+        // Said only of a selection that takes none of them.
+        selected.left_out += 1;
+    }
     let progress = bytes_bar(settings, &found.objects);
     let (evidence, unreadable) = gathered(&found.objects, settings.threads, &*store, &progress);
     progress.finish_and_clear();
@@ -149,14 +185,13 @@ fn read_all(
         evidence,
         problems,
         outside,
+        selected,
     })
 }
 
 fn settings(args: &args::VerifyArgs, host: &ProcessHost) -> Result<RunSettings, RunFailure> {
     let settings = RunSettings::new(&args.input, &args.output, host)?;
     settings.must_be_rows("verify")?;
-    let keys = args.public_keys.iter().map(PathBuf::as_path);
-    overwrite::refuse(settings.output.as_deref(), keys)?;
     if settings.reads_stdin() {
         return Err(RunFailure::Usage(
             "verify reads trees of digests and logs, not standard input".to_owned(),

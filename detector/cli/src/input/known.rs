@@ -62,7 +62,12 @@ impl<'t> KnownObjects<'t> {
         if entry.in_tree {
             // Its path selects it; of its other records, only the number is known.
             let selected = &mut out.scan_result.selected;
-            selected.taken += entry.records;
+            if walk::may_hold(&parsed, self.task.asked) {
+                selected.taken += entry.records;
+            } else {
+                selected.left_out += entry.records;
+                selected.times(parsed.days.map(|(start, end)| (start, end.plus(-1))));
+            }
             selected.place(parsed.account, parsed.region);
         }
         let report = entry.report();
@@ -200,6 +205,7 @@ mod tests {
             objects: &[],
             rules: &rules,
             selection: &selection,
+            asked: &selection,
             threads: 1,
             checkpoint: None,
             runs: &runs,

@@ -42,6 +42,8 @@ pub struct ReadTask<'t> {
     pub rules: &'t RuleSet,
     /// Which events of the logs to use.
     pub selection: &'t Selection,
+    /// Which of them are asked for, and counted.
+    pub asked: &'t Selection,
     /// Number of threads, before the factor for S3.
     pub threads: usize,
     /// Where to record progress; `None` without `--checkpoint`.
@@ -125,7 +127,8 @@ impl SharedWork<'_> {
     }
 
     fn run(&self) -> ReadingResult {
-        let mut scanner = ObjectScanner::new(self.task.rules, self.task.selection);
+        let mut scanner =
+            ObjectScanner::new(self.task.rules, self.task.selection).counting(self.task.asked);
         if self.task.checkpoint.is_some() {
             // Only a checkpoint needs the text of records, and keeping it takes memory.
             scanner = scanner.keeping(self.task.rules.extracted_calls());
@@ -294,6 +297,7 @@ mod tests {
             objects: &objects,
             rules: &rules,
             selection: &selection,
+            asked: &selection,
             threads: 4,
             checkpoint: None,
             runs: &SortedRuns::new(folder.path(), u64::MAX),

@@ -21,9 +21,8 @@ use secretrail_pack::{FileTexts, MissingNetworks, RulePack, complete, is_rule};
 use walkdir::{DirEntry, WalkDir};
 
 use crate::{
-    args::{GeoArgs, NetworkArgs, NetworkFile, PolicyArgs, RuleFilesArgs, settings::RunSettings},
+    args::{GeoArgs, NetworkArgs, NetworkFile, PolicyArgs, RuleFilesArgs},
     host::{ProcessHost, RunFailure, say},
-    input::overwrite,
     text::plural,
 };
 
@@ -114,22 +113,6 @@ pub fn geo(named: &GeoArgs) -> Result<GeoDatabases, RunFailure> {
         added.map_err(|fault| unreadable(path, format!("--geoip: {fault}")))?;
     }
     Ok(databases)
-}
-
-/// Checks that the output is none of the files named here.
-///
-/// # Errors
-///
-/// [`RunFailure::Usage`]: it is one of them.
-pub fn refuse_as_output(
-    settings: &RunSettings,
-    named: &RuleFilesArgs,
-    policy: &PolicyArgs,
-) -> Result<(), RunFailure> {
-    let networks = named.lists.networks.iter().map(|list| &list.path);
-    let files = named.rules.iter().chain(&named.vars).chain(&policy.policy);
-    let files = files.chain(networks).chain(&named.geo.geoip);
-    overwrite::refuse(settings.output.as_deref(), files.map(PathBuf::as_path))
 }
 
 /// Like [`rules`], with warnings on standard error.

@@ -4,7 +4,6 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
     sync::{Arc, mpsc},
 };
 
@@ -127,7 +126,7 @@ impl OpenedInput {
 ///
 /// # Errors
 ///
-/// [`RunFailure::Usage`]: the output is one of them.
+/// [`RunFailure::Usage`]: an output is one of them.
 pub(crate) fn walk(
     settings: &RunSettings,
     store: &dyn ObjectStore,
@@ -135,10 +134,7 @@ pub(crate) fn walk(
 ) -> Result<WalkedObjects, RunFailure> {
     let mut objects = walk::walk(&settings.paths, &settings.selection, store, digests);
     manifest::check(&mut objects, &settings.selection, store);
-    let files = overwrite::files(&objects.objects);
-    let own = settings.checkpoint.iter().chain(&settings.config);
-    let paths = settings.paths.iter().chain(own).map(PathBuf::as_path);
-    overwrite::refuse(settings.output.as_deref(), files.chain(paths))?;
+    overwrite::refuse_found(settings.written(), &objects.objects)?;
     Ok(objects)
 }
 
@@ -390,6 +386,7 @@ fn read_all(
         objects: &objects.objects,
         rules,
         selection: &settings.selection,
+        asked: task.asked,
         threads: settings.threads,
         checkpoint: checkpoint.as_ref(),
         runs,
@@ -452,8 +449,8 @@ fn pipeline<'a>(
     }
 }
 
-/// Why extract files cannot be used: one line for each reason, even if it applies to a thousand
-/// files.
+/// Why extract files cannot be used, which lack what the run reads: one line for each reason, even
+/// if it applies to a thousand files.
 fn refused(refused: &[InputProblem]) -> RunFailure {
     let mut reasons: BTreeMap<&str, (&str, usize)> = BTreeMap::new();
     for InputProblem { name, message } in refused {
@@ -473,7 +470,7 @@ fn refused(refused: &[InputProblem]) -> RunFailure {
         ));
     }
     // The caller prefixes the first line.
-    RunFailure::Rules(lines.join("\nsecretrail: "))
+    RunFailure::Input(lines.join("\nsecretrail: "))
 }
 
 #[cfg(test)]
@@ -488,6 +485,7 @@ mod tests {
             problem("b", "is empty"),
             problem("c", "was made for other rules"),
         ];
+        assert_eq!(refused(&all).exit_code(), crate::exit::INPUT);
         assert_eq!(
             refused(&all).to_string(),
             "b: is empty\nsecretrail: a and 1 more: was made for other rules"

@@ -24,6 +24,7 @@ pub(super) use self::page::{page_of, text, tiles};
 use super::{
     incidents::{push_action, push_more, push_wrapped, span},
     listing::RowListing,
+    table::sentence,
 };
 use crate::{
     args::settings::RunSettings,
@@ -393,12 +394,7 @@ fn push_row(row: &Exposure, settings: &RunSettings, out: &mut String) {
         version(row),
         status(row)
     );
-    writeln!(
-        out,
-        "{style}{state:<STATE$}{style:#}{}",
-        sanitize::line(&title)
-    )
-    .ok();
+    writeln!(out, "{style}{state:<STATE$}{style:#}{}", sentence(&title)).ok();
     push_wrapped(INDENT, INDENT, &revealed(row), settings, out);
     if let Some(text) = behind(row) {
         push_wrapped(INDENT, INDENT, &text, settings, out);

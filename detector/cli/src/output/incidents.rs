@@ -14,7 +14,11 @@ use secretrail_engine::{
 };
 use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 
-use crate::{args::settings::RunSettings, output::style::level_style, text::plural};
+use crate::{
+    args::settings::RunSettings,
+    output::{style::level_style, table::sentence},
+    text::plural,
+};
 
 /// What is shown of an incident in a list.
 const LISTED: StoryExtent = StoryExtent::of([6, 4, 0, 1, 0, 0, 0, 0]);
@@ -84,7 +88,7 @@ fn push_headline(
     let headline = wrapped(
         "",
         "",
-        &story.headline,
+        &sentence(&story.headline),
         settings.width.saturating_sub(LEVEL),
     );
     for (index, line) in headline.iter().enumerate() {
@@ -162,7 +166,7 @@ fn push_titles(
         let lines = wrapped(
             "",
             "  ",
-            &format!("{level}: {title}{times}"),
+            &sentence(&format!("{level}: {title}{times}")),
             settings.width.saturating_sub(14),
         );
         for line in lines {
@@ -204,7 +208,7 @@ pub(super) fn push_wrapped(
     settings: &RunSettings,
     out: &mut String,
 ) {
-    for line in wrapped(first, rest, text, settings.width) {
+    for line in wrapped(first, rest, &sentence(text), settings.width) {
         out.push_str(line.trim_end());
         out.push('\n');
     }
@@ -364,7 +368,8 @@ fn extent(
 
 fn push_facts(story: &IncidentStory, most: usize, settings: &RunSettings, out: &mut String) {
     for (label, text) in &story.facts {
-        let lines = wrapped(&format!("{label:<9}"), "         ", text, settings.width);
+        let (first, text) = (format!("{label:<9}"), sentence(text));
+        let lines = wrapped(&first, "         ", &text, settings.width);
         for line in lines.iter().take(most) {
             writeln!(out, "{}", line.trim_end()).ok();
         }

@@ -1,6 +1,6 @@
 //! The output of a run, in the chosen format.
 
-use std::{borrow::Cow, io::Write, path::Path, sync::Arc};
+use std::{io::Write, path::Path, sync::Arc};
 
 use secretrail_engine::{
     access::{Access, json_v1::AccessV1},
@@ -17,7 +17,7 @@ use crate::{
     },
     host::{ProcessHost, RunFailure, say},
     output::{
-        csv, incidents,
+        csv, incidents, json,
         parquet::ParquetRows,
         table::{self, TableSpool},
         target::{BUFFER, OutputTarget, failure},
@@ -83,12 +83,14 @@ impl<'s> OpenOutput<'s> {
     /// support the format.
     pub fn alerts(&mut self, alerts: &[Alert]) -> Result<(), RunFailure> {
         match self.settings.format {
-            OutputFormat::Json | OutputFormat::Jsonl => self.lines(alerts, |alert, out| {
-                serde_json::to_writer(out, &AlertV1::from(alert))
-            }),
+            OutputFormat::Json | OutputFormat::Jsonl => {
+                self.lines(alerts, |alert, out| json::push(&AlertV1::from(alert), out))
+            }
             OutputFormat::Csv => self.rows(&csv::alerts(alerts)?),
             OutputFormat::Ocsf => self.lines(alerts, |alert, out| {
+                let start = out.len();
                 out.extend_from_slice(ocsf::detection_finding(alert).as_bytes());
+                json::escape(out, start);
                 Ok(())
             }),
             // The HTML report needs more than alerts: `replay` writes it.
@@ -112,7 +114,7 @@ impl<'s> OpenOutput<'s> {
         let periods = IncidentPeriods::default();
         match self.settings.format {
             OutputFormat::Json | OutputFormat::Jsonl => self.lines(incidents, |incident, out| {
-                serde_json::to_writer(out, &IncidentV1::new(incident, now, periods))
+                json::push(&IncidentV1::new(incident, now, periods), out)
             }),
             OutputFormat::Table => self.raw(&incidents::list(incidents, self.settings)),
             OutputFormat::Csv | OutputFormat::Ocsf | OutputFormat::Html | OutputFormat::Parquet => {
@@ -130,7 +132,7 @@ impl<'s> OpenOutput<'s> {
     pub fn accesses(&mut self, accesses: &[Arc<Access>]) -> Result<(), RunFailure> {
         match self.settings.format {
             OutputFormat::Json | OutputFormat::Jsonl => self.lines(accesses, |access, out| {
-                serde_json::to_writer(out, &AccessV1::from(&**access))
+                json::push(&AccessV1::from(&**access), out)
             }),
             OutputFormat::Csv => self.rows(&csv::accesses(accesses)?),
             OutputFormat::Parquet => self.parquet(accesses),
@@ -172,7 +174,7 @@ impl<'s> OpenOutput<'s> {
     ///
     /// [`RunFailure::Output`]: they could not be written.
     pub fn values(&mut self, values: &[serde_json::Value]) -> Result<(), RunFailure> {
-        self.lines(values, |value, out| serde_json::to_writer(out, value))
+        self.lines(values, json::push)
     }
 
     /// Writes one line of JSON for each item, formatted on all threads and written in order; with
@@ -180,7 +182,7 @@ impl<'s> OpenOutput<'s> {
     fn lines<T: Sync>(
         &mut self,
         items: &[T],
-        line: impl Fn(&T, &mut Vec<u8>) -> serde_json::Result<()> + Sync,
+        line: impl Fn(&T, &mut Vec<u8>) -> Result<(), RunFailure> + Sync,
     ) -> Result<(), RunFailure> {
         let is_array = self.settings.format == OutputFormat::Json;
         let before = self.items.unwrap_or_default();
@@ -193,9 +195,7 @@ impl<'s> OpenOutput<'s> {
                     if is_array {
                         bytes.extend_from_slice(if index == 0 { b"[\n" } else { b",\n" });
                     }
-                    let start = bytes.len();
-                    line(item, bytes).map_err(|error| RunFailure::Internal(error.to_string()))?;
-                    escape(bytes, start);
+                    line(item, bytes)?;
                     if !is_array {
                         bytes.push(b'\n');
                     }
@@ -306,35 +306,5 @@ impl<'s> OpenOutput<'s> {
             }
             target => target.complete(),
         }
-    }
-}
-
-/// Escapes what ends lines or changes the direction of text in the JSON from `start` on.
-fn escape(bytes: &mut Vec<u8>, start: usize) {
-    let written = bytes.get(start..).unwrap_or_default();
-    // Nearly all lines are ASCII, and serde has escaped its control characters.
-    if written.is_ascii() {
-        return;
-    }
-    let escaped = std::str::from_utf8(written).map(sanitize::json);
-    if let Ok(Cow::Owned(escaped)) = escaped {
-        bytes.truncate(start);
-        bytes.extend_from_slice(escaped.as_bytes());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_of_json_stays_one_line_for_every_reader() {
-        let mut bytes = b"\"\xe2\x80\xa8\",".to_vec();
-        let start = bytes.len();
-        serde_json::to_writer(&mut bytes, "a\u{85}b\u{2028}c\u{202e}Zo\u{eb}").unwrap();
-        escape(&mut bytes, start);
-        let text = String::from_utf8(bytes).unwrap();
-        let line = text.get(start..).unwrap();
-        assert_eq!(line, "\"a\\u0085b\\u2028c\\u202eZo\u{eb}\"");
     }
 }

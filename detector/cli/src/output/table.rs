@@ -47,9 +47,9 @@ fn alert(alert: &Alert, settings: &RunSettings, out: &mut String) -> std::fmt::R
         out,
         "{style}{level:<LEVEL$}{style:#}{}  {style}{}{style:#}",
         alert.time,
-        sanitize::line(&alert.rule.title)
+        sentence(&alert.rule.title)
     )?;
-    writeln!(out, "{indent}{}", sanitize::line(&alert.summary))?;
+    writeln!(out, "{indent}{}", sentence(&alert.summary))?;
     if alert.secrets_total > 1 {
         writeln!(out, "{indent}secrets: {}", secrets(alert))?;
     }
@@ -57,7 +57,7 @@ fn alert(alert: &Alert, settings: &RunSettings, out: &mut String) -> std::fmt::R
     writeln!(
         out,
         "{indent}alert {id}, rule {}\n",
-        sanitize::line(&alert.rule.id)
+        sentence(&alert.rule.id)
     )
 }
 
@@ -129,6 +129,15 @@ fn shortened(text: Cow<'_, str>) -> Cow<'_, str> {
     short.push('…');
     short.extend(end.iter().rev());
     Cow::Owned(short)
+}
+
+/// A sentence for the terminal, in which each long word, such as the name of a secret, is without
+/// its middle.
+#[must_use]
+pub(crate) fn sentence(text: &str) -> String {
+    let text = sanitize::line(text);
+    let words = text.split(' ').map(|word| shortened(Cow::Borrowed(word)));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// The first characters, in terminal cells.
@@ -224,6 +233,17 @@ mod tests {
         assert_eq!(lines[2], "prod/short  y");
         // In cells of the terminal, not in characters.
         assert_eq!(shortened("日".repeat(150).into()).width(), LONGEST - 1);
+    }
+
+    #[test]
+    fn long_words_of_a_sentence_are_shortened_and_short_ones_stay() {
+        let long = format!("prod/{}/db", "n".repeat(1_500));
+        let shown = sentence(&format!("user/jo read {long}, from\n10.0.0.1  twice"));
+        assert!(shown.starts_with("user/jo read prod/nnn"), "{shown}");
+        assert!(shown.ends_with("n/db, from\\n10.0.0.1  twice"), "{shown}");
+        assert!(shown.contains('…') && shown.width() < LONGEST + 50);
+        let plain = "many short words ".repeat(40);
+        assert_eq!(sentence(&plain), plain);
     }
 
     #[test]

@@ -50,6 +50,54 @@ fn no_credentials_anywhere_says_where_they_could_be() {
     );
 }
 
+#[test]
+fn a_session_without_its_section_is_not_taken_for_an_expired_one() {
+    let profile = "[profile audit]\nsso_session = s\nsso_account_id = 111122223333\n\
+                   sso_role_name = LogReader\n";
+    let analyst = Analyst::with_config(profile);
+    let said = fails(&mut analyst.accesses(&["--profile", "audit"]));
+    assert!(
+        said.contains("profile `audit` has sso_session = s")
+            && said.contains("no section [sso-session s]; run `aws configure sso"),
+        "{said}"
+    );
+    let other = "[sso-session t]\nsso_region = eu-west-1\n";
+    let analyst = Analyst::with_config(&format!("{profile}{other}"));
+    let said = fails(&mut analyst.accesses(&["--profile", "audit"]));
+    assert!(said.contains("[sso-session s] (there are: t); "), "{said}");
+    assert!(!said.contains("expired"), "{said}");
+}
+
+#[test]
+fn a_profile_without_credentials_is_not_told_to_use_itself() {
+    let analyst = Analyst::with_config("[default]\nregion = eu-west-1\n");
+    let said = fails(&mut analyst.accesses(&[]));
+    assert!(
+        said.contains("profile `default` has no credentials") && !said.contains("another"),
+        "{said}"
+    );
+    let both = format!("[default]\nregion = eu-west-1\n[profile audit]\n{KEYS}");
+    let said = fails(&mut Analyst::with_config(&both).accesses(&[]));
+    assert!(said.ends_with("use another --profile: audit"), "{said}");
+}
+
+#[test]
+fn a_token_file_that_is_not_there_is_named_with_its_variable() {
+    for config in ["", "[default]\nregion = eu-west-1\n"] {
+        let analyst = Analyst::with_config(config);
+        let mut command = analyst.accesses(&[]);
+        command
+            .env("AWS_WEB_IDENTITY_TOKEN_FILE", "/no/such/token")
+            .env("AWS_ROLE_ARN", "arn:aws:iam::111122223333:role/reader");
+        let said = fails(&mut command);
+        assert!(
+            said.contains("AWS_WEB_IDENTITY_TOKEN_FILE=/no/such/token cannot be read: No such"),
+            "{said}"
+        );
+        assert!(!said.contains("profile `default`"), "{said}");
+    }
+}
+
 /// What the command says when S3 answers every request, or every one for an object, like this.
 fn refused(objects_only: bool, answer: fn() -> Answer) -> String {
     let analyst = Analyst::with_config("").answering(move |request| {

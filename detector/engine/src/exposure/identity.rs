@@ -24,20 +24,31 @@ pub(super) struct OneSecret<'f> {
     pub(super) changes: Vec<&'f ChangeFact>,
 }
 
-/// First time and regions of the secrets with a suffix.
-type KnownSuffixes<'f> = BTreeMap<&'f str, (EventTime, BTreeSet<&'f str>)>;
+/// What is known of a secret with a suffix.
+struct KnownSecret<'f> {
+    /// Time of its first fact.
+    first: EventTime,
+    /// Regions of its facts.
+    regions: BTreeSet<&'f str>,
+    /// Whether the logs have the call that made it: what has its name before is another secret.
+    is_created: bool,
+}
+
+/// The secrets of one name, by their suffixes.
+type KnownSuffixes<'f> = BTreeMap<&'f str, KnownSecret<'f>>;
 
 /// Keeps the secrets of one name apart.
 pub(super) fn apart(facts: &SecretFacts) -> BTreeMap<SecretIdentity, OneSecret<'_>> {
     let mut known = KnownSuffixes::new();
     for (kind, times) in &facts.reads {
         if let (Some(suffix), Some((time, _))) = (suffix_in(kind.arn.as_deref()), times.first()) {
-            note(&mut known, suffix, *time, &kind.region);
+            note(&mut known, suffix, *time, &kind.region, false);
         }
     }
     for change in &facts.changes {
         if let Some(suffix) = suffix_in(change.arn.as_deref()) {
-            note(&mut known, suffix, change.time, &change.region);
+            let is_created = &*change.api == "CreateSecret";
+            note(&mut known, suffix, change.time, &change.region, is_created);
         }
     }
     let mut all: BTreeMap<SecretIdentity, OneSecret<'_>> = BTreeMap::new();
@@ -62,10 +73,21 @@ pub(super) fn apart(facts: &SecretFacts) -> BTreeMap<SecretIdentity, OneSecret<'
     all
 }
 
-fn note<'f>(known: &mut KnownSuffixes<'f>, suffix: &'f str, time: EventTime, region: &'f str) {
-    let (first, regions) = known.entry(suffix).or_insert((time, BTreeSet::new()));
-    *first = time.min(*first);
-    regions.insert(region);
+fn note<'f>(
+    known: &mut KnownSuffixes<'f>,
+    suffix: &'f str,
+    time: EventTime,
+    region: &'f str,
+    is_created: bool,
+) {
+    let secret = known.entry(suffix).or_insert(KnownSecret {
+        first: time,
+        regions: BTreeSet::new(),
+        is_created: false,
+    });
+    secret.first = time.min(secret.first);
+    secret.regions.insert(region);
+    secret.is_created |= is_created;
 }
 
 /// The secret that a fact is about. A name without an ARN is the secret that has it at that time,
@@ -81,12 +103,14 @@ fn identity(
     }
     let here = known
         .iter()
-        .filter(|(_, (_, regions))| regions.contains(&**region));
-    let begun = here.clone().filter(|(_, (first, _))| *first <= time);
-    let latest = begun.max_by_key(|(suffix, (first, _))| (*first, **suffix));
+        .filter(|(_, secret)| secret.regions.contains(&**region));
+    let begun = here.clone().filter(|(_, secret)| secret.first <= time);
+    let latest = begun.max_by_key(|(suffix, secret)| (secret.first, **suffix));
     let known = match latest {
         Some(latest) => Some(latest),
-        None => here.min_by_key(|(suffix, (first, _))| (*first, **suffix)),
+        None => here
+            .filter(|(_, secret)| !secret.is_created)
+            .min_by_key(|(suffix, secret)| (secret.first, **suffix)),
     };
     match known {
         Some((suffix, _)) => SecretIdentity::Suffix((*suffix).into()),

@@ -291,7 +291,10 @@ impl<'r, 'f> SecretFindings<'r, 'f> {
         let (status, superseded) = self.status(region, version, timeline, draft.first);
         let replicas = self.replicas(region);
         let place = (self.name.account.clone(), region.into());
+        let readers = readers.iter();
+        let others = readers.filter(|reader| !draft.principals.contains(&reader.principal));
         Exposure {
+            readers: others.cloned().collect(),
             secret: self.secret(region, version, timeline),
             certainty: draft.certainty,
             first: draft.first,
@@ -308,7 +311,6 @@ impl<'r, 'f> SecretFindings<'r, 'f> {
             superseded,
             primary: self.primary(region, &replicas),
             replicas,
-            readers: readers.to_vec(),
             as_of: self.newest.get(&place).copied(),
             live: None,
         }
@@ -365,12 +367,16 @@ impl<'r, 'f> SecretFindings<'r, 'f> {
                 return (status, superseded);
             }
         };
+        let is_secret = self.name.store == SecretStore::SecretsManager;
+        // The secret that now has the name is another one: nothing took the place of its value.
+        if is_secret && timeline.was_deleted(*index) {
+            return (VersionStatus::Deleted, None);
+        }
         let next = timeline.epochs.get(index + 1);
         let superseded = next.and_then(|next| next.since.clone());
         // Without a record of its account and region, nothing would show a change.
         let place = (self.name.account.clone(), region.into());
         let is_seen = region.is_empty() || self.newest.contains_key(&place);
-        let is_secret = self.name.store == SecretStore::SecretsManager;
         let status = match (&superseded, is_deleted) {
             (_, true) => VersionStatus::Deleted,
             (None, _) if timeline.doubt.is_some() || !is_seen => VersionStatus::Unknown,

@@ -204,6 +204,12 @@ impl Timeline {
         previous.is_some_and(|previous| self.canonical(previous) == self.canonical(index))
     }
 
+    /// Whether the version of an epoch is that of a secret which was deleted, and made again later.
+    pub(super) fn was_deleted(&self, index: usize) -> bool {
+        let of = |epoch: Option<&VersionEpoch>| epoch.map(|epoch| epoch.generation);
+        of(self.epochs.get(index)) < of(self.epochs.last())
+    }
+
     fn saw_previous(&mut self, time: EventTime, version_id: &SharedStr) {
         if self.epochs.iter().any(|epoch| epoch.has(version_id)) {
             return;

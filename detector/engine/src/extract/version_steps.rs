@@ -21,6 +21,14 @@ pub(super) fn service_target<'n>(record: &'n JsonNode<'_>) -> Option<&'n str> {
     named?.as_text()
 }
 
+/// The ARN of the secret that `CreateSecret` has made: the request has only its name. Its key has
+/// been `arn` and `aRN`.
+pub(super) fn created<'n>(record: &'n JsonNode<'_>) -> Option<&'n str> {
+    let response = record.get("responseElements")?;
+    let mut keys = ["arn", "aRN", "ARN"].into_iter();
+    keys.find_map(|key| response.get(key)?.as_text())
+}
+
 /// The parameters that one `DeleteParameters` has deleted: those of the response, or else of the
 /// request.
 pub(super) fn deleted<'n>(record: &'n JsonNode<'_>) -> Vec<&'n str> {

@@ -10,14 +10,14 @@ impl UnitSink<'_, '_> {
     /// Counts a record for the selection, if it is limited: only then the record is looked at.
     #[inline]
     pub(super) fn select(&mut self, record: &[u8]) {
-        if self.scanner.selection.is_limited() {
+        if self.scanner.counted.is_limited() {
             self.select_top(&TopLevel::of(record));
         }
     }
 
     /// Like [`Self::select`], for a record whose top level is known.
     pub(super) fn select_top(&mut self, top: &TopLevel<'_>) {
-        let selection = self.scanner.selection;
+        let selection = self.scanner.counted;
         if !selection.is_limited() {
             return;
         }

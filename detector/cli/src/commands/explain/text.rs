@@ -223,8 +223,8 @@ fn push_record(record: &RawRecord, text: &mut String) {
     writeln!(text, "  {}", sanitize::line(&record.object)).ok();
     let pretty = serde_json::from_str::<Value>(&record.json)
         .map_or_else(|_| record.json.clone(), |value| format!("{value:#}"));
-    // Sanitised line by line: a record may hold terminal escapes.
-    for line in pretty.lines() {
+    // The same JSON; then line by line, because what is no JSON may hold terminal escapes.
+    for line in sanitize::json(&pretty).lines() {
         writeln!(text, "    {}", sanitize::line(line)).ok();
     }
 }

@@ -6,13 +6,13 @@ use secretrail_engine::{
     policy::pattern::{MAX_PATTERN, longest_pattern},
     sanitize,
 };
-use serde_json::to_string_pretty;
 
 use crate::{
     args::policy::{PatternFormat, PolicyPatternArgs},
     exit,
     host::{ProcessHost, RunFailure, print, say},
     input::rules_and_policy,
+    output::json,
     text::plural,
 };
 
@@ -32,11 +32,10 @@ pub(super) fn run(args: &PolicyPatternArgs, host: &mut ProcessHost) -> Result<u8
         PatternFormat::Parameter => within(roles, MAX_PARAMETER),
     };
     let text = match args.format {
-        // A value as JSON cannot fail to be written.
-        PatternFormat::Json => to_string_pretty(&pattern).unwrap_or_default(),
-        PatternFormat::Parameter => sanitize::line(&roles.join(",")).into_owned(),
+        PatternFormat::Json => json::pretty(&pattern)?,
+        PatternFormat::Parameter => format!("{}\n", sanitize::line(&roles.join(","))),
     };
-    print(host, &format!("{text}\n"))?;
+    print(host, &text)?;
     let mut said = String::new();
     let least = args.min_per_hour;
     if busy.roles.is_empty() {

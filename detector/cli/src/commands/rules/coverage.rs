@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use crate::{
     args::RulesCoverageArgs,
-    commands::rules::list::pretty,
     exit,
     host::{ProcessHost, RunFailure, print},
     input::rules_and_policy,
+    output::json::pretty,
 };
 
 pub(super) fn run(args: &RulesCoverageArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {

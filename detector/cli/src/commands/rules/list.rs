@@ -3,7 +3,6 @@
 use secretrail_engine::{
     rule::fields::{DERIVED, DerivedField},
     rule_meta::RuleMeta,
-    sanitize,
 };
 use secretrail_pack::RulePack;
 use serde_json::{Value, json};
@@ -13,7 +12,7 @@ use crate::{
     exit,
     host::{ProcessHost, RunFailure, print},
     input::rules_and_policy,
-    output::table,
+    output::{json::pretty, table},
     text::plural,
 };
 
@@ -31,7 +30,7 @@ pub(super) fn run(args: &RulesListArgs, host: &mut ProcessHost) -> Result<u8, Ru
             let rows: Vec<_> = metas.iter().map(|meta| rule_row(meta, &loaded)).collect();
             table::columns(["LEVEL", "TITLE", "ID", "FILE"], &rows) + &idle_notes(&loaded)
         }
-        ListFormat::Json => pretty(&metas.iter().map(|meta| rule_value(meta, &loaded)).collect())?,
+        ListFormat::Json => pretty(&rule_values(&metas, &loaded))?,
     };
     print(host, &text)?;
     Ok(exit::DONE)
@@ -93,6 +92,10 @@ fn rule_row(meta: &RuleMeta, loaded: &RulePack) -> [String; 4] {
     ]
 }
 
+fn rule_values(metas: &[&RuleMeta], loaded: &RulePack) -> Value {
+    metas.iter().map(|meta| rule_value(meta, loaded)).collect()
+}
+
 fn rule_value(meta: &RuleMeta, loaded: &RulePack) -> Value {
     json!({
         "id": meta.id,
@@ -115,7 +118,7 @@ pub(super) fn fields(args: &RulesFieldsArgs, host: &mut ProcessHost) -> Result<u
             let rows: Vec<_> = DERIVED.iter().map(field_row).collect();
             table::columns(["FIELD", "APPLIES TO", "MEANING"], &rows) + RAW_FIELDS
         }
-        ListFormat::Json => pretty(&DERIVED.iter().map(field_value).collect())?,
+        ListFormat::Json => pretty(&DERIVED.iter().map(field_value).collect::<Value>())?,
     };
     print(host, &text)?;
     Ok(exit::DONE)
@@ -138,13 +141,6 @@ fn field_value(field: &DerivedField) -> Value {
         "access_only": field.access_only,
         "meaning": field.meaning,
     })
-}
-
-/// A value as JSON for people and programs.
-pub(super) fn pretty(value: &Value) -> Result<String, RunFailure> {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|error| RunFailure::Internal(error.to_string()))?;
-    Ok(sanitize::json(&text).into_owned() + "\n")
 }
 
 #[cfg(test)]

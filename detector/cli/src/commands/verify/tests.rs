@@ -191,3 +191,32 @@ fn a_tree_without_logs_has_them_missing_and_the_run_fails() {
             .contains(" 1 digest and 0 logs of 1 account-region pair ")
     );
 }
+
+#[test]
+fn an_empty_selection_says_what_there_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(digest_key(1));
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let digest = made(1, None, &[]);
+    std::fs::write(&path, gzip(json(&digest).to_string().as_bytes())).unwrap();
+    let tree = folder.path().to_str().unwrap();
+    for (more, there) in [
+        (["--account", "444455556666"], "account 111122223333"),
+        (["--region", "us-east-1"], "region eu-west-1"),
+        (["--from", "2027-01-01"], "times from 2026-03-0"),
+    ] {
+        let ran = ran(&[&["verify", tree][..], &more].concat());
+        assert_eq!(ran.code, exit::INPUT, "{}", ran.err);
+        assert!(
+            ran.err.contains("no records of the selection ("),
+            "{}",
+            ran.err
+        );
+        assert!(ran.err.contains(there), "{more:?}: {}", ran.err);
+        assert!(
+            ran.err.ends_with("says nothing about your secrets\n"),
+            "{}",
+            ran.err
+        );
+    }
+}

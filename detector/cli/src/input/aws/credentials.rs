@@ -14,6 +14,9 @@ use aws_credential_types::provider::{
 
 use super::{GLOBAL_REGION, profiles::SelectedProfile};
 
+/// The variable that names the file of a web identity token.
+const TOKEN_FILE: &str = "AWS_WEB_IDENTITY_TOKEN_FILE";
+
 /// The credentials of a run. The SDK requests them again before they expire; each error names the
 /// profile and the remedy.
 #[derive(Debug)]
@@ -63,8 +66,24 @@ impl RunCredentials {
         let profile = self.profile.as_ref();
         let profile = profile.map_err(|why| CredentialsError::provider_error(why.as_str()))?;
         let provided = self.provider.provide_credentials().await;
-        provided.map_err(|error| CredentialsError::provider_error(profile.explained(&error)))
+        provided.map_err(|error| {
+            let by_variables = self.environment.is_some() && profile.leaves_it_to_variables();
+            let token = token_file_problem().filter(|_| by_variables);
+            CredentialsError::provider_error(token.unwrap_or_else(|| profile.explained(&error)))
+        })
     }
+}
+
+/// Why the file of a web identity token cannot be read that the environment names; `None` if it
+/// can be, or if none is named.
+fn token_file_problem() -> Option<String> {
+    let file = std::env::var_os(TOKEN_FILE).filter(|file| !file.is_empty())?;
+    let error = std::fs::read(&file).err()?;
+    Some(format!(
+        "the web identity token of {TOKEN_FILE}={} cannot be read: {error}; put the token there, \
+         or unset the variable",
+        file.display()
+    ))
 }
 
 impl ProvideCredentials for RunCredentials {

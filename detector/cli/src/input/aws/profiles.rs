@@ -87,6 +87,12 @@ impl SelectedProfile {
         }
         selected.base = profile.name().to_owned();
         selected.source = source(profile)?;
+        if selected.source == CredentialSource::IdentityCenter
+            && let Some(session) = profile.get("sso_session")
+            && set.sso_session(session).is_none()
+        {
+            return Err(without_session(profile.name(), session, set));
+        }
         Ok(selected)
     }
 
@@ -140,6 +146,12 @@ impl SelectedProfile {
         }
     }
 
+    /// Whether the variables AWS_WEB_IDENTITY_TOKEN_FILE and AWS_ROLE_ARN count: the profile has
+    /// nothing that comes before them.
+    pub(super) fn leaves_it_to_variables(&self) -> bool {
+        self.source == CredentialSource::Other && self.role.is_none()
+    }
+
     /// Why the credentials of the profile did not come, and the remedy, on one line.
     pub(super) fn explained(&self, error: &CredentialsError) -> String {
         if matches!(error, CredentialsError::CredentialsNotLoaded(_)) {
@@ -191,14 +203,27 @@ impl SelectedProfile {
         }
     }
 
+    /// The names of the other profiles.
+    fn others(&self) -> Vec<String> {
+        let names = self.names.iter().filter(|known| **known != self.name);
+        names.cloned().collect()
+    }
+
     fn without_credentials(&self) -> String {
         let name = &self.name;
         let places = "the environment, a container or an instance role";
         if self.names.iter().any(|known| known == name) {
+            let others = Self {
+                names: self.others(),
+                ..self.clone()
+            };
+            let another = match others.names.is_empty() {
+                true => String::new(),
+                false => format!(", or use another --profile: {}", others.listed(name)),
+            };
             return format!(
                 "profile `{name}` has no credentials, and there are none in {places}; add some \
-                 with `aws configure sso --profile {name}`, or use another --profile: {}",
-                self.listed(name)
+                 with `aws configure sso --profile {name}`{another}"
             );
         }
         let remedy = if self.names.is_empty() {
@@ -211,6 +236,20 @@ impl SelectedProfile {
         };
         format!("there are no AWS credentials in a default profile, {places}; {remedy}")
     }
+}
+
+/// Why a profile cannot be used whose session of IAM Identity Center has no section of its own.
+fn without_session(name: &str, session: &str, set: &ProfileSet) -> String {
+    let mut sessions: Vec<&str> = set.sso_sessions().collect();
+    sessions.sort_unstable();
+    let there = match sessions.is_empty() {
+        true => String::new(),
+        false => format!(" (there are: {})", sessions.join(", ")),
+    };
+    format!(
+        "profile `{name}` has sso_session = {session}, and the AWS configuration has no section \
+         [sso-session {session}]{there}; run `aws configure sso --profile {name}`"
+    )
 }
 
 fn names(set: &ProfileSet) -> Vec<String> {
