@@ -1,9 +1,14 @@
 //! A thief who is active, slowly, while a baseline is learned: each way is held back or marked, and
 //! the ordinary traffic beside it has no remark.
 
-use secretrail_engine::baseline::{BaselineOptions, PolicyProposal, propose_beside};
+use secretrail_engine::{
+    baseline::{BaselineOptions, PolicyProposal, propose_beside},
+    pipeline::Pipeline,
+    selection::Selection,
+    state::memory::MemoryStore,
+};
 use serde_json::{Value, json};
-use test_support::{ACCOUNT, DAY, decrypt_secret, pack, read, run};
+use test_support::{ACCOUNT, DAY, at, decrypt_secret, pack, read, scan_result};
 
 const DAYS: i64 = 24;
 const OTHER: &str = "999988887777";
@@ -14,6 +19,7 @@ fn call(id: &str, who: &str, secs: i64, secret: &str) -> [Value; 2] {
     let mut decrypt = decrypt_secret(&format!("{id}-kms"), who, secs, secret);
     let session = json!(format!("arn:aws:sts::{ACCOUNT}:assumed-role/{who}/i-0abc"));
     for record in [&mut read, &mut decrypt] {
+        record["userIdentity"]["accessKeyId"] = json!(format!("ASIA{who}EXAMPLE"));
         record["userIdentity"]["arn"] = session.clone();
         record["userIdentity"]["principalId"] = json!(format!("AROA{who}:i-0abc"));
     }
@@ -184,7 +190,12 @@ fn new_reader_on_the_last_day() -> Vec<Value> {
 fn proposed(more: Vec<Value>) -> PolicyProposal {
     let mut records = ordinary();
     records.extend(more);
-    let found = run(&records, &pack(), None);
+    let (rules, selection) = (pack(), Selection::default());
+    // The memory of the tests is too short for weeks.
+    let pipeline = Pipeline::new(&rules, None, &selection);
+    let batch = scan_result(&records, &rules);
+    let store = MemoryStore::default();
+    let found = pollster::block_on(pipeline.run(&store, batch, at(60 * DAY))).unwrap();
     let options = BaselineOptions::default();
     propose_beside(&found.alerts, &found.accesses, None, options)
 }
@@ -207,7 +218,12 @@ fn parts(proposal: &PolicyProposal) -> (String, String) {
 fn ordinary_traffic_has_no_remark() {
     let proposal = proposed(Vec::new());
     let (grants, marks) = parts(&proposal);
-    assert_eq!((proposal.grants.len(), &*marks), (6, ""), "{grants}");
+    let left_out = &proposal.left_out;
+    assert_eq!(
+        (proposal.grants.len(), &*marks),
+        (6, ""),
+        "{grants} {left_out:?}"
+    );
     assert!(proposal.left_out.is_empty(), "{:?}", proposal.left_out);
 }
 

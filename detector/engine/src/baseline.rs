@@ -2,9 +2,9 @@
 //! history supports it.
 //!
 //! What looks like an attack is omitted and reported: denied reads, direct decrypts, KMS Decrypts
-//! without a read, the root user, bulk reads on one day only, what alerts name, and what is new near
-//! the end. What a reader does beside its habits is granted with a remark. The result is for review:
-//! nothing is granted automatically.
+//! without a read, the root user, bulk reads on one day only, what alerts name, and what is new
+//! near the end. What a reader does beside its habits is granted with a remark. The result is for
+//! review: nothing is granted automatically.
 
 mod proposal;
 
