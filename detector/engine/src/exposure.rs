@@ -619,14 +619,16 @@ mod tests {
         };
         let mut unnamed = read("r", 100, THIEF, None);
         unnamed.secret = SecretRef::secret("prod/db", HOME);
+        let unnamed = [unnamed];
         let by_arn = [read("r", 100, THIEF, Some("v1"))];
         for (reads, changes) in [
             (&by_arn, [named(deleted.clone()), other(again.clone())]),
             (&by_arn, [deleted.clone(), other(again.clone())]),
             // Without the ARN of the new one, the call that made it shows as much.
             (&by_arn, [named(deleted.clone()), named(again.clone())]),
-            // Nor is the new one what had its name before, where nothing has the old ARN.
-            (&[unnamed], [named(deleted), other(again)]),
+            // Nor is the new one what had its name before, where nothing has the old ARN, or any.
+            (&unnamed, [named(deleted.clone()), other(again.clone())]),
+            (&unnamed, [named(deleted), named(again)]),
         ] {
             let row = exposed(reads, &changes).remove(0);
             assert_eq!((row.status, row.is_open()), (Deleted, true), "{changes:?}");

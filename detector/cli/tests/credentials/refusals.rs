@@ -69,7 +69,7 @@ fn a_session_without_its_section_is_not_taken_for_an_expired_one() {
 }
 
 #[test]
-fn a_profile_without_credentials_is_not_told_to_use_itself() {
+fn a_profile_without_credentials_does_not_name_itself() {
     let analyst = Analyst::with_config("[default]\nregion = eu-west-1\n");
     let said = fails(&mut analyst.accesses(&[]));
     assert!(

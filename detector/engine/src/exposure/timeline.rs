@@ -383,12 +383,13 @@ impl<'a> TimelineWalk<'a> {
         let cause = Supersession::by(change);
         let is_first = &*change.api == "CreateSecret"
             || (&*change.api == "PutParameter" && version_id.as_deref() == Some("1"));
-        if self.timeline.deleted.take().is_some() && is_first {
-            self.generation += 1;
-        }
+        let is_again = self.timeline.deleted.take().is_some() && is_first;
+        self.generation += u32::from(is_again);
         match self.timeline.epochs.as_mut_slice() {
             // The secret begins here: nothing was before.
-            [only] if is_first && only.version_id.is_none() && only.since.is_none() => {
+            [only]
+                if is_first && !is_again && only.version_id.is_none() && only.since.is_none() =>
+            {
                 only.version_id = version_id.clone();
                 only.since = Some(cause.of(version_id));
             }

@@ -199,6 +199,9 @@ fn an_empty_selection_says_what_there_is() {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let digest = made(1, None, &[]);
     std::fs::write(&path, gzip(json(&digest).to_string().as_bytes())).unwrap();
+    let log = folder.path().join(log_key("T0010Z"));
+    std::fs::create_dir_all(log.parent().unwrap()).unwrap();
+    std::fs::write(&log, gzip(b"{\"Records\": []}")).unwrap();
     let tree = folder.path().to_str().unwrap();
     for (more, there) in [
         (["--account", "444455556666"], "account 111122223333"),
