@@ -18,12 +18,9 @@ use std::{
 use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use self::common::{StoredCommonV1, StoredPlaceV1};
 pub use self::incident::{pack_incident, unpack_incident};
-use self::{
-    common::{StoredCommonV1, StoredPlaceV1},
-    read::ItemReader,
-    write::ItemWriter,
-};
+use self::{read::ItemReader, write::ItemWriter};
 use crate::{
     alert::Alert, digest::digest, document::JsonNode, fact::Fact, geo::SourceGeo, ids::SharedStr,
     pending_event::PendingEvent,
