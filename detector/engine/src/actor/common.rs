@@ -54,8 +54,9 @@ impl Common {
                     name: or,
                 },
             ) if key == same => {
-                let rank = |name: &&SharedStr| (!name.starts_with("arn:"), (*name).clone());
-                let name = [name, or].into_iter().min_by_key(rank).unwrap_or(name);
+                let names = [name, or].into_iter();
+                let best = names.min_by_key(|name| (!name.starts_with("arn:"), (*name).clone()));
+                let name = best.unwrap_or(name);
                 Self::one(key.clone(), name.clone())
             }
             _ => Self::Differs,
@@ -112,8 +113,7 @@ impl CommonTraits {
             common.region.add(|| named(&head.region));
         }
         for head in callers(evidence) {
-            let address = || address_of(&head.source);
-            common.address.add(|| address().map(as_text));
+            common.address.add(|| address_of(&head.source).map(as_text));
             common.network.add(|| network_of(&head.source).map(as_text));
         }
         common
