@@ -436,16 +436,9 @@ pub(super) fn incident_of_reference(sort_key: &str) -> Option<IncidentId> {
 
 /// The partition of a secret, as far as its name goes.
 fn secret_partition(secret: &SecretName) -> String {
-    let SecretName {
-        store,
-        account,
-        region,
-        name,
-    } = secret;
-    format!(
-        "{VERSIONS}#{}",
-        digest(&[store.as_str(), account, region, name])
-    )
+    let (account, region) = (&*secret.account, &*secret.region);
+    let name = digest(&[secret.store.as_str(), account, region, &secret.name]);
+    format!("{VERSIONS}#{name}")
 }
 
 /// Changes to the versions of a secret, by the digest of their content.

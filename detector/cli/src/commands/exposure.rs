@@ -56,8 +56,9 @@ pub fn run(args: &args::ExposureArgs, host: &mut ProcessHost) -> Result<u8, RunF
     let mut settings = settings(args, host)?;
     let asked = AskedReads::of(args, &mut settings)?;
     let (rules, policy) = rules(args, host)?;
+    let policy = policy.as_ref();
     let mut out = OpenOutput::open(&settings)?;
-    let task = EvaluationTask::new(&settings, &rules, policy.as_ref()).asked(&asked.selection);
+    let task = EvaluationTask::new(&settings, &rules, policy).asked(&asked.selection);
     let (mut ledger, mut found) =
         read(&settings, &asked, task, args.all && policy.is_some(), host)?;
     let grouped = grouped(&mut found);
@@ -67,21 +68,26 @@ pub fn run(args: &args::ExposureArgs, host: &mut ProcessHost) -> Result<u8, RunF
         Err(failure) => return not_found(failure, &found, &asked.selection, host),
     };
     let mut exposures = ledger.exposures(&scopes);
-    complete(&mut exposures, &found, policy.as_ref())?;
+    complete(&mut exposures, &found, policy)?;
     let asked_code = see_live(args, &mut exposures, &settings, host);
     let result = ExposureResult {
         args,
         settings: &settings,
-        policy: policy.as_ref(),
+        policy,
         found: &found,
     };
     if !is_nothing {
         result.write(&exposures, &mut ledger, host, &mut out)?;
     }
     out.finish_reading(is_nothing, host)?;
-    let in_use = Some(RulesInUse::of(&rules, policy.as_ref()));
     asked.say_with(&mut settings, &mut found, is_nothing);
-    let code = close(&settings, &found, started, in_use, host);
+    let code = close(
+        &settings,
+        &found,
+        started,
+        Some(RulesInUse::of(&rules, policy)),
+        host,
+    );
     Ok(code.max(asked_code).max(findings_code(args, &exposures)))
 }
 
@@ -237,8 +243,8 @@ impl AskedReads {
                 || session.is_some_and(|session| sessions.any(|glob| glob.matches(session))))
     }
 
-    /// Gives the times that were asked for to what the run says at its end. Records beside them were
-    /// read as well, and count as left out only where nothing else is said of them.
+    /// Gives the times that were asked for to what the run says at its end. Records beside them
+    /// were read as well, and count as left out only where nothing else is said of them.
     fn say_with(&self, settings: &mut RunSettings, found: &mut SessionResult, is_nothing: bool) {
         let Selection { from, to, .. } = self.selection;
         if is_nothing {

@@ -80,17 +80,28 @@ impl<'t> KnownObjects<'t> {
             unreadable.add_match(&origin, self.task.selection, &mut out.scan_result);
         }
         let place = parsed.account.zip(parsed.region);
-        if let Some(((account, region), time)) = place.zip(origin.delivered) {
-            out.delivering.add(account, region, time);
-            if self.task.keeps_deliveries {
-                out.deliveries.push(LogDelivery {
-                    account: account.into(),
-                    region: region.into(),
-                    time,
-                });
-            }
-        }
+        self.note_delivery(place, &origin, out);
         Some(origin)
+    }
+
+    /// Notes when the object of a place was delivered.
+    fn note_delivery(
+        &self,
+        place: Option<(&str, &str)>,
+        origin: &RecordOrigin,
+        out: &mut ReadingResult,
+    ) {
+        let Some(((account, region), time)) = place.zip(origin.delivered) else {
+            return;
+        };
+        out.delivering.add(account, region, time);
+        if self.task.keeps_deliveries {
+            out.deliveries.push(LogDelivery {
+                account: account.into(),
+                region: region.into(),
+                time,
+            });
+        }
     }
 
     /// Whether nothing of an object could be read, which is remembered until the end.

@@ -1,5 +1,5 @@
-//! JSON as every command writes it: in strings, escapes stand for what ends lines, hides, or changes
-//! the direction of text.
+//! JSON as every command writes it: in strings, escapes stand for what ends lines, hides, or
+//! changes the direction of text.
 
 use std::borrow::Cow;
 

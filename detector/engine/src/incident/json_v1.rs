@@ -16,8 +16,8 @@ use super::{
     usual::{UsualFacts, UsualTrait},
 };
 use crate::{
-    actor::Actor, ids::SharedStr, lineage::json_v1::OriginsV1, rule_meta::RuleLevel,
-    time::EventTime,
+    actor::Actor, alert::AlertId, ids::SharedStr, lineage::json_v1::OriginsV1,
+    rule_meta::RuleLevel, time::EventTime,
 };
 
 /// Name and version of the schema.
@@ -241,7 +241,7 @@ impl<'a> IncidentV1<'a> {
             clients_total: incident.clients.total,
             origins: OriginsV1::from(&incident.origins),
             usual: incident.usual.as_ref().map(UsualV1::from),
-            alert_ids: incident.alert_ids.iter().map(|id| &*id.0).collect(),
+            alert_ids: ids(&incident.alert_ids),
             alerts_total: incident.alerts_total,
             merged_into: None,
             merged: Vec::new(),
@@ -249,7 +249,7 @@ impl<'a> IncidentV1<'a> {
             headline: story.headline,
             why: story.why,
             checks: story.checks,
-            actions: story.actions.into_iter().map(ActionV1::from).collect(),
+            actions: actions(story.actions),
             harmless_if: story.harmless_if,
         }
     }
@@ -329,6 +329,14 @@ impl<'a> From<&'a Decided> for DecidedV1<'a> {
 
 fn status(is_active: bool) -> &'static str {
     if is_active { "active" } else { "ended" }
+}
+
+fn actions(actions: Vec<StoryAction>) -> Vec<ActionV1> {
+    actions.into_iter().map(ActionV1::from).collect()
+}
+
+fn ids(alerts: &[AlertId]) -> Vec<&str> {
+    alerts.iter().map(|id| &*id.0).collect()
 }
 
 fn each(values: &[SharedStr]) -> Vec<&str> {

@@ -61,9 +61,7 @@ pub async fn run<S: IncidentStore>(empty: impl Fn(Vec<Destination>) -> S) {
     outbox::what_is_put_off_is_in_nobodys_way(&empty()).await;
     outbox::notes_of_a_destination_are_dropped_together(&empty()).await;
     outbox::of_two_changes_of_a_destination_one_counts(&empty()).await;
-    provisional::alerts_wait_to_be_confirmed(&empty()).await;
-    provisional::withdrawn_alerts_are_published_again(&empty()).await;
-    provisional::any_alert_can_be_withdrawn(&empty()).await;
+    provisional::all(&empty).await;
     incidents::alerts_are_found_by_their_actors(&empty()).await;
     incidents::withdrawn_alerts_are_not_found(&empty()).await;
     incidents::alerts_that_have_grown_are_found_as_they_are(&empty()).await;

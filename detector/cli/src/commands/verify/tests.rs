@@ -202,6 +202,11 @@ fn an_empty_selection_says_what_there_is() {
     let log = folder.path().join(log_key("T0010Z"));
     std::fs::create_dir_all(log.parent().unwrap()).unwrap();
     std::fs::write(&log, gzip(b"{\"Records\": []}")).unwrap();
+    let log = "AWSLogs/111122223333/CloudTrail/eu-west-1/2026/03/02/\
+               111122223333_CloudTrail_eu-west-1_20260302T1000Z_abcdefghijklmnop.json.gz";
+    let log = folder.path().join(log);
+    std::fs::create_dir_all(log.parent().unwrap()).unwrap();
+    std::fs::write(&log, gzip(b"{\"Records\":[]}")).unwrap();
     let tree = folder.path().to_str().unwrap();
     for (more, there) in [
         (["--account", "444455556666"], "account 111122223333"),

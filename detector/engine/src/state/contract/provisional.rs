@@ -9,6 +9,13 @@ use crate::{
     time::EventTime,
 };
 
+/// All tests of provisional alerts.
+pub(super) async fn all<S: OutboxStore>(empty: impl Fn() -> S) {
+    alerts_wait_to_be_confirmed(&empty()).await;
+    withdrawn_alerts_are_published_again(&empty()).await;
+    any_alert_can_be_withdrawn(&empty()).await;
+}
+
 async fn provisional<S: StateStore>(store: &S, alerts: &[(&Alert, i64)], now: i64) -> Vec<bool> {
     let alerts = alerts.iter();
     let alerts = alerts.map(|(alert, since)| ((*alert).clone(), EventTime(*since)));
@@ -54,7 +61,7 @@ fn withdrawn(alert: &Alert) -> Alert {
     }
 }
 
-pub(super) async fn alerts_wait_to_be_confirmed<S: OutboxStore>(store: &S) {
+async fn alerts_wait_to_be_confirmed<S: OutboxStore>(store: &S) {
     let [one, two, later] = three_alerts();
     let asked = [(&one, 10), (&two, 10), (&later, 30)];
     assert_eq!(provisional(store, &asked, 10).await, [true; 3]);
@@ -75,7 +82,7 @@ pub(super) async fn alerts_wait_to_be_confirmed<S: OutboxStore>(store: &S) {
     assert_eq!(unconfirmed(store, 30).await, from_ref(&later.id));
 }
 
-pub(super) async fn withdrawn_alerts_are_published_again<S: OutboxStore>(store: &S) {
+async fn withdrawn_alerts_are_published_again<S: OutboxStore>(store: &S) {
     let [one, two, _] = three_alerts();
     provisional(store, &[(&one, 10), (&two, 10)], 10).await;
     outbox::publish_all(store, outbox::ALL).await;
@@ -91,7 +98,7 @@ pub(super) async fn withdrawn_alerts_are_published_again<S: OutboxStore>(store: 
     assert_eq!(withdraw(store, &[&two], 90).await, []);
 }
 
-pub(super) async fn any_alert_can_be_withdrawn<S: OutboxStore>(store: &S) {
+async fn any_alert_can_be_withdrawn<S: OutboxStore>(store: &S) {
     let [one, two, unknown] = three_alerts();
     create(store, &[&one], 10).await;
     provisional(store, &[(&two, 10)], 10).await;
