@@ -59,11 +59,9 @@ fn remarks(grant: &ProposedGrant, habits: &Habits) -> Vec<String> {
         let literal = pattern.split(['*', '?']).next().unwrap_or_default();
         let is_whole = literal == pattern;
         let pattern = GlobPattern::new(pattern);
-        let is_granted = |reader: &str| match is_whole {
-            true => reader == literal,
-            false => pattern.matches(reader),
-        };
-        found.extend(habits.about(literal, is_granted));
+        found.extend(habits.about(literal, |reader| {
+            reader == literal || (!is_whole && pattern.matches(reader))
+        }));
     }
     let more = found.len().saturating_sub(REMARKS);
     found.truncate(REMARKS);

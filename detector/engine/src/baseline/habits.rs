@@ -115,9 +115,9 @@ impl<'h> Community<'h> {
 
     /// Whether a place is the organisation's: some use it mostly, or half of all often.
     fn is_common(&self, place: &ReaderTrait) -> bool {
-        let count = |by: &BTreeMap<&ReaderTrait, usize>| by.get(place).copied().unwrap_or(0);
-        count(&self.mostly) >= OTHERS
-            || (self.readers > OTHERS && count(&self.often) * 2 >= self.readers)
+        let (mostly, often) = (self.mostly.get(place), self.often.get(place));
+        mostly.is_some_and(|readers| *readers >= OTHERS)
+            || (self.readers > OTHERS && often.is_some_and(|often| often * 2 >= self.readers))
     }
 
     /// All remarks about a reader.

@@ -133,21 +133,23 @@ fn places(source: &CallSource) -> Option<(String, String)> {
     })
 }
 
+/// The network in which hosts are neighbours; `None` for an endpoint.
+fn around(host: &str) -> Option<IpNet> {
+    let net: IpNet = host.parse().ok().or_else(|| {
+        let address: IpAddr = host.parse().ok()?;
+        Some(IpNet::from(address))
+    })?;
+    let bits = match (net, net.prefix_len()) {
+        // A private host stands for its /24.
+        (IpNet::V4(_), 24) => 16,
+        (IpNet::V4(_), _) => 24,
+        (IpNet::V6(_), _) => 48,
+    };
+    IpNet::new(net.addr(), bits).ok().map(|net| net.trunc())
+}
+
 /// Whether two hosts are neighbours: in one private /16, or in one public /24 (IPv6: /48).
 pub(super) fn are_near(one: &str, other: &str) -> bool {
-    let around = |host: &str| -> Option<IpNet> {
-        let net: IpNet = host.parse().ok().or_else(|| {
-            let address: IpAddr = host.parse().ok()?;
-            Some(IpNet::from(address))
-        })?;
-        let bits = match (net, net.prefix_len()) {
-            // A private host stands for its /24.
-            (IpNet::V4(_), 24) => 16,
-            (IpNet::V4(_), _) => 24,
-            (IpNet::V6(_), _) => 48,
-        };
-        IpNet::new(net.addr(), bits).ok().map(|net| net.trunc())
-    };
     around(one).is_some_and(|net| around(other) == Some(net))
 }
 
