@@ -416,6 +416,7 @@ mod tests {
         let mut alert = contract::alert("e1");
         alert.actor = actor();
         alert.time = EventTime(100 * DAY_SECS);
+        alert.began = alert.time;
         alert.events.clear();
         let shared = |values: &[&str]| values.iter().map(|value| SharedStr::from(*value)).collect();
         alert.origin.networks = shared(networks);
