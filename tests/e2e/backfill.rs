@@ -9,13 +9,13 @@ use std::{
 };
 
 use e2e::{
-    ACCOUNT, Printed, REGION, at, bucket_rule, decrypt_secret, denied,
+    ACCOUNT, Printed, REGION, at, decrypt_secret, denied,
     deployment::{invoke, s3},
     direct_decrypt,
     local::Server,
     packed,
     proxy::{Fault, Proxy},
-    read, record, role,
+    read, record, role, unasked_rule,
 };
 use secretrail_engine::extract_file::ENDING;
 use serde_json::{Value, json};
@@ -570,10 +570,10 @@ fn what_was_changed_behind_a_job_is_found_out() {
 
     // Rules that ask for what was left out, by name.
     let folder = tempfile::tempdir().unwrap();
-    let rule = bucket_rule(folder.path());
+    let rule = unasked_rule(folder.path());
     let refused = backfill.run(&["replay", job, "-f", "jsonl", "-r", &rule]);
     assert!(
-        refused.code == 2 && refused.stderr.contains("\"Bucket Deleted\""),
+        refused.code == 2 && refused.stderr.contains("\"Mail Identity Deleted\""),
         "{}",
         refused.stderr
     );

@@ -47,7 +47,7 @@ const MIXES: [Mix; 3] = [
         name: "100 reads by 5 actors",
         reads: 100,
         actors: 5,
-        most: units(80, 170, 210),
+        most: units(80, 220, 210),
     },
 ];
 

@@ -294,7 +294,7 @@ fn an_alert_is_explained_from_the_file_that_a_replay_wrote() {
     // Rules of today that do not know it; an id that is not there; a file that was cut off; logs
     // that cannot be read.
     let id = &text.split_once("\"id\":\"").unwrap().1[..32];
-    let rule = e2e::bucket_rule(folder.path());
+    let rule = e2e::unasked_rule(folder.path());
     let other = secretrail(&["explain", id, &lines, "-r", &rule, "-q"]);
     assert!(
         other.code == 0 && other.stdout.contains("name it with -r"),

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use e2e::{LOGS, POLICY, Printed, bucket_rule, read, secretrail, silent_pipe, write_gz};
+use e2e::{LOGS, POLICY, Printed, read, secretrail, silent_pipe, unasked_rule, write_gz};
 use serde_json::{Value, json};
 
 fn extract(logs: &str, parts: &Path, more: &[&str]) -> Printed {
@@ -191,7 +191,7 @@ fn parts_that_cannot_stand_for_their_logs_are_refused() {
     let later = secretrail(&["replay", path, "--from", "2026-03-02T10:30:00Z", "-q"]);
     assert_eq!((later.code, later.stderr.as_str()), (0, ""));
     // A rule about records that nobody has asked for before.
-    let rule = bucket_rule(folder.path());
+    let rule = unasked_rule(folder.path());
     let replay = [
         "replay",
         path,
@@ -203,7 +203,8 @@ fn parts_that_cannot_stand_for_their_logs_are_refused() {
     let refused = secretrail(&replay);
     assert_eq!(refused.code, 3);
     assert!(
-        refused.stderr.contains("\"Bucket Deleted\"") && refused.stderr.contains("extract again"),
+        refused.stderr.contains("\"Mail Identity Deleted\"")
+            && refused.stderr.contains("extract again"),
         "{}",
         refused.stderr
     );

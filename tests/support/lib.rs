@@ -341,15 +341,15 @@ pub fn packed(text: &[u8]) -> Vec<u8> {
 
 /// A rule about records that nothing else asks for; gives its path.
 #[must_use]
-pub fn bucket_rule(folder: &Path) -> String {
+pub fn unasked_rule(folder: &Path) -> String {
     let path = folder.join("rule.yml");
     let text = "
-title: Bucket Deleted
+title: Mail Identity Deleted
 id: 0b1d6c0e-6a55-4c8b-9c47-0d0f6a1d2f11
 level: low
 logsource: {product: aws, service: cloudtrail}
 detection:
-  selection: {eventSource: s3.amazonaws.com, eventName: DeleteBucketWebsite}
+  selection: {eventSource: ses.amazonaws.com, eventName: DeleteIdentity}
   condition: selection
 ";
     std::fs::write(&path, text).expect("a rule is written");

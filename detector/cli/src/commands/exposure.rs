@@ -59,8 +59,7 @@ pub fn run(args: &args::ExposureArgs, host: &mut ProcessHost) -> Result<u8, RunF
     let policy = policy.as_ref();
     let mut out = OpenOutput::open(&settings)?;
     let task = EvaluationTask::new(&settings, &rules, policy).asked(&asked.selection);
-    let (mut ledger, mut found) =
-        read(&settings, &asked, task, args.all && policy.is_some(), host)?;
+    let (mut ledger, mut found) = read(&settings, &asked, (task, args), host)?;
     let grouped = grouped(&mut found);
     let is_nothing = RunReading::of(&found, &asked.selection).is_nothing();
     let scopes = match asked.scopes(args, &grouped) {
@@ -69,26 +68,21 @@ pub fn run(args: &args::ExposureArgs, host: &mut ProcessHost) -> Result<u8, RunF
     };
     let mut exposures = ledger.exposures(&scopes);
     complete(&mut exposures, &found, policy)?;
-    let asked_code = see_live(args, &mut exposures, &settings, host);
-    let result = ExposureResult {
-        args,
-        settings: &settings,
-        policy,
-        found: &found,
-    };
+    let live_code = see_live(args, &mut exposures, &settings, host);
     if !is_nothing {
+        let result = ExposureResult {
+            args,
+            settings: &settings,
+            policy,
+            found: &found,
+        };
         result.write(&exposures, &mut ledger, host, &mut out)?;
     }
     out.finish_reading(is_nothing, host)?;
     asked.say_with(&mut settings, &mut found, is_nothing);
-    let code = close(
-        &settings,
-        &found,
-        started,
-        Some(RulesInUse::of(&rules, policy)),
-        host,
-    );
-    Ok(code.max(asked_code).max(findings_code(args, &exposures)))
+    let in_use = Some(RulesInUse::of(&rules, policy));
+    let code = close(&settings, &found, started, in_use, host);
+    Ok(code.max(live_code).max(findings_code(args, &exposures)))
 }
 
 /// Adds who is behind the reads, and which readers the policy expects.
@@ -293,15 +287,16 @@ impl AskedReads {
     }
 }
 
-/// Reads everything: the facts about versions, and the alerts; `keeps` the accesses, too.
+/// Reads everything: the facts about versions, and the alerts; for the hygiene of grants the
+/// accesses, too.
 fn read(
     settings: &RunSettings,
     asked: &AskedReads,
-    task: EvaluationTask<'_>,
-    keeps: bool,
+    (task, args): (EvaluationTask<'_>, &args::ExposureArgs),
     host: &mut ProcessHost,
 ) -> Result<(ExposureLedger, SessionResult), RunFailure> {
     let mut ledger = ExposureLedger::default();
+    let keeps = args.all && args.policy.policy.is_some();
     let (mut alerts, mut accesses) = (Vec::new(), Vec::new());
     let opened = OpenedInput::new(settings)?;
     let mut found = session::run(opened, task, host, &mut |mut outcome, _| {
