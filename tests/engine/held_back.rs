@@ -358,8 +358,11 @@ fn deliveries(reads: &[&[(&str, &str, i64)]]) -> Vec<(Vec<Value>, bool, bool)> {
     deliveries.collect()
 }
 
+/// Reads of one file: id, role and seconds.
+type FileReads<'r> = &'r [(&'r str, &'r str, i64)];
+
 /// The same incidents in the end, whatever the deliveries; returns how many.
-fn incidents_of(held_back: &str, splits: &[&[&[(&str, &str, i64)]]]) -> usize {
+fn incidents_of(held_back: &str, splits: &[&[FileReads<'_>]]) -> usize {
     let text = format!(
         "title: read
 id: read

@@ -55,11 +55,12 @@ fn blocks(hours: &BTreeMap<i64, Uses>) -> Vec<(i64, i64, Uses)> {
             .first()
             .zip(found.last())
             .is_some_and(|((first, _, _), (_, last, _))| first + 24 - last < GAP_HOURS);
-    if goes_on && let Some((from, _, late)) = found.pop() {
-        if let Some((start, _, early)) = found.first_mut() {
-            *start = from;
-            early.merge(&late);
-        }
+    if goes_on
+        && let Some((from, _, late)) = found.pop()
+        && let Some((start, _, early)) = found.first_mut()
+    {
+        *start = from;
+        early.merge(&late);
     }
     found
 }

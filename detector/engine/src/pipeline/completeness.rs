@@ -211,9 +211,9 @@ async fn with_kms_events<S: StateStore>(
     let mut covered = store.covered(&marks).await?.into_iter();
     let mut logged = BTreeSet::new();
     for hour in hours {
-        let near = covered.by_ref().take(marks_near(&hour).count());
         // All of them are taken, so that the next hour has its own.
-        if near.fold(false, |any, covered| any || covered) {
+        let near = covered.by_ref().take(marks_near(&hour).count());
+        if near.collect::<Vec<bool>>().contains(&true) {
             logged.insert(hour);
         }
     }

@@ -185,7 +185,11 @@ impl LiveServices {
             }
             // A page may be empty, and others follow.
             match found.get("NextToken").and_then(Value::as_str) {
-                Some(token) if !token.is_empty() => asked["NextToken"] = json!(token),
+                Some(token) if !token.is_empty() => {
+                    if let Some(asked) = asked.as_object_mut() {
+                        asked.insert("NextToken".to_owned(), json!(token));
+                    }
+                }
                 _ => return Ok(deleted()),
             }
         }
