@@ -573,7 +573,7 @@ fn what_was_changed_behind_a_job_is_found_out() {
     let rule = unasked_rule(folder.path());
     let refused = backfill.run(&["replay", job, "-f", "jsonl", "-r", &rule]);
     assert!(
-        refused.code == 2 && refused.stderr.contains("\"Mail Identity Deleted\""),
+        refused.code == 3 && refused.stderr.contains("\"Mail Identity Deleted\""),
         "{}",
         refused.stderr
     );

@@ -165,7 +165,7 @@ fn revealing(certainty: Certainty) -> Alert {
 
 /// What becomes known of an incident, and of the secret that it revealed.
 enum Known {
-    Alert(Alert),
+    Alert(Box<Alert>),
     Change(VersionChange),
 }
 
@@ -173,7 +173,7 @@ async fn learn<S: IncidentStore>(store: &S, known: &Known, now: EventTime) {
     let periods = IncidentPeriods::default();
     match known {
         Known::Alert(alert) => {
-            let alerts = std::slice::from_ref(alert);
+            let alerts = std::slice::from_ref(&**alert);
             store.create_alerts(alerts.to_vec(), now).await.unwrap();
             regroup(store, alerts, periods, now).await.unwrap();
         }
@@ -226,8 +226,8 @@ fn an_exposure_closes_in_either_store_whatever_comes_first() {
         ..contract::version_change("f", 200, "v2")
     };
     let all = [
-        Known::Alert(revealing(Certainty::ByTime)),
-        Known::Alert(revealing(Certainty::Paired)),
+        Known::Alert(Box::new(revealing(Certainty::ByTime))),
+        Known::Alert(Box::new(revealing(Certainty::Paired))),
         Known::Change(pending),
         Known::Change(contract::version_change("m", 300, "v3")),
     ];

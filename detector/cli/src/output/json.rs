@@ -69,7 +69,7 @@ mod tests {
         let hostile = "a\u{85}b\u{2028}c\u{202e}Zo\u{eb}\u{9b}\u{e0041}\u{200b}";
         push(&hostile, &mut bytes).unwrap();
         let text = String::from_utf8(bytes).unwrap();
-        let expected = concat!("\"a\\u0085b\\u2028c\\u202eZo\u{eb}\\u009b\\udb40\\udc41\\u200b\"");
+        let expected = "\"a\\u0085b\\u2028c\\u202eZo\u{eb}\\u009b\\udb40\\udc41\\u200b\"";
         assert_eq!(text.get(start..).unwrap(), expected);
         assert_eq!(line(&hostile).unwrap(), format!("{expected}\n"));
         assert_eq!(pretty(&hostile).unwrap(), format!("{expected}\n"));
