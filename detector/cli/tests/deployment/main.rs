@@ -3,6 +3,11 @@
 
 #![cfg(feature = "s3")]
 #![allow(missing_docs, reason = "a test crate has no users")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails where something is missing"
+)]
 
 mod client;
 mod doctor;
