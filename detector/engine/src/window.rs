@@ -3,7 +3,7 @@
 //! A window matches at fact `t` when the facts in `(t − span, t]` meet the condition. Of all
 //! matches in a bucket the one with the highest count is reported; of equal counts, the earliest.
 //! A window that any one fact fills is its bucket, or the first day of it that has a fact
-//! ([`held_back`]). The result is a function of the set of facts, and more facts never remove a
+//! (`held_back`). The result is a function of the set of facts, and more facts never remove a
 //! bucket.
 
 pub(crate) mod cover;
