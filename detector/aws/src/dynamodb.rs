@@ -57,6 +57,7 @@ mod outbox;
 mod pending_events;
 mod seen;
 mod table;
+mod waiting;
 mod windows;
 mod written;
 

@@ -11,7 +11,7 @@ use secretrail_engine::{
     state::{
         StateError,
         completeness::{CompletenessStore, DueDigests, DueHeldEvents},
-        item_v1::{self, ItemError, PackedItem},
+        item_v1::{self, ItemError},
     },
     time::EventTime,
     trail_digest::DigestHour,
@@ -19,7 +19,7 @@ use secretrail_engine::{
 
 use super::{
     DynamoStore,
-    item::{Attributes, ItemKey, SK, SortKeyRange, number, number_of, text_of},
+    item::{Attributes, SK, number, number_of, text_of},
     keys,
     table::DynamoTable,
     written::RecentlyWritten,
@@ -48,48 +48,6 @@ impl StoredCompleteness {
             keep_secs,
             compared: RecentlyWritten::default(),
         }
-    }
-
-    fn waiting(
-        &self,
-        partition: &str,
-        look_at: EventTime,
-        packed: Vec<PackedItem>,
-        secs: i64,
-    ) -> Vec<(ItemKey, Attributes)> {
-        let items = packed.into_iter().map(|packed| {
-            let key = keys::looked_at(partition, look_at, &packed.digest);
-            (key, self.table.packed(packed, secs))
-        });
-        items.collect()
-    }
-
-    /// What is due in a partition, and its sort keys. An item that cannot be read is closed with
-    /// the others, and reported, so that it is in nobody's way.
-    async fn due<T>(
-        &self,
-        range: SortKeyRange,
-        most: usize,
-        unpack: impl Fn(&[u8]) -> Result<Vec<T>, ItemError>,
-    ) -> Result<(Vec<T>, Vec<SharedStr>), StateError> {
-        let items = self.table.query(range, most).await?;
-        let (mut found, mut receipt) = (Vec::new(), Vec::new());
-        for item in &items {
-            let Some(name) = text_of(item, SK) else {
-                continue;
-            };
-            match self.table.contents(std::slice::from_ref(item), &unpack) {
-                Ok(contents) => found.extend(contents),
-                Err(error) => self.table.note_set_aside(error),
-            }
-            receipt.push(name.into());
-        }
-        Ok((found, receipt))
-    }
-
-    async fn close(&self, partition: &str, receipt: Vec<SharedStr>) -> Result<(), StateError> {
-        let keys = receipt.iter().map(|name| ItemKey::new(partition, &**name));
-        self.table.delete(keys.collect()).await
     }
 
     async fn put_compared(&self, digests: Vec<ComparedDigest>) -> Result<(), StateError> {
@@ -155,19 +113,21 @@ impl CompletenessStore for DynamoStore {
         look_at: EventTime,
     ) -> Result<(), StateError> {
         let packed = digests.iter().map(item_v1::pack_digest).collect();
-        let stored = &self.completeness;
-        let items = stored.waiting(keys::DIGESTS, look_at, packed, KEEP_DIGESTS_SECS);
-        stored.table.put(items).await
+        self.table
+            .put_waiting(keys::DIGESTS, look_at, packed, KEEP_DIGESTS_SECS)
+            .await
     }
 
     async fn due_digests(&self, until: EventTime, most: usize) -> Result<DueDigests, StateError> {
-        let range = keys::looked_at_until(keys::DIGESTS, until);
-        let (digests, receipt) = self.completeness.due(range, most, unpack_one).await?;
+        let due = self
+            .table
+            .due_waiting(keys::DIGESTS, until, most, unpack_one);
+        let (digests, receipt) = due.await?;
         Ok(DueDigests { digests, receipt })
     }
 
     async fn close_digests(&self, receipt: Vec<SharedStr>) -> Result<(), StateError> {
-        self.completeness.close(keys::DIGESTS, receipt).await
+        self.table.close_waiting(keys::DIGESTS, &receipt).await
     }
 
     async fn put_compared(&self, digests: Vec<ComparedDigest>) -> Result<(), StateError> {
@@ -187,9 +147,10 @@ impl CompletenessStore for DynamoStore {
         look_at: EventTime,
     ) -> Result<(), StateError> {
         let packed = item_v1::pack_pending(&ends);
-        let stored = &self.completeness;
-        let items = stored.waiting(keys::HELD, look_at, packed, stored.keep_secs);
-        stored.table.put(items).await
+        let keep_secs = self.completeness.keep_secs;
+        self.table
+            .put_waiting(keys::HELD, look_at, packed, keep_secs)
+            .await
     }
 
     async fn due_held_events(
@@ -197,13 +158,14 @@ impl CompletenessStore for DynamoStore {
         until: EventTime,
         most: usize,
     ) -> Result<DueHeldEvents, StateError> {
-        let range = keys::looked_at_until(keys::HELD, until);
-        let stored = &self.completeness;
-        let (ends, receipt) = stored.due(range, most, item_v1::unpack_pending).await?;
+        let due = self
+            .table
+            .due_waiting(keys::HELD, until, most, item_v1::unpack_pending);
+        let (ends, receipt) = due.await?;
         Ok(DueHeldEvents { ends, receipt })
     }
 
     async fn close_held_events(&self, receipt: Vec<SharedStr>) -> Result<(), StateError> {
-        self.completeness.close(keys::HELD, receipt).await
+        self.table.close_waiting(keys::HELD, &receipt).await
     }
 }

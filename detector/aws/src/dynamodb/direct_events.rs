@@ -12,11 +12,7 @@ use secretrail_engine::{
     time::EventTime,
 };
 
-use super::{
-    item::{SK, text_of},
-    keys,
-    table::DynamoTable,
-};
+use super::{keys, table::DynamoTable};
 
 /// How long an event is kept, in seconds, if no sweep looks for it: longer than the table may take
 /// to be swept again after an outage.
@@ -40,50 +36,31 @@ impl StoredDirectEvents {
         // Stored in the form of facts, which share what they have in common.
         let facts = events.into_iter().map(|event| (Vec::new(), fact(event)));
         let packed = item_v1::pack_facts(facts.collect());
-        let items = packed.into_iter().map(|packed| {
-            let key = keys::direct_events(arrived, &packed.digest);
-            (key, self.table.packed(packed, KEEP_SECS))
-        });
-        self.table.put(items.collect()).await
+        self.table
+            .put_waiting(keys::DIRECT, arrived, packed, KEEP_SECS)
+            .await
     }
 
+    /// What is due. An item that cannot be read is closed with the others: its events are in the
+    /// files in all likelihood.
     pub(super) async fn due(
         &self,
         until: EventTime,
         most: usize,
     ) -> Result<DueDirectEvents, StateError> {
-        let items = self
+        let facts = self
             .table
-            .query(keys::direct_events_until(until), most)
-            .await?;
-        let mut due = DueDirectEvents::default();
-        let mut unreadable = None;
-        for item in &items {
-            let Some(name) = text_of(item, SK) else {
-                continue;
-            };
-            // One that cannot be read is closed with the others, and reported: it is in nobody's
-            // way, and its events are in the files in all likelihood.
-            match self
-                .table
-                .contents(std::slice::from_ref(item), item_v1::unpack_facts)
-            {
-                Ok(facts) => due
-                    .events
-                    .extend(facts.into_iter().map(|(_, fact)| fact.evidence)),
-                Err(error) => unreadable = Some(error),
-            }
-            due.receipt.push(name.into());
-        }
-        if let Some(error) = unreadable {
-            self.table.note_set_aside(error);
-        }
-        Ok(due)
+            .due_waiting(keys::DIRECT, until, most, item_v1::unpack_facts);
+        let (facts, receipt) = facts.await?;
+        let events = facts.into_iter().map(|(_, fact)| fact.evidence);
+        Ok(DueDirectEvents {
+            events: events.collect(),
+            receipt,
+        })
     }
 
     pub(super) async fn close(&self, receipt: Vec<SharedStr>) -> Result<(), StateError> {
-        let keys = receipt.iter().map(|name| keys::direct_events_named(name));
-        self.table.delete(keys.collect()).await
+        self.table.close_waiting(keys::DIRECT, &receipt).await
     }
 }
 

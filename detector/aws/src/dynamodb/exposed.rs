@@ -58,18 +58,9 @@ impl StoredExposures {
     ) -> Result<Vec<VersionChange>, StateError> {
         let asked = secrets.iter().map(keys::all_version_changes).collect();
         let found = self.table.query_all(asked).await?;
-        let mut changes = Vec::new();
-        for item in found.iter().flatten() {
-            // One that cannot be read closes nothing.
-            match self
-                .table
-                .contents(std::slice::from_ref(item), item_v1::unpack_changes)
-            {
-                Ok(mut some) => changes.append(&mut some),
-                Err(error) => self.table.note_set_aside(error),
-            }
-        }
-        Ok(changes)
+        // One that cannot be read closes nothing.
+        let items = found.concat();
+        Ok(self.table.readable(&items, item_v1::unpack_changes))
     }
 
     pub(super) async fn mark(&self, marks: Vec<ExposedMark>) -> Result<(), StateError> {

@@ -26,7 +26,8 @@ const SEGMENT_SECS: i64 = 600;
 
 const DUE: &str = "due";
 const DELIVERIES: &str = "deliveries";
-const DIRECT: &str = "direct";
+/// Partition of the events that came directly.
+pub(super) const DIRECT: &str = "direct";
 /// Partition of the digests that wait for their files.
 pub(super) const DIGESTS: &str = "digests";
 /// Partition of the events that wait for digests.
@@ -203,30 +204,12 @@ pub(super) fn all_due() -> SortKeyRange {
     SortKeyRange::whole(DUE)
 }
 
-/// Events that came directly at a time, by their digest.
-pub(super) fn direct_events(arrived: EventTime, digest: &str) -> ItemKey {
-    direct_events_named(&format!("{}#{digest}", second(arrived)))
-}
-
-/// The item of [`direct_events`] with this sort key.
-pub(super) fn direct_events_named(sort_key: &str) -> ItemKey {
-    ItemKey::new(DIRECT, sort_key)
-}
-
-/// The events that came directly at a time or before.
-pub(super) fn direct_events_until(until: EventTime) -> SortKeyRange {
-    SortKeyRange {
-        to: format!("{}#~", second(until)),
-        ..SortKeyRange::whole(DIRECT)
-    }
-}
-
-/// What is looked at again at a time, by its digest.
+/// What is looked at again at a time, or is open since it, by a digest or id.
 pub(super) fn looked_at(partition: &str, at: EventTime, digest: &str) -> ItemKey {
     ItemKey::new(partition, format!("{}#{digest}", second(at)))
 }
 
-/// What is looked at again at a time or before.
+/// The same at a time or before.
 pub(super) fn looked_at_until(partition: &str, until: EventTime) -> SortKeyRange {
     SortKeyRange {
         to: format!("{}#~", second(until)),
@@ -475,15 +458,12 @@ fn below(pk: String, word: &str) -> SortKeyRange {
 
 /// The reference to an incident whose exposure is open since a time.
 pub(super) fn open_exposure(since: EventTime, id: &IncidentId) -> ItemKey {
-    ItemKey::new(OPEN_EXPOSURES, format!("{}#{}", second(since), id.0))
+    looked_at(OPEN_EXPOSURES, since, &id.0)
 }
 
 /// The references to the incidents whose exposure is open since a time or longer.
 pub(super) fn open_exposures(since: EventTime) -> SortKeyRange {
-    SortKeyRange {
-        to: format!("{}#~", second(since)),
-        ..SortKeyRange::whole(OPEN_EXPOSURES)
-    }
+    looked_at_until(OPEN_EXPOSURES, since)
 }
 
 pub(super) fn object(bucket: &str, key: &str) -> ItemKey {
