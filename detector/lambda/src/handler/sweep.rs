@@ -8,6 +8,7 @@ use std::{
 use secretrail_aws::dynamodb::PendingReceipt;
 use secretrail_engine::{
     alert::{Alert, IncidentId},
+    incident::decision::decided_about,
     pipeline::{OpenSweep, Pipeline},
     selection::Selection,
     silence,
@@ -79,7 +80,10 @@ impl FunctionContext {
             return Ok(());
         }
         let places = self.store.deliveries().await?;
-        self.raise(silence::silences(&places), metrics).await
+        self.raise(silence::silences(&places), metrics).await?;
+        let hours = self.open_exposure_hours(now).await?;
+        metrics.record("OpenExposureHours", hours.into());
+        Ok(())
     }
 
     /// Creates alerts that are not about events, and publishes those that are new.
@@ -97,8 +101,6 @@ impl FunctionContext {
         let alerts: Vec<Alert> = created.map(|(alert, _)| alert).collect();
         metrics.add("Alerts", alerts.len() as u64);
         self.delivery().publish_created(alerts, now, metrics).await;
-        let hours = self.open_exposure_hours(now).await?;
-        metrics.record("OpenExposureHours", hours.into());
         Ok(())
     }
 
@@ -107,10 +109,10 @@ impl FunctionContext {
     async fn open_exposure_hours(&self, now: EventTime) -> Result<i32, StateError> {
         let ids = self.store.open_exposures(now, EXPOSURES).await?;
         let ids: Vec<&IncidentId> = ids.iter().collect();
-        let decisions = self.store.decisions(&ids).await?;
-        let open = self.store.incidents(&ids).await?.into_iter();
-        let open = open.filter(|incident| {
-            let decision = decisions.get(&incident.id);
+        let incidents = self.store.incidents(&ids).await?;
+        let decisions = self.delivery().decisions(incidents.iter()).await?;
+        let open = incidents.iter().filter(|incident| {
+            let decision = decided_about(&decisions, incident);
             !decision.is_some_and(|decision| decision.is_closed(incident))
         });
         let since = open.filter_map(|incident| incident.open_since()).min();

@@ -32,7 +32,7 @@ use crate::telemetry::{FunctionMetrics, LogSeverity, log};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What people have decided, by the ids of incidents.
-type Decisions = HashMap<IncidentId, IncidentDecision>;
+pub(in crate::handler) type Decisions = HashMap<IncidentId, IncidentDecision>;
 
 /// Incidents that have changed and are published, and what people had decided about them.
 pub(super) struct SentIncidents {
@@ -277,7 +277,7 @@ impl Delivery<'_> {
     }
 
     /// What people have decided about incidents, under their ids and those of their threads.
-    async fn decisions<'i>(
+    pub(in crate::handler) async fn decisions<'i>(
         &self,
         incidents: impl Iterator<Item = &'i AnnouncedIncident>,
     ) -> Result<Decisions, StateError> {
