@@ -35,11 +35,22 @@ impl CoverageMark {
     /// The first hour and those beside it: any of them proves coverage.
     #[must_use]
     pub fn around(&self) -> [Self; 3] {
-        [-1, 0, 1].map(|step| Self {
-            bucket: self.bucket.saturating_add(step),
+        [-1, 0, 1].map(|step| self.after(step))
+    }
+
+    /// The first hour, so many before it, and the next: where KMS events in any of them show that
+    /// they are logged.
+    pub fn since(&self, hours_before: i64) -> impl Iterator<Item = Self> + '_ {
+        (-hours_before..=1).map(|step| self.after(step))
+    }
+
+    /// The hour so many hours after the first one.
+    fn after(&self, hours: i64) -> Self {
+        Self {
+            bucket: self.bucket.saturating_add(hours),
             hours: 1,
             ..self.clone()
-        })
+        }
     }
 
     /// Its hours, each as a mark of its own.

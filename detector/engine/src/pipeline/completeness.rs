@@ -14,7 +14,11 @@ use std::{
 
 use ahash::HashMap;
 
-use super::{BatchOutcome, Pipeline, finalize::in_ledger_order, pending_alerts::PendingAlerts};
+use super::{
+    BatchOutcome, Pipeline,
+    finalize::{in_ledger_order, logged_near, mark_of},
+    pending_alerts::PendingAlerts,
+};
 use crate::{
     access::{AccessMethod, DecryptStatus},
     completeness::{ComparedDigest, DigestRange},
@@ -100,7 +104,7 @@ impl Pipeline<'_> {
         let logged = with_kms_events(store, rows, &open).await?;
         let undecided = rows.iter().zip(open).map(|(row, open)| {
             let is_unknown = row.access.decrypt.status == DecryptStatus::Unknown;
-            open.is_some_and(|head| !is_unknown || logged.contains(&hour_of(head)))
+            open.is_some_and(|head| !is_unknown || logged.contains(&mark_of(head)))
         });
         Ok(undecided.collect())
     }
@@ -155,19 +159,6 @@ fn place_of(head: &EventHeader) -> Place {
     (head.account.clone(), head.region.clone())
 }
 
-/// The mark of the hour of an event.
-fn hour_of(head: &EventHeader) -> CoverageMark {
-    CoverageMark::at(head.account.clone(), head.region.clone(), head.time)
-}
-
-/// The marks near an hour, see [`HOURS_BEFORE`].
-fn marks_near(hour: &CoverageMark) -> impl Iterator<Item = CoverageMark> + '_ {
-    (-HOURS_BEFORE..=1).map(|step| CoverageMark {
-        bucket: hour.bucket.saturating_add(step),
-        ..hour.clone()
-    })
-}
-
 /// The digests that were compared since a day before the first event of each place. A place of
 /// which none came since then has none to wait for.
 async fn compared<S: StateStore>(
@@ -204,20 +195,9 @@ async fn with_kms_events<S: StateStore>(
 ) -> Result<BTreeSet<CoverageMark>, StateError> {
     let unknown = rows.iter().zip(open).filter_map(|(row, open)| {
         let is_unknown = row.access.decrypt.status == DecryptStatus::Unknown;
-        open.filter(|_| is_unknown).map(hour_of)
+        open.filter(|_| is_unknown).map(mark_of)
     });
-    let hours: BTreeSet<CoverageMark> = unknown.collect();
-    let marks: Vec<_> = hours.iter().flat_map(marks_near).collect();
-    let mut covered = store.covered(&marks).await?.into_iter();
-    let mut logged = BTreeSet::new();
-    for hour in hours {
-        // All of them are taken, so that the next hour has its own.
-        let near = covered.by_ref().take(marks_near(&hour).count());
-        if near.collect::<Vec<bool>>().contains(&true) {
-            logged.insert(hour);
-        }
-    }
-    Ok(logged)
+    logged_near(store, unknown.collect(), HOURS_BEFORE).await
 }
 
 /// The half whose other half is missing, with its identity as a pending event; `None` for rows that

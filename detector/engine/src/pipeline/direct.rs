@@ -16,13 +16,13 @@ use ahash::HashSet;
 use super::{
     BatchOutcome, Pipeline, counted,
     early::early_remembered,
+    finalize::{logged_near, mark_of},
     large_windows::CollectedEvidence,
     may_pair,
     pending_alerts::{PendingAlerts, TouchedGroups},
 };
 use crate::{
     alert::{Alert, WindowMatch},
-    coverage::CoverageMark,
     evidence::Evidence,
     fact::{Fact, WindowKey, WindowRange},
     ids::{SecretRef, SharedStr},
@@ -187,19 +187,11 @@ impl Pipeline<'_> {
             .filter(|(times, _)| times.first().is_some());
         let logged: BTreeSet<SharedStr> = known.map(|(_, account)| account).collect();
         // Of the others, KMS events near the event show it.
-        let places: BTreeSet<_> = events.iter().map(place_of).collect();
-        let places: Vec<_> = places
-            .into_iter()
-            .filter(|(account, ..)| !logged.contains(account))
-            .collect();
-        let marks: Vec<CoverageMark> = places.iter().flat_map(marks_near).collect();
-        let covered = store.covered(&marks).await?;
-        let covered = covered.chunks(MARKS_NEAR).zip(places);
-        let covered: BTreeSet<_> = covered
-            .filter_map(|(covered, place)| covered.contains(&true).then_some(place))
-            .collect();
+        let hours = events.iter().map(|event| mark_of(&event.head));
+        let hours = hours.filter(|hour| !logged.contains(&hour.account));
+        let covered = logged_near(store, hours.collect(), DAY_SECS / COVERAGE_BUCKET_SECS).await?;
         events.retain(|event| {
-            logged.contains(&event.head.account) || covered.contains(&place_of(event))
+            logged.contains(&event.head.account) || covered.contains(&mark_of(&event.head))
         });
         Ok(())
     }
@@ -363,28 +355,4 @@ fn ranges<K: Ord>(
     }
     let ranges = ranges.into_iter();
     ranges.map(|((group, _), range)| (group, range)).collect()
-}
-
-/// Account, region and hour.
-fn place_of(event: &Evidence) -> (SharedStr, SharedStr, i64) {
-    let head = &event.head;
-    let hour = head.time.0.div_euclid(COVERAGE_BUCKET_SECS);
-    (head.account.clone(), head.region.clone(), hour)
-}
-
-/// Marks of a day before the hour of a place, of the hour, and of the next.
-const MARKS_NEAR: usize = (DAY_SECS / COVERAGE_BUCKET_SECS) as usize + 2;
-
-/// See [`MARKS_NEAR`].
-fn marks_near((account, region, hour): &(SharedStr, SharedStr, i64)) -> Vec<CoverageMark> {
-    let time = EventTime(hour.saturating_mul(COVERAGE_BUCKET_SECS));
-    let at = CoverageMark::at(account.clone(), region.clone(), time);
-    let first = at.bucket.saturating_sub(DAY_SECS / COVERAGE_BUCKET_SECS);
-    let marks = (0..MARKS_NEAR).zip(first..);
-    marks
-        .map(|(_, bucket)| CoverageMark {
-            bucket,
-            ..at.clone()
-        })
-        .collect()
 }

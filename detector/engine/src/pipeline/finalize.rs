@@ -3,7 +3,7 @@
 
 mod spans;
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 use ahash::HashSet;
 
@@ -244,8 +244,30 @@ impl Pipeline<'_> {
     }
 }
 
-fn mark_of(head: &EventHeader) -> CoverageMark {
+/// The mark of the hour of an event.
+pub(super) fn mark_of(head: &EventHeader) -> CoverageMark {
     CoverageMark::at(head.account.clone(), head.region.clone(), head.time)
+}
+
+/// Those of some hours near which KMS events were logged: in them, in so many hours before, or in
+/// the next.
+pub(super) async fn logged_near<S: StateStore>(
+    store: &S,
+    hours: BTreeSet<CoverageMark>,
+    hours_before: i64,
+) -> Result<BTreeSet<CoverageMark>, StateError> {
+    let near: Vec<Vec<CoverageMark>> = hours
+        .iter()
+        .map(|hour| hour.since(hours_before).collect())
+        .collect();
+    let covered = store.covered(&near.concat()).await?;
+    let mut covered = covered.as_slice();
+    let logged = hours.into_iter().zip(near).filter_map(|(hour, near)| {
+        let (own, rest) = covered.split_at(near.len().min(covered.len()));
+        covered = rest;
+        own.contains(&true).then_some(hour)
+    });
+    Ok(logged.collect())
 }
 
 /// Sorts by time first, which nearly always decides and needs no pointer to be followed; then by
