@@ -11,8 +11,9 @@ use crate::{
     alert::{Alert, AlertId},
     digest::digest,
     ids::SharedStr,
+    incident::story::first_and_rest,
     object,
-    rule_meta::{RuleLevel, RuleMeta},
+    rule_meta::{RuleLevel, RuleMeta, texts},
     time::EventTime,
     trail_digest::DigestHour,
 };
@@ -123,24 +124,15 @@ fn summary(account: &str, region: &str, hour: EventTime, keys: &[&str]) -> Strin
         1 => "1 log file".to_owned(),
         count => format!("{count} log files"),
     };
-    let names = keys
-        .iter()
-        .take(NAMED)
-        .map(|key| key.rsplit('/').next().unwrap_or(key));
-    let names: Vec<&str> = names.collect();
-    let more = match keys.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
+    let names = keys.iter();
+    let names: Vec<&str> = names
+        .map(|key| key.rsplit('/').next().unwrap_or(key))
+        .collect();
+    let named = first_and_rest(&names, NAMED, 0).unwrap_or_default();
     format!(
-        "{files} of {account} in {region}, delivered in the hour from {hour}, cannot be read: {}\
-         {more}",
-        names.join(", ")
+        "{files} of {account} in {region}, delivered in the hour from {hour}, cannot be read: \
+         {named}"
     )
-}
-
-fn words(texts: &[&str]) -> Vec<String> {
-    texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
 /// What the alert says of itself, as rules do: it is about what is not in the logs, so that no rule
@@ -150,16 +142,16 @@ static LOST: LazyLock<Arc<RuleMeta>> = LazyLock::new(|| {
         id: "log-file-missing".to_owned(),
         title: "Log File Missing".to_owned(),
         level: RuleLevel::High,
-        tags: words(&["attack.defense-evasion", "attack.t1562.008"]),
+        tags: texts(&["attack.defense-evasion", "attack.t1562.008"]),
         description: "Detects log files that CloudTrail has delivered, as its digest says, and \
             that are deleted, denied or damaged before they were processed. What they say is not \
             known to Secretrail. One alert for each account, region and hour."
             .to_owned(),
-        false_positives: words(&[
+        false_positives: texts(&[
             "A lifecycle rule of the bucket that deletes files within hours",
             "A digest that somebody has written by hand: secretrail verify proves who signed it",
         ]),
-        next_steps: words(&[
+        next_steps: texts(&[
             "Run secretrail verify over that hour: it proves which files are missing or altered",
             "Find who deleted or overwrote the files: data events or access logs of the bucket",
             "If they exist and access is denied, mend the bucket policy or the key policy, then \
@@ -167,7 +159,7 @@ static LOST: LazyLock<Arc<RuleMeta>> = LazyLock::new(|| {
             "Restore deleted versions of the files, and look at the event history of the account \
              for that hour",
         ]),
-        references: words(&[
+        references: texts(&[
             "https://attack.mitre.org/techniques/T1562/008/",
             "https://docs.aws.amazon.com/awscloudtrail/latest/userguide/\
              cloudtrail-log-file-validation-intro.html",

@@ -120,6 +120,11 @@ impl RuleMeta {
     }
 }
 
+/// Texts of a built-in rule.
+pub(crate) fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(ToString::to_string).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

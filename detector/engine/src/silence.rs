@@ -9,7 +9,7 @@ use crate::{
     alert::{Alert, AlertId},
     digest::digest,
     ids::SharedStr,
-    rule_meta::{RuleLevel, RuleMeta},
+    rule_meta::{RuleLevel, RuleMeta, texts},
     time::EventTime,
 };
 
@@ -244,21 +244,20 @@ fn alert(rule: &Arc<RuleMeta>, place: &DeliveringPlace, since: EventTime) -> Ale
 /// What the alert says of itself, as rules do: it is about what is not in the logs, so that no rule
 /// can raise it.
 fn rule() -> RuleMeta {
-    let words = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     RuleMeta {
         id: SILENT.to_owned(),
         title: "No Logs From An Account And Region".to_owned(),
         level: RuleLevel::High,
-        tags: words(&["attack.defense-evasion", "attack.t1562.008"]),
+        tags: texts(&["attack.defense-evasion", "attack.t1562.008"]),
         description: "Detects an account and region whose log files stay away for half as long \
             again as ever in the last ten days, while others arrive. Secretrail cannot detect what \
             is not logged."
             .to_owned(),
-        false_positives: words(&[
+        false_positives: texts(&[
             "An account that was closed, or a region that is no longer used",
             "A delay of CloudTrail",
         ]),
-        next_steps: words(&[
+        next_steps: texts(&[
             "Check in the account that the trail logs, and covers this region",
             "Look for StopLogging, DeleteTrail, PutEventSelectors and changes of the bucket policy",
             "List the files of the account and region: `secretrail gaps`",

@@ -12,6 +12,7 @@ use crate::{
         reader::{ReaderHistory, ReaderTrait, Readers, are_near},
     },
     ids::{ArnParts, SharedStr},
+    incident::story::first_and_rest,
     limits::SEEN_WARM_UP_SECS,
     network::NetworkLists,
 };
@@ -198,40 +199,19 @@ fn is_seldom(uses: &Uses, history: &ReaderHistory) -> bool {
 
 /// `12 of 84 reads from another network: 203.0.113.77`; `None` without others.
 fn remark(what: &str, others: &Ranked<'_>, history: &ReaderHistory) -> Option<String> {
-    if others.is_empty() {
-        return None;
-    }
+    let names: BTreeSet<&str> = others.iter().map(|(one, _)| shown(one)).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    let named = first_and_rest(&names, NAMED, 0)?;
     let reads: u64 = others.iter().map(|(_, uses)| uses.reads).sum();
-    let names: BTreeSet<String> = others.iter().map(|(one, _)| shown(one)).collect();
-    let more = names.len().saturating_sub(NAMED);
-    let named: Vec<String> = names.into_iter().take(NAMED).collect();
-    let more = if more > 0 {
-        format!(" and {more} more")
-    } else {
-        String::new()
-    };
     let all = history.reads();
-    Some(format!(
-        "{reads} of {all} reads {what}: {}{more}",
-        named.join(", ")
-    ))
+    Some(format!("{reads} of {all} reads {what}: {named}"))
 }
 
 /// How a remark names a trait.
-fn shown(one: &ReaderTrait) -> String {
+fn shown(one: &ReaderTrait) -> &str {
     match one {
-        ReaderTrait::Reader => String::new(),
-        ReaderTrait::Secret(target) => target.name.to_string(),
-        ReaderTrait::Session(name) if name.is_empty() => "numbered ones".to_owned(),
-        ReaderTrait::Network(name)
-        | ReaderTrait::Host(name)
-        | ReaderTrait::Region(name)
-        | ReaderTrait::Client(name)
-        | ReaderTrait::Session(name)
-        | ReaderTrait::AccessKey(name)
-        | ReaderTrait::Key(_, name)
-        | ReaderTrait::KeyAccount(name)
-        | ReaderTrait::EndpointAccount(name, _) => name.to_string(),
+        ReaderTrait::Session(name) if name.is_empty() => "numbered ones",
+        other => other.name(),
     }
 }
 
@@ -354,15 +334,7 @@ fn one_by_one(history: &ReaderHistory) -> Option<String> {
     if late.is_empty() || (days.len() < 2 && !is_elsewhere) {
         return None;
     }
-    let names: Vec<String> = late.iter().take(NAMED).map(|(one, _)| shown(one)).collect();
-    let more = late.len().saturating_sub(NAMED);
-    let more = if more > 0 {
-        format!(" and {more} more")
-    } else {
-        String::new()
-    };
-    Some(format!(
-        "first read after its first week: {}{more}",
-        names.join(", ")
-    ))
+    let names: Vec<&str> = late.iter().map(|(one, _)| shown(one)).collect();
+    let named = first_and_rest(&names, NAMED, 0)?;
+    Some(format!("first read after its first week: {named}"))
 }

@@ -146,16 +146,8 @@ fn has_moved(uses: &Uses, first: EventTime, history: &ReaderHistory) -> bool {
 fn moved(one: &ReaderTrait, first: EventTime, title: &str) -> String {
     let what = match one {
         ReaderTrait::Reader => "the reader".to_owned(),
-        ReaderTrait::Secret(target) => target.name.to_string(),
-        ReaderTrait::Key(_, key) => key.to_string(),
-        ReaderTrait::Network(name)
-        | ReaderTrait::Host(name)
-        | ReaderTrait::Region(name)
-        | ReaderTrait::Client(name)
-        | ReaderTrait::AccessKey(name)
-        | ReaderTrait::KeyAccount(name)
-        | ReaderTrait::EndpointAccount(name, _) => name.to_string(),
         ReaderTrait::Session(name) => format!("session {name}"),
+        other => other.name().to_owned(),
     };
     format!("{what} is new since {}: {title}", date(first))
 }

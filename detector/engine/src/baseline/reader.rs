@@ -52,6 +52,23 @@ pub(super) enum ReaderTrait {
 }
 
 impl ReaderTrait {
+    /// Its name; nothing for the reader itself, and for sessions that are numbered.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Reader => "",
+            Self::Secret(target) => &target.name,
+            Self::Network(name)
+            | Self::Host(name)
+            | Self::Region(name)
+            | Self::Client(name)
+            | Self::Session(name)
+            | Self::AccessKey(name)
+            | Self::Key(_, name)
+            | Self::KeyAccount(name)
+            | Self::EndpointAccount(name, _) => name,
+        }
+    }
+
     /// The traits of a read. Networks of a reader whose addresses never repeat are none.
     pub(super) fn of(
         access: &Access,

@@ -2,11 +2,10 @@
 
 use std::sync::{Arc, LazyLock};
 
-use crate::rule_meta::{RuleLevel, RuleMeta};
+use crate::rule_meta::{RuleLevel, RuleMeta, texts};
 
 /// The built-in rule about events that no file has.
 pub(crate) static MISSING: LazyLock<Arc<RuleMeta>> = LazyLock::new(|| {
-    let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
     Arc::new(RuleMeta {
         id: "5c1c7d0e-4f0b-4c55-8d63-6f8e1b7a2d90".to_owned(),
         title: "Event Missing From The Trail".to_owned(),

@@ -2,14 +2,13 @@
 
 use std::sync::{Arc, LazyLock};
 
-use crate::rule_meta::{RuleLevel, RuleMeta};
+use crate::rule_meta::{RuleLevel, RuleMeta, texts};
 
 /// In [`Matches`], the index of the built-in rule about records that could not be read.
 pub(crate) const UNREADABLE_RECORD: usize = usize::MAX;
 
 /// The built-in rule about records that could not be read.
 pub(super) static UNREADABLE: LazyLock<Arc<RuleMeta>> = LazyLock::new(|| {
-    let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
     Arc::new(RuleMeta {
         id: "0d6cf7f1-6a52-4d38-9c07-2f1c35b8d9e4".to_owned(),
         title: "Record Could Not Be Read".to_owned(),
