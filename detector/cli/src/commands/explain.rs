@@ -17,7 +17,7 @@ use self::{
 };
 use crate::{
     args::{self, settings::RunSettings},
-    host::{ProcessHost, RunFailure, say},
+    host::{ProcessHost, RunFailure},
     input::{
         issues::grouped,
         records::{RawRecord, records},
@@ -27,9 +27,8 @@ use crate::{
         usual,
     },
     output::{
-        ending::RunReading,
         out::OpenOutput,
-        run_summary::{self, RulesInUse, close, end, input_code},
+        run_summary::{RulesInUse, close, input_code, not_found},
     },
 };
 
@@ -69,7 +68,7 @@ fn from_logs(
     usual::add_usual(&mut grouped.incidents, &found.accesses, lookback);
     let subject = match FoundSubject::find(&grouped.alerts, &grouped.incidents, &args.id) {
         Ok(subject) => subject,
-        Err(failure) => return not_found(failure, &found, settings, host),
+        Err(failure) => return not_found(failure, &found, &settings.selection, host),
     };
     // The first reading has already reported what cannot be read.
     let records = records_of(&subject, &found, settings, args.raw);
@@ -82,23 +81,6 @@ fn from_logs(
     out.finish(host)?;
     let in_use = RulesInUse::of(rules, policy.as_ref());
     Ok(close(settings, &found, started, Some(in_use), host))
-}
-
-/// Ends a run that has not found what was asked for.
-fn not_found(
-    failure: RunFailure,
-    found: &SessionResult,
-    settings: &RunSettings,
-    host: &mut ProcessHost,
-) -> Result<u8, RunFailure> {
-    // Input that could not be read may be the cause.
-    say(host, &run_summary::problems(&found.problems));
-    let reading = RunReading::of(found, &settings.selection);
-    if reading.is_nothing() {
-        say(host, &format!("secretrail: {failure}\n"));
-        return Ok(end(reading, host));
-    }
-    Err(failure)
 }
 
 /// The records that are shown.

@@ -26,7 +26,7 @@ use secretrail_engine::{
 use crate::{
     args::{self, OutputFormat, settings::RunSettings},
     exit,
-    host::{ProcessHost, RunFailure, say},
+    host::{ProcessHost, RunFailure},
     input::{
         issues::add_origins_of_reads,
         rules_and_policy,
@@ -40,7 +40,7 @@ use crate::{
         incident_tally::IncidentTally,
         listing::{self, RowListing},
         out::OpenOutput,
-        run_summary::{self, RulesInUse, close, end},
+        run_summary::{RulesInUse, close, not_found},
     },
 };
 
@@ -140,22 +140,6 @@ fn findings_code(args: &args::ExposureArgs, exposures: &[Exposure]) -> u8 {
         true => exit::FINDINGS,
         false => exit::DONE,
     }
-}
-
-/// Ends a run whose incident or alert was not found. Input that could not be read may be the cause.
-fn not_found(
-    failure: RunFailure,
-    found: &SessionResult,
-    asked: &Selection,
-    host: &mut ProcessHost,
-) -> Result<u8, RunFailure> {
-    say(host, &run_summary::problems(&found.problems));
-    let reading = RunReading::of(found, asked);
-    if reading.is_nothing() {
-        say(host, &format!("secretrail: {failure}\n"));
-        return Ok(end(reading, host));
-    }
-    Err(failure)
 }
 
 /// What the output is made of, beside the exposures.

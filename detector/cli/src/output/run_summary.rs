@@ -8,14 +8,20 @@ use std::{
 };
 
 use secretrail_engine::{
-    access::DecryptStatus, policy::AccessPolicy, record_shape::RecordShape, report::ReadReport,
-    rule::RuleSet, rule_meta::RuleMeta, sanitize, selection::SelectionTally,
+    access::DecryptStatus,
+    policy::AccessPolicy,
+    record_shape::RecordShape,
+    report::ReadReport,
+    rule::RuleSet,
+    rule_meta::RuleMeta,
+    sanitize,
+    selection::{Selection, SelectionTally},
 };
 
 use crate::{
     args::settings::RunSettings,
     exit,
-    host::{ProcessHost, say},
+    host::{ProcessHost, RunFailure, say},
     input::{object::InputProblem, session::SessionResult},
     output::{
         ending::{RunReading, hint_about_named_files},
@@ -316,6 +322,27 @@ pub(crate) fn end(reading: RunReading<'_>, host: &mut ProcessHost) -> u8 {
     } else {
         exit::DONE
     }
+}
+
+/// Ends a run in which nothing is called as was asked for. Input that could not be read may be the
+/// cause.
+///
+/// # Errors
+///
+/// The failure, where there was something to read.
+pub(crate) fn not_found(
+    failure: RunFailure,
+    found: &SessionResult,
+    asked: &Selection,
+    host: &mut ProcessHost,
+) -> Result<u8, RunFailure> {
+    say(host, &problems(&found.problems));
+    let reading = RunReading::of(found, asked);
+    if reading.is_nothing() {
+        say(host, &format!("secretrail: {failure}\n"));
+        return Ok(end(reading, host));
+    }
+    Err(failure)
 }
 
 fn say_lines(lines: impl IntoIterator<Item = String>, host: &mut ProcessHost) {
