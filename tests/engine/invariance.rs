@@ -58,7 +58,7 @@ fn rules_with(takes: impl Fn(&str) -> bool) -> RuleSet {
             .replace("gte: 3", "gte: 2"),
         false => text,
     };
-    let mut files: Vec<(String, String)> = secretrail_pack::files()
+    let mut files: Vec<(String, String)> = secretrail_pack::rules()
         .into_iter()
         .map(|(name, text)| (name, narrow(small(&text))))
         .collect();

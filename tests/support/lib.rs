@@ -209,7 +209,7 @@ pub fn decrypt_parameter(id: &str, who: &str, secs: i64, name: &str) -> Value {
 /// The rules of the pack.
 #[must_use]
 pub fn pack() -> RuleSet {
-    let files = secretrail_pack::files();
+    let files = secretrail_pack::rules();
     let texts = files
         .iter()
         .map(|(name, text)| (name.as_str(), text.as_str()));

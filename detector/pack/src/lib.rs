@@ -37,6 +37,28 @@ pub fn files() -> FileTexts {
         .collect()
 }
 
+/// The same files without the examples in the rules, which are most of their text and which only
+/// people who work on rules need. Lines keep their numbers.
+#[must_use]
+pub fn rules() -> FileTexts {
+    let files = files().into_iter();
+    files
+        .map(|(name, text)| (name, without_examples(&text)))
+        .collect()
+}
+
+/// Examples are the last of what stands under `secretrail:` in the files of the pack.
+fn without_examples(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len() / 4);
+    let mut is_example = false;
+    for line in text.split_inclusive('\n') {
+        let is_within = is_example && (line.starts_with("    ") || line.trim().is_empty());
+        is_example = is_within || line.trim_end() == "  examples:";
+        kept.push_str(if is_example { "\n" } else { line });
+    }
+    kept
+}
+
 /// Name of each rule file of the pack without `.yml`, and the title of its first rule.
 pub fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
     PACK.files().filter_map(|file| {
@@ -58,7 +80,8 @@ pub fn is_rule(name: &str) -> bool {
 pub struct RulePack {
     /// All rules, including those that are only dependencies.
     pub set: RuleSet,
-    /// Examples of the requested rules, not of their dependencies.
+    /// Examples of the requested rules, not of their dependencies; none of the pack's rules where
+    /// they were left out.
     pub examples: Vec<RuleExample>,
     /// Files of the pack that are included only because a correlation refers to a rule in them.
     needed: BTreeSet<String>,
@@ -129,17 +152,30 @@ fn is_built_in(rule: &RuleMeta) -> bool {
 
 /// Rule files with their dependencies from the pack: rules about single events that a correlation
 /// refers to and that are not in the files. Dependencies raise no alerts of their own; the names of
-/// their files are returned too. Without any files, the pack.
+/// their files are returned too. Without any files, the pack, without its examples.
 #[must_use]
-pub fn complete(mut own: FileTexts) -> (FileTexts, BTreeSet<String>) {
-    if own.is_empty() {
-        return (files(), BTreeSet::new());
+pub fn complete(own: FileTexts) -> (FileTexts, BTreeSet<String>) {
+    match own.is_empty() {
+        true => (rules(), BTreeSet::new()),
+        false => with_dependencies(own),
     }
+}
+
+/// Like [`complete`], for people who work on rules: the pack has its examples.
+#[must_use]
+pub fn complete_with_examples(own: FileTexts) -> (FileTexts, BTreeSet<String>) {
+    match own.is_empty() {
+        true => (files(), BTreeSet::new()),
+        false => with_dependencies(own),
+    }
+}
+
+fn with_dependencies(mut own: FileTexts) -> (FileTexts, BTreeSet<String>) {
     let wanted = unresolved(&own);
     if wanted.is_empty() {
         return (own, BTreeSet::new());
     }
-    let needed: FileTexts = files()
+    let needed: FileTexts = rules()
         .into_iter()
         .filter(|(_, text)| defines(text, &wanted))
         .map(only_single)
@@ -218,9 +254,41 @@ correlation:
 
     #[test]
     fn the_pack_loads_and_every_rule_of_it_was_asked_for() {
+        let whole = complete_with_examples(FileTexts::new());
+        let whole = RulePack::load(whole, &Placeholders::new()).unwrap();
+        assert!(!whole.set.is_empty() && !whole.examples.is_empty());
+        assert!(whole.set.metas().all(|meta| whole.holds(meta)));
+        // The same rules without the examples.
         let rules = RulePack::load(complete(FileTexts::new()), &Placeholders::new()).unwrap();
-        assert!(!rules.set.is_empty() && !rules.examples.is_empty());
-        assert!(rules.set.metas().all(|meta| rules.holds(meta)));
+        assert!(rules.examples.is_empty());
+        let metas = |pack: &RulePack| -> Vec<String> {
+            pack.set.metas().map(|meta| format!("{meta:?}")).collect()
+        };
+        assert_eq!(metas(&rules), metas(&whole));
+        assert_eq!(rules.set.detections.len(), whole.set.detections.len());
+        assert_eq!(rules.set.windows.len(), whole.set.windows.len());
+    }
+
+    #[test]
+    fn only_examples_are_left_out_and_lines_keep_their_numbers() {
+        for ((name, whole), (_, rules)) in files().into_iter().zip(super::rules()) {
+            assert_eq!(whole.lines().count(), rules.lines().count(), "{name}");
+            let mut above = "";
+            for (line, kept) in whole.lines().zip(rules.lines()) {
+                if !line.starts_with(' ') {
+                    above = line;
+                }
+                let is_left_out = line != kept;
+                assert!(!is_left_out || kept.is_empty(), "{name}: {kept}");
+                assert!(!is_left_out || above == "secretrail:", "{name}: {line}");
+                assert!(kept.trim_end() != "  examples:", "{name}");
+            }
+        }
+        let two = "a: 1\nsecretrail:\n  examples:\n    - {x: 1}\n\n      y: 2\n---\nb: 2\n";
+        let left = "a: 1\nsecretrail:\n\n\n\n\n---\nb: 2\n";
+        assert_eq!(without_examples(two), left);
+        let last = "secretrail:\n  examples:\n    - {x: 1}\n  suppress: 1h\n";
+        assert_eq!(without_examples(last), "secretrail:\n\n\n  suppress: 1h\n");
     }
 
     #[test]

@@ -118,7 +118,7 @@ fn main() {
     };
     let (folder, accesses) = (Path::new(folder), accesses.parse::<i64>().unwrap());
     std::fs::create_dir_all(folder).unwrap();
-    let pack = secretrail_pack::files();
+    let pack = secretrail_pack::rules();
     let (rules, _) = load(
         pack.iter()
             .map(|(name, text)| (name.as_str(), text.as_str())),

@@ -17,7 +17,9 @@ use secretrail_engine::{
     },
     sanitize,
 };
-use secretrail_pack::{FileTexts, MissingNetworks, RulePack, complete, is_rule};
+use secretrail_pack::{
+    FileTexts, MissingNetworks, RulePack, complete, complete_with_examples, is_rule,
+};
 use walkdir::{DirEntry, WalkDir};
 
 use crate::{
@@ -34,7 +36,7 @@ use crate::{
 /// [`RunFailure::Rules`] with all errors in the rules, and of a rule that names a list of networks
 /// which is not there: it would never match, and nobody would know.
 pub fn rules(named: &RuleFilesArgs, host: &mut ProcessHost) -> Result<RulePack, RunFailure> {
-    loaded(named, host, RulePack::with_networks)
+    loaded(named, host, complete, RulePack::with_networks)
 }
 
 /// Like [`rules`], for commands that are about the rules alone: lists of networks may be missing.
@@ -43,15 +45,31 @@ pub fn rules(named: &RuleFilesArgs, host: &mut ProcessHost) -> Result<RulePack, 
 ///
 /// See [`rules`].
 pub fn rules_alone(named: &RuleFilesArgs, host: &mut ProcessHost) -> Result<RulePack, RunFailure> {
-    loaded(named, host, |mut pack, lists| {
-        pack.set = pack.set.with_networks(lists);
-        Ok(pack)
-    })
+    loaded(named, host, complete, with_any_networks)
+}
+
+/// Like [`rules_alone`], with the examples of the pack too.
+///
+/// # Errors
+///
+/// See [`rules`].
+pub fn rules_with_examples(
+    named: &RuleFilesArgs,
+    host: &mut ProcessHost,
+) -> Result<RulePack, RunFailure> {
+    loaded(named, host, complete_with_examples, with_any_networks)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "for loaded")]
+fn with_any_networks(mut pack: RulePack, lists: NetworkLists) -> Result<RulePack, MissingNetworks> {
+    pack.set = pack.set.with_networks(lists);
+    Ok(pack)
 }
 
 fn loaded(
     named: &RuleFilesArgs,
     host: &mut ProcessHost,
+    complete: impl Fn(FileTexts) -> (FileTexts, BTreeSet<String>),
     with_networks: impl Fn(RulePack, NetworkLists) -> Result<RulePack, MissingNetworks>,
 ) -> Result<RulePack, RunFailure> {
     let (lists, geo) = (networks(&named.lists)?, geo(&named.geo)?);

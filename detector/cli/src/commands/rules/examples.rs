@@ -26,7 +26,7 @@ use crate::{
 };
 
 pub(super) fn run(args: &RulesTestArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
-    let loaded = rules_and_policy::rules_alone(&args.files, host)?;
+    let loaded = rules_and_policy::rules_with_examples(&args.files, host)?;
     let metas = asked_for(&loaded, &args.rule)?;
     let tried = try_all(&loaded, &metas);
     let mut text = String::new();

@@ -6,7 +6,7 @@ use secretrail_engine::{
     authoring::lint::{LintFinding, LintSeverity, lint},
     sanitize,
 };
-use secretrail_pack::complete;
+use secretrail_pack::complete_with_examples;
 
 use crate::{
     args::RulesLintArgs,
@@ -53,7 +53,7 @@ struct LintReport {
 fn linted(args: &RulesLintArgs, host: &mut ProcessHost) -> Result<LintReport, RunFailure> {
     let named = rules_and_policy::files(&args.files.rules)?;
     named.say_skipped(host);
-    let (files, needed) = complete(named.texts);
+    let (files, needed) = complete_with_examples(named.texts);
     let vars = rules_and_policy::vars(args.files.vars.as_deref())?;
     let borrowed: Vec<(&str, &str)> = files
         .iter()
