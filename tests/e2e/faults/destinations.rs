@@ -412,7 +412,17 @@ fn a_thousand_alerts_are_few_messages_a_minute_and_all_are_named() {
     let proxy = Proxy::start(&cloud.stack.url, &cloud.dynamodb.url);
     let both = [&deployment, &mail];
     let functions: [Function; WORKERS] = start_many(&both, "?max-per-minute=5", "1s", &proxy.url);
-    let began = Instant::now();
+    // When messages were sent: of what a machine takes how long for, nothing else is known.
+    let sent: Arc<Mutex<Vec<Instant>>> = Arc::default();
+    let (mail_topic, sent_at) = (mail.topic.clone(), Arc::clone(&sent));
+    proxy.plan(move |call| {
+        if call.publishes_to(&mail_topic) {
+            let messages = call.body.matches(".Message=").count();
+            let mut sent = sent_at.lock().unwrap();
+            sent.extend(std::iter::repeat_n(Instant::now(), messages));
+        }
+        Fault::None
+    });
     std::thread::scope(|scope| {
         for (worker, function) in functions.iter().enumerate() {
             let key = format!("object{worker}");
@@ -429,42 +439,44 @@ fn a_thousand_alerts_are_few_messages_a_minute_and_all_are_named() {
             });
         }
     });
-    let sent = Instant::now();
     let published = deployment.published();
     assert!(published.len() >= WORKERS * EACH, "{}", published.len());
     let expected = each_once(published.keys());
     assert_eq!(named(&published).0, expected);
-    let at_once = mail.published();
-    let digests = || at_once.values().flatten();
-    let digest = digests().find(|body| body["schema"] == "secretrail.digest/1");
-    let digest = digest.unwrap_or_else(|| panic!("no digest: {at_once:?}"));
-    assert_eq!(digest["worst"].as_array().unwrap().len(), 10);
-    let (mut ids, messages) = named(&at_once);
-    assert_eq!(messages, 5, "in the first minute");
-    // All sweep at once, before and after the minute is over.
-    let sweep_all = || {
+    let began = Instant::now();
+    let mut bodies: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    let ids = loop {
+        for (id, more) in mail.published() {
+            bodies.entry(id).or_default().extend(more);
+        }
+        let (ids, _) = named(&bodies);
+        if expected.keys().all(|id| ids.contains_key(id)) {
+            break ids;
+        }
+        assert!(began.elapsed() < Duration::from_secs(300), "{}", ids.len());
+        std::thread::sleep(Duration::from_secs(2));
+        // All sweep at once, before and after a minute is over.
         std::thread::scope(|scope| {
             functions.iter().for_each(|function| {
                 scope.spawn(|| sweep(function));
             });
         });
     };
-    sweep_all();
-    assert!(
-        began.elapsed() < Duration::from_secs(55),
-        "this machine is too slow"
-    );
-    assert_eq!(mail.published().len(), 0, "nothing more in this minute");
-    std::thread::sleep(
-        Duration::from_secs(61).saturating_sub(sent.elapsed()) + Duration::from_secs(2),
-    );
-    sweep_all();
-    let (more, messages) = named(&mail.published());
-    assert!(messages <= 5, "{messages} in the second minute");
-    for (id, times) in more {
-        *ids.entry(id).or_default() += times;
+    assert_eq!(ids, expected, "nothing is lost, and nothing comes twice");
+    let mut all = bodies.values().flatten();
+    let digest = all.find(|body| body["schema"] == "secretrail.digest/1");
+    let digest = digest.expect("a digest");
+    assert_eq!(digest["worst"].as_array().unwrap().len(), 10);
+    let (_, messages) = named(&bodies);
+    let sent = sent.lock().unwrap();
+    assert_eq!(sent.len(), messages, "each message was seen on its way");
+    assert!((6..=15).contains(&messages), "few messages: {messages}");
+    // Room is taken before a message is sent, which may take a while on a busy machine.
+    for (first, sixth) in sent.iter().zip(&sent[5..]) {
+        let apart = sixth.duration_since(*first);
+        assert!(
+            apart > Duration::from_secs(30),
+            "{apart:?} for six messages"
+        );
     }
-    let missing = expected.keys().filter(|id| !ids.contains_key(*id));
-    assert_eq!(missing.count(), 0, "nothing is lost");
-    assert_eq!(ids, expected, "and nothing comes twice");
 }

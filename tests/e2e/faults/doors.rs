@@ -46,11 +46,10 @@ fn with_direct_events_any_call_may_fail_or_lose_its_answer() {
     let proxy = Proxy::start(&cloud.stack.url, &cloud.dynamodb.url);
     let (published, calls) = run_direct(&world, &cloud, &proxy, |_| Fault::None);
     world.check(&published, 1, "nothing spoiled");
-    // Every second call: the calls of the files are those of the test without direct events.
-    let plans: Vec<(usize, Fault)> = (0..calls.len())
-        .step_by(2)
-        .flat_map(|i| [Fault::Refused(500), Fault::AnswerLost].map(|fault| (i, fault)))
-        .collect();
+    // Every second call, by turns: the calls of the files are those of the test without direct
+    // events.
+    let faults = [Fault::Refused(500), Fault::AnswerLost].into_iter().cycle();
+    let plans: Vec<(usize, Fault)> = (0..calls.len()).step_by(2).zip(faults).collect();
     side_by_side(&cloud, &plans, |&(place, fault), proxy| {
         let spoil = move |call: &Call| match call.index == place {
             true => fault,
