@@ -182,7 +182,11 @@ impl Neighbourhood {
         for (range, actors) in ranges.iter().zip(store.principals_from(&ranges).await?) {
             let distinct: BTreeSet<ActorKey> = actors.iter().map(Actor::identity).collect();
             let distinct = distinct.into_iter();
-            let mut others = distinct.filter(|actor| !self.complete.contains_key(actor));
+            // One that was asked for may be known in a shorter time only.
+            let mut others = distinct.filter(|actor| {
+                let known = self.complete.get(actor);
+                !known.is_some_and(|known| known.from <= range.from && range.to <= known.to)
+            });
             let looked_at: Vec<ActorKey> = others.by_ref().take(PRINCIPALS).collect();
             if others.next().is_some() {
                 self.crowded.insert(range.actor.clone());
