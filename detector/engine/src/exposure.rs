@@ -13,6 +13,7 @@ pub mod json_v1;
 pub mod live;
 mod rows;
 pub mod scope;
+mod supersession;
 mod timeline;
 
 use ahash::HashMap;
@@ -432,6 +433,57 @@ mod tests {
         let newer = secret("v9", None, i64::MAX);
         assert_eq!(seen(None, &[], newer), (Superseded, false));
         assert!(seen(None, &[], secret("v9", None, 5)).1);
+    }
+
+    #[test]
+    fn a_late_read_of_the_old_version_does_not_replace_the_new_one() {
+        let made = put("p", 100, "v2");
+        let stolen = read("t", 105, THIEF, Some("v2"));
+        // Somebody still gets the version before, which no other record names.
+        for secs in [100, 101, 120] {
+            let late = read("l", secs, OWN, Some("v1"));
+            let rows = exposed(&[stolen.clone(), late], std::slice::from_ref(&made));
+            assert_eq!(
+                shown(&rows),
+                [(Some("v2"), Current, Paired, None)],
+                "{secs}"
+            );
+        }
+        // Long after the change, another version is one that the logs lack.
+        let other = read("o", 5_000, OWN, Some("v3"));
+        let rows = exposed(&[stolen, other], std::slice::from_ref(&made));
+        assert_eq!(shown(&rows), [(Some("v2"), Previous, Paired, Some(5_000))]);
+        let old = read("t", 110, THIEF, Some("v1"));
+        let rows = exposed(&[old], std::slice::from_ref(&made));
+        assert_eq!(shown(&rows), [(Some("v1"), Previous, Paired, Some(100))]);
+    }
+
+    #[test]
+    fn the_previous_stage_may_be_moved_or_taken_away() {
+        let stolen = [read("r", 100, THIEF, Some("v1"))];
+        let rotated = put("p", 200, "v2");
+        let labelled = |secs, to: Option<&str>| {
+            let step = VersionStep::Labelled {
+                version_id: to.map(Into::into),
+                labels: vec!["AWSPREVIOUS".into()],
+            };
+            change("m", secs, "UpdateSecretVersionStage", step)
+        };
+        for (secs, to, status) in [
+            (300, None, Superseded),
+            (300, Some("v0"), Superseded),
+            (300, Some("v1"), Previous),
+            // Before the rotation, it was about the version before.
+            (150, None, Previous),
+        ] {
+            let changes = [rotated.clone(), labelled(secs, to)];
+            let rows = exposed(&stolen, &changes);
+            assert_eq!(
+                (rows[0].status, rows[0].is_open()),
+                (status, false),
+                "{to:?}"
+            );
+        }
     }
 
     #[test]

@@ -83,11 +83,15 @@ fn an_exposure_closes_when_the_records_of_the_rotation_arrive_whatever_comes_fir
         panic!("{closed:#?}")
     };
     assert_eq!((&one["id"], status(one)), (&id, ("closed", "closed")));
-    // How sure it is that the version was revealed may stay as it was when the read came.
     let version = &one["exposure"][0];
     assert_eq!(
-        (&version["version_id"], &version["open"]),
-        (&json!("v1"), &json!(false))
+        (
+            &version["version_id"],
+            &version["certainty"],
+            &version["open"]
+        ),
+        (&json!("v1"), &json!("paired"), &json!(false)),
+        "{one:#}"
     );
     assert_eq!(version["status"], "previous");
     assert_eq!(one["exposure_closed"], version["superseded"]);

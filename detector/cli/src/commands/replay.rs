@@ -200,10 +200,7 @@ impl Replaying<'_, '_> {
         let mut changes = VersionChanges::default();
         let mut found = session::run(opened, task, host, &mut |outcome, host| {
             users.add(&outcome.alerts);
-            outcome
-                .changes
-                .iter()
-                .for_each(|change| changes.add(change));
+            changes.add(&outcome.changes);
             self.grouped(grouping.advance(outcome.alerts), &mut ended)?;
             self.out.pass_on(host)
         })?;

@@ -30,6 +30,7 @@ use crate::{
     input::{
         rules_and_policy,
         session::{SessionResult, find},
+        subject::add_exposure,
     },
     output::{
         ending::RunReading,
@@ -82,6 +83,7 @@ pub fn run(args: &args::SummaryArgs, host: &mut ProcessHost) -> Result<u8, RunFa
 fn grouped(found: &mut SessionResult) -> GroupedAlerts {
     let alerts = std::mem::take(&mut found.alerts);
     let mut grouped = IncidentGrouping::all(IncidentPeriods::default(), alerts);
+    add_exposure(&mut grouped.incidents, &found.changes);
     grouped.incidents.sort_by_cached_key(Incident::order);
     found.about_incidents = IncidentTally::of(&grouped).lines();
     grouped
@@ -91,9 +93,7 @@ fn settings(args: &args::SummaryArgs, host: &ProcessHost) -> Result<RunSettings,
     let settings = RunSettings::new(&args.input, &args.output, host)?;
     match settings.format {
         OutputFormat::Table | OutputFormat::Json => Ok(settings),
-        _ => Err(RunFailure::Usage(
-            "summary is for -f table and json".to_owned(),
-        )),
+        _ => Err(RunFailure::Usage("summary is for -f table and json".into())),
     }
 }
 

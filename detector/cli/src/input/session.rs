@@ -166,10 +166,7 @@ pub(crate) fn find(
     let found = run(opened, task, host, &mut |mut outcome, _| {
         all.alerts.append(&mut outcome.alerts);
         all.accesses.append(&mut outcome.accesses);
-        outcome
-            .changes
-            .iter()
-            .for_each(|change| changes.add(change));
+        changes.add(&outcome.changes);
         Ok(())
     })?;
     Ok(SessionResult {

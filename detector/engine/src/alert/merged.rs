@@ -125,6 +125,8 @@ impl Alert {
             std::cmp::Reverse(window.map(|window| window.end)),
             is_of_file,
             self.accesses_total,
+            // The final evaluation knows the versions that were read.
+            self.traits.versions.with_decrypt(),
         )
     }
 

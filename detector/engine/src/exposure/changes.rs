@@ -2,7 +2,7 @@
 //! revealed: a function of its alerts and of these changes alone, so that it is the same online,
 //! where reads are not kept, and in a replay. Only changes close it.
 
-use std::collections::BTreeSet;
+use std::{borrow::Borrow, collections::BTreeSet};
 
 use ahash::HashMap;
 
@@ -50,9 +50,10 @@ pub struct VersionChanges {
 }
 
 impl VersionChanges {
-    /// Adds the changes of a record.
-    pub fn add(&mut self, change: &SecretChange) {
-        self.extend(VersionChange::of(change));
+    /// Adds the changes of records.
+    pub fn add<C: Borrow<SecretChange>>(&mut self, changes: &[C]) {
+        let changes = changes.iter();
+        self.extend(changes.flat_map(|change| VersionChange::of(change.borrow())));
     }
 
     /// What became of the versions that an incident revealed; `None` if it revealed none.

@@ -25,11 +25,11 @@ const SESSIONS: &str = concat!(
     r#""'"$(date -u +%Y-%m-%dT%H:%M:%SZ)"'"}}}]}'"#,
 );
 
-/// Denies all reads of secrets.
+/// Denies all reads of secrets, and the way around them by ciphertext in hand.
 const READS: &str = concat!(
     r#"'{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"#,
     r#"["secretsmanager:GetSecretValue","secretsmanager:BatchGetSecretValue","#,
-    r#""ssm:GetParameter*"],"Resource":"*"}]}'"#,
+    r#""ssm:GetParameter*","kms:Decrypt"],"Resource":"*"}]}'"#,
 );
 
 /// What closes these exposures, in the order in which it is done: those who have the values first,

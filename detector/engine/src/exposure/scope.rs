@@ -76,7 +76,11 @@ impl ExposureScopes {
         let id = alert.incident.as_ref().map_or(&alert.id.0, |id| &id.0);
         let scope = ReadScope {
             id: id.clone(),
-            from: alert.began,
+            // A window may hold back what it began with: its first event says when that was.
+            from: alert
+                .events
+                .first()
+                .map_or(alert.began, |first| first.time.min(alert.began)),
             to: alert.last(),
             principal: alert.principal.clone(),
             region: alert.region.clone(),

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Supersession,
     facts::{ChangeFact, place},
+    supersession::LAG_SECS,
 };
 use crate::{
     ids::SharedStr,
@@ -15,9 +16,6 @@ use crate::{
     },
     time::EventTime,
 };
-
-/// Seconds after a change in which a read may still get the version before.
-const LAG_SECS: i64 = 60;
 
 /// Seconds that a rotation takes at most, where its start is not in the logs: four steps of a
 /// function that runs a quarter of an hour at most.
@@ -198,6 +196,13 @@ impl Timeline {
         let Some((last, before)) = self.epochs.split_last() else {
             return false;
         };
+        // The stage may have been moved by itself afterwards, or taken away.
+        let since = last.since.as_ref().and_then(|since| since.time);
+        let moved = self.labels.get(PREVIOUS).and_then(|given| given.last());
+        if let Some((_, to)) = moved.filter(|(time, _)| Some(*time) > since) {
+            let epoch = self.epochs.get(index);
+            return epoch.is_some_and(|epoch| to.is_some() && epoch.version_id == *to);
+        }
         let previous = before
             .iter()
             .rposition(|epoch| epoch.version_id.is_none() || epoch.version_id != last.version_id);
@@ -455,43 +460,33 @@ impl<'a> TimelineWalk<'a> {
         }
     }
 
-    fn was_just_replaced(&self, version_id: &SharedStr, time: EventTime) -> bool {
-        let [.., before, last] = self.timeline.epochs.as_slice() else {
+    /// Whether a read got the version before, as reads may for a moment after a change. Where its
+    /// name is not known yet, this read says it.
+    fn was_just_replaced(&mut self, version_id: &SharedStr, time: EventTime) -> bool {
+        let Some((last, before)) = self.timeline.epochs.split_last_mut() else {
             return false;
         };
-        let since = last.since.as_ref();
-        before.version_id.as_ref() == Some(version_id) && since.is_some_and(|s| !s.is_over(time))
-    }
-}
-
-impl Supersession {
-    fn by(change: &ChangeFact) -> Self {
-        Self {
-            time: Some(change.time),
-            by: change.by.clone(),
-            version_id: None,
-            event_id: Some(change.event_id.clone()),
-            api: Some(change.api.clone()),
+        let since = last.since.as_ref().filter(|since| !since.is_over(time));
+        let Some(since) = since.filter(|_| last.version_id.is_some()) else {
+            return false;
+        };
+        let is_logged = since.event_id.is_some();
+        match before.last_mut() {
+            Some(before) if before.version_id.as_ref() == Some(version_id) => true,
+            Some(before) if before.version_id.is_none() && is_logged => {
+                before.version_id = Some(version_id.clone());
+                true
+            }
+            None if is_logged => {
+                let before = VersionEpoch {
+                    version_id: Some(version_id.clone()),
+                    since: None,
+                    generation: self.generation,
+                };
+                self.timeline.epochs.insert(0, before);
+                true
+            }
+            _ => false,
         }
-    }
-
-    /// By something that is not in the logs, not later than at this time.
-    fn unseen(time: Option<EventTime>, version_id: Option<SharedStr>) -> Self {
-        Self {
-            time,
-            by: None,
-            version_id,
-            event_id: None,
-            api: None,
-        }
-    }
-
-    fn of(self, version_id: Option<SharedStr>) -> Self {
-        Self { version_id, ..self }
-    }
-
-    /// Whether reads get what it made current, without exception.
-    fn is_over(&self, now: EventTime) -> bool {
-        self.time.is_none_or(|time| time.plus(LAG_SECS) < now)
     }
 }

@@ -8,7 +8,10 @@
 use crate::{
     document::JsonNode,
     ids::SharedStr,
-    observation::{CallOutcome, EventHeader, VersionStep, change::CURRENT},
+    observation::{
+        CallOutcome, EventHeader, VersionStep,
+        change::{CURRENT, PREVIOUS},
+    },
 };
 
 /// Parameters of `UpdateSecret` that change something else than the value.
@@ -144,8 +147,11 @@ impl<'n, 'a> CallFields<'n, 'a> {
     fn update(self) -> Vec<VersionStep> {
         let made = self.response("versionId");
         let mut beside = BESIDE_THE_VALUE.iter();
-        // A call that changes nothing else has changed the value, which is not in the record.
-        if made.is_some() || !beside.any(|key| self.asks_for(key)) {
+        let answers = ["arn", "ARN", "aRN"];
+        let is_silent = answers.iter().any(|key| self.response(key).is_some());
+        // A call that changes nothing else has changed the value, which is not in the record; an
+        // answer would name its version.
+        if made.is_some() || !is_silent && !beside.any(|key| self.asks_for(key)) {
             return vec![current(self.made())];
         }
         vec![VersionStep::MayBeCurrent {
@@ -156,7 +162,15 @@ impl<'n, 'a> CallFields<'n, 'a> {
     fn move_stage(self) -> Vec<VersionStep> {
         let Some(version_id) = self.request("moveToVersionId") else {
             // Without a target, a label is only taken away, which `AWSCURRENT` cannot be.
-            return Vec::new();
+            let stage = self.request("versionStage");
+            let taken = stage.filter(|stage| &**stage == PREVIOUS);
+            return taken
+                .map(|stage| VersionStep::Labelled {
+                    version_id: None,
+                    labels: vec![stage],
+                })
+                .into_iter()
+                .collect();
         };
         match self.request("versionStage") {
             Some(stage) if &*stage == CURRENT => vec![VersionStep::Current {
@@ -278,6 +292,13 @@ mod tests {
         let said = r#"{"requestParameters":{"description":"d"},
             "responseElements":{"versionId":"v3"}}"#;
         assert_eq!(update(said), stored(Some("v3")));
+        // An answer that names the secret would name a version, if there were a new one.
+        let silent = r#"{"requestParameters":{"clientRequestToken":"v2"},
+            "responseElements":{"arn":"a","name":"x"}}"#;
+        assert!(matches!(
+            update(silent)[..],
+            [VersionStep::MayBeCurrent { .. }]
+        ));
     }
 
     #[test]
@@ -301,6 +322,12 @@ mod tests {
         let taken = r#"{"requestParameters":{"versionStage":"AWSPENDING",
             "removeFromVersionId":"v1"}}"#;
         assert!(steps("UpdateSecretVersionStage", taken).is_empty());
+        let previous = taken.replace("PENDING", "PREVIOUS");
+        let gone = VersionStep::Labelled {
+            version_id: None,
+            labels: vec!["AWSPREVIOUS".into()],
+        };
+        assert_eq!(steps("UpdateSecretVersionStage", &previous), [gone]);
     }
 
     #[test]

@@ -221,10 +221,14 @@ fn rotate(incident: &Incident, actions: &mut Vec<StoryAction>) {
         actions.extend(rotation(*arn, secret, regions));
     }
     let more = known.len().saturating_sub(EACH);
-    let hidden = incident
-        .revealed
-        .total
-        .saturating_sub(incident.revealed.first.len());
+    // Alerts list a part of what they rest on; the versions that they revealed may show more.
+    let exposed = incident
+        .exposure
+        .iter()
+        .flat_map(|exposure| &exposure.versions);
+    let exposed: BTreeSet<_> = exposed.map(|one| (&one.account, &one.secret)).collect();
+    let total = incident.revealed.total.max(exposed.len());
+    let hidden = total.saturating_sub(incident.revealed.first.len());
     if more + hidden > 0 {
         let text = format!(
             "Rotate the other {} secrets that were read, too.",

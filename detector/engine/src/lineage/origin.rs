@@ -94,10 +94,15 @@ impl SessionOrigins {
             let index = *known.entry(origin.id()).or_insert(all.len());
             match all.get_mut(index) {
                 None => all.push(origin),
-                Some(same) if same.access_keys.len() < LINEAGE_ORIGINS => {
-                    same.access_keys.extend(origin.access_keys);
+                Some(same) => {
+                    let new = origin.access_keys.into_iter();
+                    let room = LINEAGE_ORIGINS.saturating_sub(same.access_keys.len());
+                    let new: Vec<SharedStr> = new
+                        .filter(|key| !same.access_keys.contains(key))
+                        .take(room)
+                        .collect();
+                    same.access_keys.extend(new);
                 }
-                Some(_) => {}
             }
         }
         let total = all.len();
@@ -184,7 +189,9 @@ impl SessionOrigin {
     /// Takes the caller of the first call, if somebody is known to be there.
     fn take_first(&mut self, first: &CredentialIssue) {
         let caller = &first.caller;
-        self.mfa = caller.mfa;
+        // Of a caller that is not known, or is not the first, it says nothing.
+        let is_first = caller.standing.is_somebody() || caller.kind == PrincipalKind::Service;
+        self.mfa = caller.mfa.filter(|_| is_first);
         if caller.kind == PrincipalKind::Service {
             let session = first.session.as_deref();
             let role = session.and_then(role_of_session).map(SharedStr::from);
