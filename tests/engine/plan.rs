@@ -16,7 +16,7 @@ use secretrail_engine::{
 };
 
 static PACK: LazyLock<RuleSet> = LazyLock::new(|| {
-    let files = secretrail_pack::files();
+    let files = secretrail_pack::rules();
     let files = files
         .iter()
         .map(|(name, text)| (name.as_str(), text.as_str()));
@@ -72,13 +72,14 @@ fn expectations() -> impl Strategy<Value = Option<Expectation>> {
         PolicyVerdict::No,
         PolicyVerdict::Undeclared,
     ]);
-    let all = (vec(verdict, 5), any::<bool>());
+    let all = (vec(verdict, 6), any::<bool>());
     option::of(all.prop_map(|(v, decoy)| Expectation {
         principal: v[0],
         region: v[1],
         source: v[2],
         key: v[3],
         account_region: v[4],
+        person: v[5],
         baseline_per_hour: None,
         decoy,
     }))

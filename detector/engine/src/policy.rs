@@ -2,7 +2,9 @@
 
 mod file;
 mod index;
+mod matching;
 pub mod pattern;
+mod people;
 mod replicas;
 pub mod review;
 mod source;
@@ -15,8 +17,16 @@ use std::{
 
 use ahash::HashMap;
 
-use self::{file::PolicyContent, index::GrantIndex, replicas::ReplicaGrant, source::GrantSource};
+use self::{
+    file::PolicyContent,
+    index::GrantIndex,
+    matching::{any_covers, any_matches, any_names, listed, names, subjects_of_folder, yes_or_no},
+    people::PersonGrant,
+    replicas::ReplicaGrant,
+    source::{GrantSource, OwnSources},
+};
 
+pub(crate) use self::matching::subjects;
 pub use self::{
     file::{GrantFault, PolicyError, PolicyFault},
     replicas::ReplicaPlace,
@@ -24,10 +34,11 @@ pub use self::{
 };
 use crate::{
     access::{Access, AccessMethod},
-    glob::{GlobPattern, UNKNOWN},
-    ids::{SecretKey, SecretRef, SecretStore, SharedStr},
-    network::{NetworkLists, is_from_private},
+    glob::GlobPattern,
+    ids::{SecretKey, SecretRef, SharedStr},
+    network::NetworkLists,
     observation::SourceKind,
+    principal::PrincipalKind,
 };
 
 /// Whether the policy expects something.
@@ -56,15 +67,19 @@ impl PolicyVerdict {
 /// The verdicts of the policy about an access: `expected.*` in rules.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Expectation {
-    /// Whether a grant that covers the secret names the principal.
+    /// Whether a grant that covers the secret names the principal, or `people` expects the person.
     pub principal: PolicyVerdict,
+    /// Whether an entry of `people` that covers the secret names the person at this time;
+    /// `Undeclared` for software, and where no entry covers the secret.
+    pub person: PolicyVerdict,
     /// Whether the grants that cover secret and principal allow the region (`awsRegion`).
     pub region: PolicyVerdict,
     /// Whether these grants allow the source; `Undeclared` when the record has only the service.
     pub source: PolicyVerdict,
     /// Whether these grants allow the KMS key; `Undeclared` while the key is not known.
     pub key: PolicyVerdict,
-    /// Whether any grant for the secret's account covers the region at all.
+    /// Whether any grant for the secret's account covers the region at all; `Yes` for a person who
+    /// is expected.
     pub account_region: PolicyVerdict,
     /// `baseline_per_hour` of the grants that cover secret and principal, the highest; `None` when
     /// none has one.
@@ -103,6 +118,8 @@ pub struct AccessPolicy {
     trusted_accounts: BTreeSet<String>,
     /// Secrets that nobody has a reason to touch.
     decoys: Vec<GlobPattern>,
+    /// Who may read by hand, and when.
+    people: Vec<PersonGrant>,
     /// Where secrets may be replicated to.
     replicas: Vec<ReplicaGrant>,
     /// Finds grants by secret; `None` if all of them must be asked.
@@ -112,8 +129,8 @@ pub struct AccessPolicy {
     /// Cache of the verdicts about regions, by account and region: each asks all grants.
     account_regions: Mutex<HashMap<(SharedStr, SharedStr), PolicyVerdict>>,
     strict: bool,
-    /// The lists of networks that `sources` may name.
-    networks: NetworkLists,
+    /// What `sources` may mean: lists of networks, and VPC endpoints of ours.
+    own: OwnSources,
 }
 
 impl FromStr for AccessPolicy {
@@ -124,18 +141,24 @@ impl FromStr for AccessPolicy {
             grants,
             trusted_accounts,
             decoys,
+            people,
             replicas,
+            endpoints,
         } = file::read(text)?;
         Ok(Self {
             trusted_accounts,
             decoys,
+            people,
             replicas,
             index: GrantIndex::new(&grants),
             grants,
             covering: Mutex::default(),
             account_regions: Mutex::default(),
             strict: false,
-            networks: NetworkLists::default(),
+            own: OwnSources {
+                networks: NetworkLists::default(),
+                endpoints,
+            },
         })
     }
 }
@@ -146,27 +169,22 @@ impl PolicyGrant {
     }
 
     fn names(&self, access: &Access) -> bool {
-        let principal = &access.head.principal;
-        // A grant may name the stable identity, the full session, or the role of a person, which
-        // is everybody on it.
-        let identities = [principal.id.as_deref(), principal.actor.as_deref()];
-        let mut subjects = identities.into_iter().chain([principal.role_of_person()]);
-        subjects.any(|subject| subject.is_some_and(|id| any_matches(&self.principals, id)))
+        names(&self.principals, access)
     }
 
     /// Whether the grant refuses nothing about the access: region, source and key.
-    fn allows(&self, access: &Access, networks: &NetworkLists) -> bool {
+    fn allows(&self, access: &Access, own: &OwnSources) -> bool {
         let (region, key) = (&*access.head.region, access.decrypt.key_arn.as_deref());
         let verdicts = [
             listed(self.regions.as_deref(), Some(region)),
-            self.allows_source(access, networks),
+            self.allows_source(access, own),
             listed(self.keys.as_deref(), key),
         ];
         !verdicts.contains(&PolicyVerdict::No)
     }
 
     /// Whether the grant allows the source of the access.
-    fn allows_source(&self, access: &Access, networks: &NetworkLists) -> PolicyVerdict {
+    fn allows_source(&self, access: &Access, own: &OwnSources) -> PolicyVerdict {
         let Some(list) = &self.sources else {
             return PolicyVerdict::Yes;
         };
@@ -175,13 +193,8 @@ impl PolicyGrant {
         if access.method == AccessMethod::DecryptOnly || source.kind == SourceKind::Internal {
             return PolicyVerdict::Undeclared;
         }
-        // Anybody may number a network like ours: through an endpoint, a private address counts
-        // only if its grant names the endpoint.
-        let by_endpoint_alone = source.vpc_endpoint.is_some() && is_from_private(source);
-        let mut patterns = list
-            .iter()
-            .filter(|pattern| !(by_endpoint_alone && pattern.is_of_addresses()));
-        yes_or_no(patterns.any(|pattern| pattern.matches(source, networks)))
+        let mut patterns = list.iter();
+        yes_or_no(patterns.any(|pattern| pattern.matches(source, own)))
     }
 
     /// Whether the grant covers secrets of an account in a region; `None` when it covers none of
@@ -207,27 +220,6 @@ impl PolicyGrant {
         }
         speaks.then_some(false)
     }
-}
-
-/// Whether one of the patterns covers a secret with these ARNs.
-fn any_covers(patterns: &[GlobPattern], subjects: &[String], secret: &SecretRef) -> bool {
-    let name = secret.name.as_deref().unwrap_or_default();
-    let is_secret = secret.store == SecretStore::SecretsManager;
-    let bare = is_secret.then(|| bare_arn(secret, name));
-    patterns.iter().any(|pattern| {
-        let mut subjects = subjects.iter();
-        // AWS's way to write one secret: the marks stand for its random suffix, not for the end of
-        // a longer name.
-        let is_suffix = pattern.as_str().ends_with('?');
-        subjects.any(|subject| {
-            let is_bare = bare.as_ref() == Some(subject);
-            !(is_suffix && is_bare) && pattern.matches(subject)
-        })
-    })
-}
-
-fn any_matches(patterns: &[GlobPattern], subject: &str) -> bool {
-    patterns.iter().any(|pattern| pattern.matches(subject))
 }
 
 impl AccessPolicy {
@@ -292,7 +284,10 @@ impl AccessPolicy {
         match labels.find(|label| !networks.has(label)) {
             Some(missing) => Err(MissingList(missing.to_owned())),
             None => Ok(Self {
-                networks: networks.clone(),
+                own: OwnSources {
+                    networks: networks.clone(),
+                    ..self.own
+                },
                 ..self
             }),
         }
@@ -303,13 +298,18 @@ impl AccessPolicy {
     pub fn judge(&self, access: &Access) -> Expectation {
         let covering = self.covering_of(access);
         let granted = self.granted(&covering, access);
+        let person = self.person(access);
         let (region, key) = (&*access.head.region, access.decrypt.key_arn.as_deref());
         Expectation {
-            principal: self.principal(&covering, &granted),
+            principal: self.principal(&covering, &granted, person),
+            person,
             region: over(&granted, |g| listed(g.regions.as_deref(), Some(region))),
-            source: over(&granted, |g| g.allows_source(access, &self.networks)),
+            source: over(&granted, |g| g.allows_source(access, &self.own)),
             key: over(&granted, |g| listed(g.keys.as_deref(), key)),
-            account_region: self.account_region(access),
+            account_region: match person {
+                PolicyVerdict::Yes => PolicyVerdict::Yes,
+                _ => self.account_region(access),
+            },
             baseline_per_hour: highest_baseline(&granted),
             decoy: self.is_decoy(&access.secret),
         }
@@ -323,13 +323,38 @@ impl AccessPolicy {
 
     /// Whether the principal is expected, by the grants that cover the secret and those that also
     /// name the principal.
-    fn principal(&self, covering: &[usize], granted: &[&PolicyGrant]) -> PolicyVerdict {
-        if !granted.is_empty() {
+    fn principal(
+        &self,
+        covering: &[usize],
+        granted: &[&PolicyGrant],
+        person: PolicyVerdict,
+    ) -> PolicyVerdict {
+        if !granted.is_empty() || person == PolicyVerdict::Yes {
             PolicyVerdict::Yes
-        } else if covering.is_empty() && !self.strict {
+        } else if covering.is_empty() && person == PolicyVerdict::Undeclared && !self.strict {
             PolicyVerdict::Undeclared
         } else {
             PolicyVerdict::No
+        }
+    }
+
+    /// Whether a person is expected to read the secret by hand at this time.
+    fn person(&self, access: &Access) -> PolicyVerdict {
+        // Most policies have no people, and this runs for every access.
+        if self.people.is_empty() || access.head.principal.kind != PrincipalKind::Human {
+            return PolicyVerdict::Undeclared;
+        }
+        let subjects = match is_of_folder(access) {
+            true => subjects_of_folder(&access.secret),
+            false => subjects(&access.secret),
+        };
+        let covering = self.people.iter();
+        let mut covering = covering.filter(|one| one.covers(&subjects, &access.secret));
+        match covering.next() {
+            None => PolicyVerdict::Undeclared,
+            Some(first) => {
+                yes_or_no(first.allows(access) || covering.any(|one| one.allows(access)))
+            }
         }
     }
 
@@ -360,10 +385,7 @@ impl AccessPolicy {
     }
 
     fn covering_of(&self, access: &Access) -> Covering {
-        // With a Decrypt the secret is a parameter under the path; without one it is the path
-        // itself.
-        let folder = access.method == AccessMethod::ByPath && access.decrypt.key_arn.is_none();
-        self.covering(&access.secret, folder)
+        self.covering(&access.secret, is_of_folder(access))
     }
 
     fn covering(&self, secret: &SecretRef, folder: bool) -> Covering {
@@ -380,15 +402,10 @@ impl AccessPolicy {
     }
 
     fn find_covering(&self, secret: &SecretRef, folder: bool) -> Covering {
-        let mut subjects = subjects(secret);
-        if folder {
-            // A principal that may read everything below a path may read by that path.
-            let below: Vec<String> = subjects
-                .iter()
-                .map(|subject| format!("{}/", subject.trim_end_matches('/')))
-                .collect();
-            subjects.extend(below);
-        }
+        let subjects = match folder {
+            true => subjects_of_folder(secret),
+            false => subjects(secret),
+        };
         let index = self.index.as_ref();
         let candidates = index.and_then(|index| index.candidates(&subjects));
         let candidates = candidates.unwrap_or_else(|| (0..self.grants.len()).collect());
@@ -402,32 +419,20 @@ impl AccessPolicy {
     }
 }
 
+/// Whether an access is one by path: with a Decrypt the secret is a parameter under the path;
+/// without one it is the path itself.
+fn is_of_folder(access: &Access) -> bool {
+    access.method == AccessMethod::ByPath && access.decrypt.key_arn.is_none()
+}
+
 /// A cache. Its entries are complete or absent, so that it is usable even after a panic.
 fn usable<T>(cache: &Mutex<T>) -> MutexGuard<'_, T> {
     cache.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn yes_or_no(allowed: bool) -> PolicyVerdict {
-    if allowed {
-        PolicyVerdict::Yes
-    } else {
-        PolicyVerdict::No
-    }
-}
-
 fn highest_baseline(granted: &[&PolicyGrant]) -> Option<f64> {
     let rates = granted.iter().filter_map(|grant| grant.baseline_per_hour);
     rates.max_by(f64::total_cmp)
-}
-
-/// Whether a list of patterns allows a subject. Without a list any subject is allowed; a subject
-/// that is not known is `Undeclared`.
-fn listed(list: Option<&[GlobPattern]>, subject: Option<&str>) -> PolicyVerdict {
-    match (list, subject) {
-        (None, _) => PolicyVerdict::Yes,
-        (Some(_), None) => PolicyVerdict::Undeclared,
-        (Some(list), Some(subject)) => yes_or_no(any_matches(list, subject)),
-    }
 }
 
 /// The best verdict of the grants: `Yes`, then `Undeclared`, then `No`. `Undeclared` without
@@ -444,42 +449,13 @@ fn over(granted: &[&PolicyGrant], judge: impl Fn(&PolicyGrant) -> PolicyVerdict)
         .unwrap_or(PolicyVerdict::Undeclared)
 }
 
-/// The ARNs of a secret that a grant may match: the full one, the one without suffix, and one with
-/// an unknown suffix.
-pub(crate) fn subjects(secret: &SecretRef) -> Vec<String> {
-    let Some(name) = &secret.name else {
-        return Vec::new();
-    };
-    let mut subjects: Vec<String> = secret.arn.iter().map(ToString::to_string).collect();
-    // The ARN of a parameter has no suffix, and is always known.
-    if secret.store == SecretStore::SecretsManager {
-        // While the suffix is not known, a grant with any suffix matches: the Decrypt will show the
-        // full ARN.
-        let unfinished = secret
-            .partial_name
-            .as_deref()
-            .or(secret.arn.is_none().then_some(&**name));
-        let suffix = UNKNOWN.to_string().repeat(6);
-        subjects.extend(unfinished.map(|name| format!("{}-{suffix}", bare_arn(secret, name))));
-        subjects.push(bare_arn(secret, name));
-    }
-    subjects
-}
-
-fn bare_arn(secret: &SecretRef, name: &str) -> String {
-    let SecretRef {
-        partition,
-        account,
-        region,
-        ..
-    } = secret;
-    format!("arn:{partition}:secretsmanager:{region}:{account}:secret:{name}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{access::sample, ids::RecordHome};
+    use crate::{
+        access::sample,
+        ids::{RecordHome, SecretStore},
+    };
 
     #[test]
     fn a_replica_is_allowed_by_secret_region_and_account() {

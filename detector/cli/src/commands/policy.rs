@@ -50,16 +50,37 @@ fn explain(args: &PolicyExplainArgs, host: &mut ProcessHost) -> Result<u8, RunFa
     let policy = policy.strict(args.strict);
     let secret = secret(&args.secret)?;
     let role = role_of_session(&args.principal);
-    let ids: Vec<&str> = [Some(&*args.principal), role.as_deref()]
-        .into_iter()
-        .flatten()
-        .collect();
+    let ids = [Some(&*args.principal), role.as_deref()].into_iter();
+    let ids = ids.chain([role_of_person(&args.principal)]).flatten();
+    let ids: Vec<&str> = ids.collect();
     let answer = policy.answer(&secret, &ids);
     print(host, &explanation(args, &answer))?;
-    Ok(match answer.verdict {
-        PolicyVerdict::Yes if !answer.is_decoy => exit::DONE,
+    Ok(match is_expected(args, &answer) {
+        true if !answer.is_decoy => exit::DONE,
         _ => exit::FINDINGS,
     })
+}
+
+/// The role in the id of a person as alerts show it: `…:role/…/AWSReservedSSO_…/ann@example.com`.
+fn role_of_person(id: &str) -> Option<&str> {
+    let (role, person) = id.rsplit_once('/')?;
+    let is_role = role.contains("/AWSReservedSSO_") || person.contains('@');
+    (role.contains(":role/") && is_role).then_some(role)
+}
+
+/// Whether it is a person who has this ARN, as far as it shows that.
+fn is_person(arn: &str) -> bool {
+    let marks = [":user/", ":federated-user/", "/AWSReservedSSO_", "@"];
+    marks.iter().any(|mark| arn.contains(mark))
+}
+
+/// Whether reads are expected, at least at some time.
+fn is_expected(args: &PolicyExplainArgs, answer: &PolicyAnswer) -> bool {
+    // Of persons whose secret `people` covers, it decides alone.
+    match is_person(&args.principal) && !answer.people.is_empty() {
+        true => answer.people.iter().any(|entry| entry.names),
+        false => answer.verdict == PolicyVerdict::Yes,
+    }
 }
 
 /// The secret or parameter of an ARN.
@@ -92,14 +113,18 @@ fn explanation(args: &PolicyExplainArgs, answer: &PolicyAnswer) -> String {
         "secret     {}\nprincipal  {}\nexpected   {}\n",
         sanitize::line(&args.secret),
         sanitize::line(&args.principal),
-        verdict(answer)
+        verdict(args, answer)
     );
     if answer.is_decoy {
         text.push_str("decoy      any call that names it is a critical alert\n");
     }
-    if answer.verdict != PolicyVerdict::Yes && args.principal.contains(":assumed-role/") {
+    if !is_expected(args, answer) && args.principal.contains(":assumed-role/") {
         text.push_str("note       a session does not show the path of its role; if the role has\n");
         text.push_str("           one, ask with the ARN of the role\n");
+    }
+    for entry in &answer.people {
+        let whom = if entry.names { "this one" } else { "others" };
+        writeln!(text, "by hand    {whom}: {}", sanitize::line(&entry.text)).ok();
     }
     for grant in grants {
         let whom = match (grant.names, grant.allows_region) {
@@ -113,7 +138,13 @@ fn explanation(args: &PolicyExplainArgs, answer: &PolicyAnswer) -> String {
     text
 }
 
-fn verdict(answer: &PolicyAnswer) -> String {
+fn verdict(args: &PolicyExplainArgs, answer: &PolicyAnswer) -> String {
+    if is_person(&args.principal) && !answer.people.is_empty() {
+        return match is_expected(args, answer) {
+            true => "yes, by hand, at the times that `people` names".to_owned(),
+            false => "no: `people` covers the secret, and does not name this person".to_owned(),
+        };
+    }
     let naming = answer.covering.iter().filter(|grant| grant.names);
     let allowing = naming.clone().filter(|grant| grant.allows_region);
     let allowing: Vec<String> = allowing
@@ -362,6 +393,43 @@ grants:
         let run = of("arn:aws:iam::111122223333:role/other", SECRET);
         assert_eq!(run.code, 1);
         assert!(run.out.contains("none names the principal"), "{}", run.out);
+        let hours = "people:\n  - principals: [\"arn:aws:iam::111122223333:role/aws-reserved/*/AWSReservedSSO_OnCall_*\"]\n    \
+            secrets: [\"*\"]\n    hours: \"08:00-18:00\"\ngrants:\n";
+        let policy = at(&folder, "hours.yaml", &GRANTS.replace("grants:\n", hours));
+        let by_hand =
+            |principal: &str| ran(&["policy", "explain", principal, SECRET, "--policy", &policy]);
+        let sso = "arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO";
+        for (who, code, words) in [
+            (
+                &*format!("{sso}_OnCall_01/ann@example.com"),
+                0,
+                "at 08:00-18:00 UTC",
+            ),
+            (&*format!("{sso}_OnCall_01"), 0, "yes, by hand"),
+            (
+                &*format!("{sso}_Developer_01"),
+                1,
+                "does not name this person",
+            ),
+            (
+                "arn:aws:iam::111122223333:user/ann",
+                1,
+                "by hand    others: ",
+            ),
+            ("arn:aws:iam::111122223333:role/app", 0, "yes, by grant 1"),
+            (
+                "arn:aws:iam::111122223333:role/other",
+                1,
+                "none names the principal",
+            ),
+        ] {
+            let run = by_hand(who);
+            assert!(
+                run.code == code && run.out.contains(words),
+                "{who}: {}",
+                run.out
+            );
+        }
         let other = SECRET.replace("prod/", "dev/");
         let run = of("arn:aws:iam::111122223333:role/app", &other);
         assert!(run.out.contains("undeclared"), "{}", run.out);

@@ -1,11 +1,12 @@
 //! Parses and validates the YAML of an access policy. Errors name the line.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{borrow::Cow, collections::BTreeSet, mem};
 
 use serde::Deserialize;
 
 use super::{
     PolicyGrant,
+    people::PersonGrant,
     replicas::ReplicaGrant,
     source::{GrantSource, InvalidSource},
 };
@@ -49,6 +50,17 @@ pub enum PolicyFault {
     /// An entry of `decoys` is invalid.
     #[error("`decoys`: {0}")]
     Decoy(GrantFault),
+    /// An entry of `people` is invalid.
+    #[error("entry {number} of `people`: {fault}")]
+    Person {
+        /// Position in the list, from 1.
+        number: usize,
+        /// The error.
+        fault: GrantFault,
+    },
+    /// An entry of `endpoints` is no id of a VPC endpoint.
+    #[error("`endpoints` has `{0}`, which is no id of a VPC endpoint; write vpce-…")]
+    NotAnEndpoint(String),
     /// An entry of `replicas` is invalid.
     #[error("`replicas`: {0}")]
     Replica(GrantFault),
@@ -65,16 +77,23 @@ pub enum PolicyFault {
 impl PolicyFault {
     /// The error with the line of what causes it.
     fn at(self, text: &str) -> PolicyError {
-        PolicyError {
-            line: line_with(text, &self.word(), 0),
-            fault: self,
-        }
+        let word = self.word();
+        let line = match &self {
+            Self::Person { number, .. } => line_of(text, ("people:", number - 1), &word),
+            Self::Grant { number, .. } => line_of(text, ("grants:", number - 1), &word),
+            _ => line_with(text, &word, 0),
+        };
+        PolicyError { line, fault: self }
     }
 
     /// The word in the text that causes the error, to find its line.
     fn word(&self) -> Cow<'_, str> {
         match self {
-            Self::Replica(fault) | Self::Decoy(fault) | Self::Grant { fault, .. } => fault.word(),
+            Self::Replica(fault)
+            | Self::Decoy(fault)
+            | Self::Person { fault, .. }
+            | Self::Grant { fault, .. } => fault.word(),
+            Self::NotAnEndpoint(id) => id.into(),
             Self::NotAnAccount(list, _) => format!("{list}:").into(),
             Self::Version(_) | Self::NotAPolicy(_) | Self::Refused(_) => "version:".into(),
         }
@@ -96,6 +115,22 @@ pub enum GrantFault {
     /// `baseline_per_hour` is negative or not a number.
     #[error("`baseline_per_hour: {0}` is not a rate; write 0 or more")]
     NotARate(f64),
+    /// A list or a value has nothing behind its name.
+    #[error("`{0}:` has no value; write one, or leave it out")]
+    Blank(&'static str),
+    /// A principal can be none.
+    #[error(
+        "`{0}` is no principal; write the ARN of a role, a user or a session, or a pattern of one"
+    )]
+    NotAPrincipal(String),
+    /// `hours` of a person is no span of the day.
+    #[error("`hours: {0}` is no span of the day; write it in UTC, as in \"08:00-18:00\"")]
+    NotHours(String),
+    /// An entry of `days` is no day of the week.
+    #[error(
+        "`days` has `{0}`, which is no day of the week; write mon, tue, wed, thu, fri, sat or sun"
+    )]
+    NotADay(String),
     /// An entry of `sources` is invalid.
     #[error(transparent)]
     Source(#[from] InvalidSource),
@@ -105,8 +140,11 @@ impl GrantFault {
     /// The word in the text that causes the error, to find its line.
     fn word(&self) -> Cow<'_, str> {
         match self {
-            Self::Empty(name) => format!("{name}:").into(),
+            Self::Empty(name) | Self::Blank(name) => format!("{name}:").into(),
+            Self::NotAPrincipal(id) => id.into(),
             Self::NotAnArn(secret) => secret.into(),
+            Self::NotHours(_) => "hours:".into(),
+            Self::NotADay(_) => "days:".into(),
             Self::NotARate(_) => "baseline_per_hour".into(),
             Self::Source(invalid) => invalid.text().into(),
         }
@@ -122,15 +160,31 @@ struct PolicyFile {
     #[serde(default)]
     decoys: Vec<String>,
     #[serde(default)]
+    endpoints: Vec<String>,
+    #[serde(default)]
+    people: Vec<PersonFile>,
+    #[serde(default)]
     replicas: Vec<ReplicaFile>,
     grants: Vec<GrantFile>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct PersonFile {
+    principals: Vec<String>,
+    secrets: Vec<String>,
+    #[serde(default, deserialize_with = "written")]
+    hours: Option<Option<String>>,
+    #[serde(default, deserialize_with = "written")]
+    days: Option<Option<Vec<String>>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ReplicaFile {
     secrets: Vec<String>,
-    regions: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "written")]
+    regions: Option<Option<Vec<String>>>,
     #[serde(default)]
     accounts: Vec<yaml_serde::Value>,
 }
@@ -140,10 +194,34 @@ struct ReplicaFile {
 struct GrantFile {
     secrets: Vec<String>,
     principals: Vec<String>,
-    regions: Option<Vec<String>>,
-    sources: Option<Vec<String>>,
-    keys: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "written")]
+    regions: Option<Option<Vec<String>>>,
+    #[serde(default, deserialize_with = "written")]
+    sources: Option<Option<Vec<String>>>,
+    #[serde(default, deserialize_with = "written")]
+    keys: Option<Option<Vec<String>>>,
     baseline_per_hour: Option<f64>,
+}
+
+/// A value as it is written: `Some(None)` for a name with nothing behind it.
+#[expect(
+    clippy::option_option,
+    reason = "left out, blank, and given are three things"
+)]
+fn written<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
+    value: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Deserialize::deserialize(value).map(Some)
+}
+
+/// What stands behind a name; without it, everything is meant, and a blank is none.
+#[expect(clippy::option_option, reason = "as it is written")]
+fn given<T>(name: &'static str, value: Option<Option<T>>) -> Result<Option<T>, GrantFault> {
+    match value {
+        None => Ok(None),
+        Some(None) => Err(GrantFault::Blank(name)),
+        Some(given) => Ok(given),
+    }
 }
 
 /// What a policy says.
@@ -152,7 +230,9 @@ pub(super) struct PolicyContent {
     pub(super) grants: Vec<PolicyGrant>,
     pub(super) trusted_accounts: BTreeSet<String>,
     pub(super) decoys: Vec<GlobPattern>,
+    pub(super) people: Vec<PersonGrant>,
     pub(super) replicas: Vec<ReplicaGrant>,
+    pub(super) endpoints: Vec<GlobPattern>,
 }
 
 /// Parses and validates a policy.
@@ -162,40 +242,57 @@ pub(super) fn read(text: &str) -> Result<PolicyContent, PolicyError> {
         line: fault.line(),
         fault: fault.into(),
     })?;
-    let file: PolicyFile = yaml_serde::from_str(text).map_err(|error| PolicyError {
+    let mut file: PolicyFile = yaml_serde::from_str(text).map_err(|error| PolicyError {
         line: error.location().map(|l| l.line()),
         fault: PolicyFault::NotAPolicy(error.to_string()),
     })?;
     if file.version != 1 {
         return Err(PolicyFault::Version(file.version).at(text));
     }
-    let trusted_accounts =
-        accounts("trusted_accounts", &file.trusted_accounts).map_err(|fault| fault.at(text))?;
-    let decoys = decoys(&file.decoys).map_err(|fault| PolicyFault::Decoy(fault).at(text))?;
-    let replicas = file.replicas.into_iter().map(ReplicaFile::read);
-    let replicas: Result<_, PolicyFault> = replicas.collect();
-    let replicas = replicas.map_err(|fault| fault.at(text))?;
-    let grants = file.grants.into_iter().enumerate().map(|(index, grant)| {
-        grant.read().map_err(|fault| PolicyError {
-            line: line_of(text, &fault.word(), index),
-            fault: PolicyFault::Grant {
-                number: index + 1,
-                fault,
-            },
-        })
+    let lists = file.lists().map_err(|fault| fault.at(text))?;
+    let grants = file.grants.into_iter().zip(1..).map(|(grant, number)| {
+        let read = grant.read();
+        read.map_err(|fault| PolicyFault::Grant { number, fault }.at(text))
     });
     Ok(PolicyContent {
         grants: grants.collect::<Result<_, _>>()?,
-        trusted_accounts,
-        decoys,
-        replicas,
+        ..lists
     })
+}
+
+impl PolicyFile {
+    /// What the lists beside the grants say, which are taken.
+    fn lists(&mut self) -> Result<PolicyContent, PolicyFault> {
+        let people = mem::take(&mut self.people);
+        let people = people.into_iter().zip(1..).map(|(person, number)| {
+            let read = person.read();
+            read.map_err(|fault| PolicyFault::Person { number, fault })
+        });
+        let replicas = mem::take(&mut self.replicas);
+        let replicas = replicas.into_iter().map(ReplicaFile::read);
+        Ok(PolicyContent {
+            trusted_accounts: accounts("trusted_accounts", &self.trusted_accounts)?,
+            decoys: decoys(&self.decoys).map_err(PolicyFault::Decoy)?,
+            endpoints: endpoints(&self.endpoints)?,
+            people: people.collect::<Result<_, _>>()?,
+            replicas: replicas.collect::<Result<_, _>>()?,
+            grants: Vec::new(),
+        })
+    }
 }
 
 fn decoys(list: &[String]) -> Result<Vec<GlobPattern>, GrantFault> {
     let other = list.iter().find(|decoy| !decoy.starts_with("arn:"));
     match other {
         Some(other) => Err(GrantFault::NotAnArn(other.clone())),
+        None => Ok(globs(list)),
+    }
+}
+
+fn endpoints(list: &[String]) -> Result<Vec<GlobPattern>, PolicyFault> {
+    let other = list.iter().find(|id| !id.starts_with("vpce-"));
+    match other {
+        Some(other) => Err(PolicyFault::NotAnEndpoint(other.clone())),
         None => Ok(globs(list)),
     }
 }
@@ -223,12 +320,51 @@ fn account(list: &'static str, value: &yaml_serde::Value) -> Result<String, Poli
     }
 }
 
+impl PersonFile {
+    fn read(self) -> Result<PersonGrant, GrantFault> {
+        check_secrets(&self.secrets)?;
+        // A grant may name nobody; an entry of people would say nothing.
+        if self.principals.is_empty() {
+            return Err(GrantFault::Empty("principals"));
+        }
+        let mut others = self.principals.iter();
+        // Such as several in one text.
+        let is_one = |id: &str| id.starts_with("arn:") && !id.contains(char::is_whitespace);
+        let other = others.find(|id| *id != "*" && !is_one(id));
+        if let Some(id) = other {
+            return Err(GrantFault::NotAPrincipal(id.clone()));
+        }
+        let (hours, days) = (given("hours", self.hours)?, given("days", self.days)?);
+        if days.as_ref().is_some_and(Vec::is_empty) {
+            return Err(GrantFault::Empty("days"));
+        }
+        let hours = hours.map(|text| {
+            let hours = text.parse();
+            hours.map_err(|()| GrantFault::NotHours(text))
+        });
+        let days = days.map(|days| {
+            let days = days.into_iter();
+            let days = days.map(|day| day.parse().map_err(|_| GrantFault::NotADay(day)));
+            days.collect()
+        });
+        Ok(PersonGrant {
+            secrets: globs(&self.secrets),
+            principals: globs(&self.principals),
+            hours: hours.transpose()?,
+            days: days.transpose()?,
+        })
+    }
+}
+
 impl ReplicaFile {
     fn read(self) -> Result<ReplicaGrant, PolicyFault> {
         check_secrets(&self.secrets).map_err(PolicyFault::Replica)?;
         Ok(ReplicaGrant {
             secrets: globs(&self.secrets),
-            regions: self.regions.as_deref().map(globs),
+            regions: given("regions", self.regions)
+                .map_err(PolicyFault::Replica)?
+                .as_deref()
+                .map(globs),
             accounts: accounts("accounts", &self.accounts)?,
         })
     }
@@ -251,16 +387,16 @@ fn check_secrets(secrets: &[String]) -> Result<(), GrantFault> {
 impl GrantFile {
     fn read(self) -> Result<PolicyGrant, GrantFault> {
         self.check()?;
-        let sources = self.sources.map(|list| {
+        let sources = given("sources", self.sources)?.map(|list| {
             let sources = list.iter().map(|source| source.parse());
             sources.collect::<Result<Vec<GrantSource>, InvalidSource>>()
         });
         Ok(PolicyGrant {
             secrets: globs(&self.secrets),
             principals: globs(&self.principals),
-            regions: self.regions.as_deref().map(globs),
+            regions: given("regions", self.regions)?.as_deref().map(globs),
             sources: sources.transpose()?,
-            keys: self.keys.as_deref().map(globs),
+            keys: given("keys", self.keys)?.as_deref().map(globs),
             baseline_per_hour: self.baseline_per_hour,
         })
     }
@@ -281,19 +417,19 @@ fn globs(list: &[String]) -> Vec<GlobPattern> {
         .collect()
 }
 
-/// The line of a word in the `nth` grant, from 1; the first line with the word when the grants
-/// cannot be distinguished.
-fn line_of(text: &str, word: &str, nth: usize) -> Option<usize> {
-    // The parser does not report where a value was. A grant begins with a hyphen and a key; the
-    // items of its lists are ARNs, or have no colon. Entries of `replicas` begin so too.
-    let grants = text.lines().position(|line| line.starts_with("grants:"));
-    let mut grant_starts =
-        text.lines()
-            .enumerate()
-            .skip(grants.unwrap_or(0))
-            .filter(|(_, line)| {
-                line.trim_start().starts_with("- ") && line.contains(':') && !line.contains("arn:")
-            });
+/// The line of a word in the entry of a list with this place, from 0; the first line with the word
+/// when the entries cannot be distinguished.
+fn line_of(text: &str, (list, nth): (&str, usize), word: &str) -> Option<usize> {
+    // The parser does not report where a value was. An entry begins with a hyphen and a key; the
+    // items of its own lists are ARNs, or have no colon. Those of other lists begin so too.
+    let begin = text.lines().position(|line| line.starts_with(list));
+    let mut grant_starts = text
+        .lines()
+        .enumerate()
+        .skip(begin.unwrap_or(0))
+        .filter(|(_, line)| {
+            line.trim_start().starts_with("- ") && line.contains(':') && !line.contains("arn:")
+        });
     let start = grant_starts.nth(nth).map_or(0, |(index, _)| index);
     line_with(text, word, start).or_else(|| line_with(text, word, 0))
 }
@@ -362,6 +498,42 @@ mod tests {
             (
                 "version: 1\ndecoys:\n  - prod/db\ngrants: []\n",
                 "line 3: `decoys`: `prod/db` is not the ARN",
+            ),
+            (
+                "version: 1\nendpoints:\n  - 10.0.0.0/8\ngrants: []\n",
+                "line 3: `endpoints` has `10.0.0.0/8`, which is no id of a VPC endpoint",
+            ),
+            (
+                "version: 1\npeople:\n  - secrets: [\"*\"]\n    principals: []\ngrants: []\n",
+                "line 4: entry 1 of `people`: `principals` is empty",
+            ),
+            (
+                "version: 1\npeople:\n  - secrets: [\"*\"]\n    principals: [\"*\"]\n    hours: 8-18\n\
+                 grants: []\n",
+                "line 5: entry 1 of `people`: `hours: 8-18` is no span of the day",
+            ),
+            (
+                "version: 1\npeople:\n  - secrets: [\"*\"]\n    principals: [\"*\"]\n    days: [mon-fri]\n\
+                 grants: []\n",
+                "line 5: entry 1 of `people`: `days` has `mon-fri`",
+            ),
+            (
+                "version: 1\ngrants:\n  - secrets: [\"*\"]\n    principals: [\"*\"]\npeople:\n  \
+                 - secrets: [\"*\"]\n    principals: [\"*\"]\n    hours: \"08:00-18:00\"\n  \
+                 - secrets: [\"*\"]\n    principals: [\"*\"]\n    hours:\n",
+                "line 11: entry 2 of `people`: `hours:` has no value",
+            ),
+            (
+                "version: 1\npeople:\n  - secrets: [\"*\"]\n    principals: [ann]\ngrants: []\n",
+                "line 4: entry 1 of `people`: `ann` is no principal",
+            ),
+            (
+                "version: 1\npeople:\n  - secrets: [\"*\"]\n    principals: [\"arn:a, arn:b\"]\ngrants: []\n",
+                "line 4: entry 1 of `people`: `arn:a, arn:b` is no principal",
+            ),
+            (
+                "version: 1\ngrants:\n  - secrets: [\"*\"]\n    principals: [\"*\"]\n    sources:\n",
+                "line 5: grant 1: `sources:` has no value",
             ),
             (
                 "version: 1\nreplicas:\n  - secrets: [prod/db]\ngrants: []\n",

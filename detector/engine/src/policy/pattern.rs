@@ -61,7 +61,7 @@ fn expressed(principal: &str) -> Option<String> {
     let is_exact = !principal.contains('?') && !principal.contains("**");
     // Every role, and with it that of each person.
     let is_narrow = name.trim_matches(['*', '/']).len() > 2;
-    let is_person = name.contains("AWSReservedSSO");
+    let is_person = name.contains("AWSReservedSSO") || name.starts_with("aws-reserved");
     (is_exact && is_narrow && !is_person).then(|| principal.to_owned())
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use super::{any_covers, any_matches, subjects};
+use super::matching::{any_covers, any_matches, subjects};
 use crate::{glob::GlobPattern, ids::SecretRef};
 
 /// An entry of `replicas`.
@@ -24,9 +24,10 @@ pub struct ReplicaPlace<'a> {
     pub region: &'a str,
 }
 
-fn listed(list: &[GlobPattern]) -> String {
-    let list: Vec<&str> = list.iter().map(GlobPattern::as_str).collect();
-    list.join(", ")
+pub(super) fn listed(list: &[GlobPattern]) -> String {
+    // In another order, it is the same.
+    let list: BTreeSet<&str> = list.iter().map(GlobPattern::as_str).collect();
+    list.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 impl fmt::Display for ReplicaGrant {

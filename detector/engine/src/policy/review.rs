@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::{AccessPolicy, Covering, PolicyGrant, PolicyVerdict, any_matches, listed};
+use super::{AccessPolicy, Covering, PolicyGrant, PolicyVerdict, any_names, listed, subjects};
 use crate::{
     access::{Access, AccessMethod},
     glob::GlobPattern,
@@ -24,12 +24,24 @@ pub struct GrantText {
 /// Which grants speak of a secret, and whether one lets a principal read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyAnswer {
-    /// Whether the principal is expected to read the secret.
+    /// Whether the grants expect the principal to read the secret.
     pub verdict: PolicyVerdict,
     /// The grants that cover the secret.
     pub covering: Vec<CoveringGrant>,
+    /// The entries of `people` that cover the secret: they alone say whether a person is expected
+    /// to read it, and when; they say nothing about software.
+    pub people: Vec<CoveringPeople>,
     /// Whether the secret is a decoy: any call that names it is an alert.
     pub is_decoy: bool,
+}
+
+/// An entry of `people` that covers a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoveringPeople {
+    /// What it says, with its hours and days.
+    pub text: String,
+    /// Whether it names the principal.
+    pub names: bool,
 }
 
 /// A grant that covers a secret.
@@ -74,7 +86,7 @@ pub enum PolicyChange {
     },
     /// An entry of a list beside the grants, with its name.
     Entry {
-        /// `trusted_accounts`, `decoys` or `replicas`.
+        /// `trusted_accounts`, `endpoints`, `decoys`, `people` or `replicas`.
         list: &'static str,
         /// The entry.
         entry: String,
@@ -132,13 +144,18 @@ impl AccessPolicy {
             let regions = grant.regions.as_deref();
             Some(CoveringGrant {
                 text: grant.text(index + 1),
-                names: principal
-                    .iter()
-                    .any(|id| any_matches(&grant.principals, id)),
+                names: principal.iter().any(|id| any_names(&grant.principals, id)),
                 allows_region: listed(regions, Some(&secret.region)) == PolicyVerdict::Yes,
             })
         });
         let covering: Vec<CoveringGrant> = covering.collect();
+        let subjects = subjects(secret);
+        let people = self.people.iter();
+        let covered = people.filter(|one| one.covers(&subjects, secret));
+        let people = covered.map(|one| CoveringPeople {
+            text: one.to_string(),
+            names: one.names_id(principal),
+        });
         let verdict = if covering.iter().any(|one| one.names && one.allows_region) {
             PolicyVerdict::Yes
         } else if covering.is_empty() && !self.strict {
@@ -149,6 +166,7 @@ impl AccessPolicy {
         PolicyAnswer {
             verdict,
             covering,
+            people: people.collect(),
             is_decoy: self.is_decoy(secret),
         }
     }
@@ -214,7 +232,12 @@ impl AccessPolicy {
         let decoys = self.decoys().map(|decoy| ("decoys", decoy.to_owned()));
         let replicas = self.replicas.iter();
         let replicas = replicas.map(|replica| ("replicas", replica.to_string()));
-        accounts.chain(decoys).chain(replicas).collect()
+        let people = self.people.iter();
+        let people = people.map(|person| ("people", person.to_string()));
+        let endpoints = self.own.endpoints.iter();
+        let endpoints = endpoints.map(|one| ("endpoints", one.as_str().to_owned()));
+        let lists = accounts.chain(decoys).chain(replicas);
+        lists.chain(people).chain(endpoints).collect()
     }
 }
 
@@ -281,7 +304,7 @@ impl UseTally<'_> {
             let grant = self.policy.grants.get(*index);
             if let Some(grant) = grant.filter(|grant| grant.names(access)) {
                 named.push(*index);
-                if grant.allows(access, &self.policy.networks) {
+                if grant.allows(access, &self.policy.own) {
                     allowing.insert(*index);
                 }
             }

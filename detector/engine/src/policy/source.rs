@@ -1,12 +1,12 @@
 //! `sources` of a grant: where calls may come from.
 
-use std::{fmt, net::IpAddr, str::FromStr};
+use std::{borrow::Cow, fmt, net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 
 use crate::{
     glob::GlobPattern,
-    network::{NetworkLists, SourceClass},
+    network::{NetworkLists, SourceClass, is_from_private},
     observation::CallSource,
 };
 
@@ -79,18 +79,50 @@ pub(super) enum GrantSource {
     List(String),
 }
 
+/// What sources mean in a policy.
+#[derive(Debug)]
+pub(super) struct OwnSources {
+    /// The lists of networks.
+    pub(super) networks: NetworkLists,
+    /// VPC endpoints in networks of ours.
+    pub(super) endpoints: Vec<GlobPattern>,
+}
+
+impl OwnSources {
+    /// The source as it counts for patterns of addresses. Anybody may number a network like ours:
+    /// a private address counts only without an endpoint, or through one of ours. `None` where only
+    /// the endpoint counts.
+    fn as_address<'s>(&self, source: &'s CallSource) -> Option<Cow<'s, CallSource>> {
+        let endpoint = source.vpc_endpoint.as_deref();
+        let Some(endpoint) = endpoint.filter(|_| is_from_private(source)) else {
+            return Some(Cow::Borrowed(source));
+        };
+        let mut ours = self.endpoints.iter();
+        ours.any(|one| one.matches(endpoint)).then(|| {
+            let vpc_endpoint = None;
+            Cow::Owned(CallSource {
+                vpc_endpoint,
+                ..source.clone()
+            })
+        })
+    }
+}
+
 impl GrantSource {
-    pub(super) fn matches(&self, source: &CallSource, lists: &NetworkLists) -> bool {
+    pub(super) fn matches(&self, source: &CallSource, own: &OwnSources) -> bool {
+        if let Self::Pattern(name @ SourcePattern::Name(_)) = self {
+            return name.matches(source);
+        }
+        let address = own.as_address(source);
+        address.is_some_and(|source| self.has_address(&source, &own.networks))
+    }
+
+    fn has_address(&self, source: &CallSource, lists: &NetworkLists) -> bool {
         match self {
             Self::Pattern(pattern) => pattern.matches(source),
             Self::Class(class) => SourceClass::of(source, lists) == Some(*class),
             Self::List(label) => lists.containing(source).any(|list| list == label),
         }
-    }
-
-    /// Whether it speaks of addresses and not of a VPC endpoint or service.
-    pub(super) fn is_of_addresses(&self) -> bool {
-        !matches!(self, Self::Pattern(SourcePattern::Name(_)))
     }
 
     /// The label of the list of networks that it needs.
@@ -214,6 +246,10 @@ mod tests {
         let mut lists = NetworkLists::default();
         lists.add("hosted_ci", "198.51.100.0/24").unwrap();
         lists.add("office", "203.0.113.0/24").unwrap();
+        let own = OwnSources {
+            networks: lists,
+            endpoints: vec![GlobPattern::new("vpce-9")],
+        };
         let matches = |text: &str, ip: &str, endpoint: Option<&str>| {
             let source = CallSource {
                 ip: Some(ip.into()),
@@ -222,9 +258,7 @@ mod tests {
                 vpc_endpoint: endpoint.map(Into::into),
                 geo: crate::geo::SourceGeo::default(),
             };
-            text.parse::<GrantSource>()
-                .unwrap()
-                .matches(&source, &lists)
+            text.parse::<GrantSource>().unwrap().matches(&source, &own)
         };
         assert!(matches("class:hosted_ci", "198.51.100.7", None));
         assert!(!matches("class:hosted_ci", "203.0.113.7", None));
@@ -233,7 +267,14 @@ mod tests {
         assert!(!matches("list:vpn", "203.0.113.7", None));
         assert!(matches("class:private", "10.0.0.1", None));
         // Anybody may number a network like ours behind an endpoint of their own.
-        assert!(!matches("class:private", "10.0.0.1", Some("vpce-1")));
+        for text in ["class:private", "10.0.0.0/8"] {
+            assert!(!matches(text, "10.0.0.1", Some("vpce-1")), "{text}");
+            assert!(matches(text, "10.0.0.1", Some("vpce-9")), "{text}");
+            assert!(!matches(text, "198.51.100.7", Some("vpce-9")), "{text}");
+        }
+        // A public address is somebody's own, whatever it came through.
+        assert!(matches("list:office", "203.0.113.7", Some("vpce-1")));
+        assert!(matches("vpce-9", "10.0.0.1", Some("vpce-9")));
         for text in ["class:private", "list:office", "10.0.0.0/8", "vpce-1"] {
             assert_eq!(text.parse::<GrantSource>().unwrap().to_string(), text);
         }

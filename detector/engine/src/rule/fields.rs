@@ -226,6 +226,10 @@ fields! {
     "expected.principal" true
         "whether the access policy grants the principal the secret: `yes`, `no`, `undeclared`"
         |s| verdict(s.expected, |e| e.principal);
+    "expected.person" true
+        "whether `people` of the access policy names the person for the secret at this time: \
+         `yes`, `no`, `undeclared`; `undeclared` for software"
+        |s| verdict(s.expected, |e| e.person);
     "expected.region" true
         "whether the grants for secret and principal allow the region: `yes`, `no`, `undeclared`"
         |s| verdict(s.expected, |e| e.region);

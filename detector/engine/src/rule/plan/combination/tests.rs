@@ -148,6 +148,7 @@ fn verdicts() -> impl Strategy<Value = Option<SeenVerdicts>> {
 fn expectation(source: PolicyVerdict) -> Expectation {
     Expectation {
         principal: PolicyVerdict::Yes,
+        person: PolicyVerdict::Undeclared,
         region: PolicyVerdict::Yes,
         source,
         key: PolicyVerdict::Yes,
