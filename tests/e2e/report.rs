@@ -3,6 +3,7 @@
 
 mod cards;
 mod image;
+mod review;
 
 use std::{
     path::{Path, PathBuf},

@@ -306,6 +306,10 @@ pub struct BaselineArgs {
         help_heading = "Proposal"
     )]
     pub draft_iam: Option<PathBuf>,
+    /// Write a page for a browser to this file as well, on which a person accepts or rejects each
+    /// grant, and which gives the policy of what was accepted.
+    #[arg(long, value_name = "FILE", help_heading = "Proposal")]
+    pub review: Option<PathBuf>,
     /// Lists of networks.
     #[command(flatten)]
     pub lists: NetworkArgs,

@@ -54,8 +54,10 @@ use crate::{
 };
 
 pub use self::{
-    proposal::{BaselineOptions, Omission, OmissionReason, PolicyProposal, ProposedGrant},
-    text::MergeError,
+    proposal::{
+        BaselineOptions, ItemEvidence, Omission, OmissionReason, PolicyProposal, ProposedGrant,
+    },
+    text::{MergeError, ProposalText},
 };
 
 /// Proposes grants for accesses. With an earlier policy, only for accesses that it does not expect.

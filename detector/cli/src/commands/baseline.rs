@@ -1,6 +1,11 @@
 //! `baseline`: proposes an access policy from history.
 
-use std::{collections::BTreeMap, fmt::Write as _, path::Path, time::Instant};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use secretrail_engine::{
     baseline::{BaselineOptions, Omission, OmissionReason, PolicyProposal, propose_beside},
@@ -11,7 +16,7 @@ use crate::{
     args::{self, settings::RunSettings},
     host::{ProcessHost, RunFailure, say},
     input::{rules_and_policy, session::find},
-    output::{ending::RunReading, json, out::OpenOutput, run_summary::close, target},
+    output::{ending::RunReading, json, out::OpenOutput, review, run_summary::close, target},
     text::{number, plural},
 };
 
@@ -23,8 +28,7 @@ use crate::{
 pub fn run(args: &args::BaselineArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
     let started = Instant::now();
     let mut settings = RunSettings::plain(&args.input, &args.destination, host)?;
-    let drafts = args.draft_iam.iter().cloned();
-    settings.also_written = drafts.map(|path| ("--draft-iam", path)).collect();
+    settings.also_written = also_written(args)?;
     let earlier = EarlierPolicy::of(args)?;
     let mut out = OpenOutput::open(&settings)?;
     // The rules run while it learns: what an alert names is held back, or an attack in the history
@@ -47,8 +51,8 @@ pub fn run(args: &args::BaselineArgs, host: &mut ProcessHost) -> Result<u8, RunF
     out.raw(&yaml(&proposal, earlier.as_ref())?)?;
     let is_nothing = RunReading::of(&found, &settings.selection).is_nothing();
     out.finish_reading(is_nothing, host)?;
-    if let Some(path) = args.draft_iam.as_ref().filter(|_| !is_nothing) {
-        write_drafts(path, &proposal)?;
+    if !is_nothing {
+        write_files(args, &proposal, earlier.as_ref())?;
     }
     let code = close(&settings, &found, started, None, host);
     // Below the run summary: a proposal is only as good as the logs behind it.
@@ -58,12 +62,35 @@ pub fn run(args: &args::BaselineArgs, host: &mut ProcessHost) -> Result<u8, RunF
     Ok(code)
 }
 
-/// Writes the drafted IAM policies, if any were asked for.
-fn write_drafts(path: &Path, proposal: &PolicyProposal) -> Result<(), RunFailure> {
-    let Some(drafts) = &proposal.iam else {
-        return Ok(());
-    };
-    target::write_file(path, json::pretty(drafts)?.as_bytes())
+/// The files beside the proposal, by their options.
+fn also_written(args: &args::BaselineArgs) -> Result<Vec<(&'static str, PathBuf)>, RunFailure> {
+    let files = [("--draft-iam", &args.draft_iam), ("--review", &args.review)];
+    let files = files.into_iter();
+    let files = files.filter_map(|(option, path)| Some((option, path.clone()?)));
+    let files: Vec<(&str, PathBuf)> = files.collect();
+    // Standard output has the proposal, or nothing.
+    match files.iter().find(|(_, path)| path == Path::new("-")) {
+        Some((option, _)) => Err(RunFailure::Usage(format!(
+            "{option} needs the name of a file"
+        ))),
+        None => Ok(files),
+    }
+}
+
+/// Writes what was asked for beside the proposal: drafted IAM policies, and the page for a review.
+fn write_files(
+    args: &args::BaselineArgs,
+    proposal: &PolicyProposal,
+    earlier: Option<&EarlierPolicy>,
+) -> Result<(), RunFailure> {
+    if let Some((path, drafts)) = args.draft_iam.as_ref().zip(proposal.iam.as_ref()) {
+        target::write_file(path, json::pretty(drafts)?.as_bytes())?;
+    }
+    if let Some(path) = &args.review {
+        let text = proposal.parts(earlier.map(|earlier| earlier.text.as_str()));
+        target::write_file(path, review::page(proposal, &text)?.as_bytes())?;
+    }
+    Ok(())
 }
 
 /// The policy of `--merge`.
@@ -196,6 +223,8 @@ mod tests {
         let merged = ran(&["baseline", LOGS, "--merge", POLICY, "-q"]);
         let comment = earlier.lines().next().unwrap();
         assert!(comment.starts_with('#') && merged.out.contains(comment));
+        let without_name = ran(&["baseline", LOGS, "--review", "-"]);
+        assert_eq!(without_name.code, exit::USAGE, "{}", without_name.err);
         let gone = ran(&["baseline", LOGS, "--merge", "/nowhere"]);
         assert_eq!((gone.code, gone.out.as_str()), (exit::RULES, ""));
     }

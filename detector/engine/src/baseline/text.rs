@@ -1,7 +1,7 @@
 //! A proposed policy as YAML for review: each grant with its evidence in a comment, then the
 //! omitted accesses.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use crate::{
     baseline::{
@@ -37,22 +37,7 @@ impl PolicyProposal {
     ///
     /// Grants cannot be appended to the earlier text; the message says how to fix it.
     pub fn to_yaml(&self, earlier: Option<&str>) -> Result<String, MergeError> {
-        let mut out = String::new();
-        match earlier {
-            None => {
-                head(self, &mut out);
-                let empty = self.grants.is_empty();
-                line(&mut out, "version: 1");
-                line(&mut out, if empty { "grants: []" } else { "grants:" });
-            }
-            Some(text) => {
-                out.push_str(text.trim_end());
-                out.push_str("\n\n");
-                head(self, &mut out);
-            }
-        }
-        self.grants.iter().for_each(|one| grant(one, &mut out));
-        left_out(self, &mut out);
+        let out = self.parts(earlier).joined();
         // Grants are appended as text, so that the earlier policy keeps its comments and layout.
         // Parsing the result checks that the new lines became grants.
         let before = earlier.map_or(Ok(0), grants_in)?;
@@ -61,6 +46,69 @@ impl PolicyProposal {
             _ => Err(MergeError::NotAtEnd),
         }
     }
+
+    /// The same in parts, so that a reviewer may leave grants out.
+    #[must_use]
+    pub fn parts(&self, earlier: Option<&str>) -> ProposalText {
+        let mut before = String::new();
+        if let Some(text) = earlier {
+            let text = match self.grants.is_empty() {
+                true => Cow::Borrowed(text),
+                false => with_list(text),
+            };
+            before.push_str(text.trim_end());
+            before.push_str("\n\n");
+        }
+        head(self, &mut before);
+        if earlier.is_none() {
+            line(&mut before, "version: 1");
+        }
+        let mut after = String::new();
+        left_out(self, &mut after);
+        ProposalText {
+            before,
+            is_new: earlier.is_none(),
+            grants: self.grants.iter().map(grant).collect(),
+            after,
+        }
+    }
+}
+
+/// A proposed policy as YAML, in parts: one after the other they are the whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProposalText {
+    /// What is before the grants: an earlier policy, whose list of grants goes on, or a head.
+    pub before: String,
+    /// Whether the list of grants begins here: then `grants:` stands before the first one, or
+    /// `grants: []` where there is none.
+    pub is_new: bool,
+    /// Each grant below its evidence, in the order of the proposal.
+    pub grants: Vec<String>,
+    /// What was omitted, as comments; may be empty.
+    pub after: String,
+}
+
+impl ProposalText {
+    fn joined(self) -> String {
+        let mut out = self.before;
+        if self.is_new {
+            let empty = self.grants.is_empty();
+            line(&mut out, if empty { "grants: []" } else { "grants:" });
+        }
+        out.extend(self.grants);
+        out + &self.after
+    }
+}
+
+/// A policy whose list of grants is empty, `grants: []`, so that grants can follow.
+fn with_list(text: &str) -> Cow<'_, str> {
+    let empty = |line: &str| line.trim_end() == "grants: []";
+    if !text.lines().any(empty) {
+        return Cow::Borrowed(text);
+    }
+    let lines = text.lines();
+    let lines = lines.map(|line| if empty(line) { "grants:" } else { line });
+    Cow::Owned(lines.collect::<Vec<_>>().join("\n"))
 }
 
 fn grants_in(text: &str) -> Result<usize, PolicyError> {
@@ -92,7 +140,7 @@ fn head(proposal: &PolicyProposal, out: &mut String) {
 
 /// How much more is granted than was seen.
 #[expect(clippy::cast_precision_loss, reason = "numbers of pairs")]
-fn covers(granted: usize, seen: usize) -> String {
+pub(super) fn covers(granted: usize, seen: usize) -> String {
     format!(
         "Covers {} of principal and secret known here, {seen} of them read ({:.1} for each).",
         many(granted, "pair"),
@@ -100,8 +148,10 @@ fn covers(granted: usize, seen: usize) -> String {
     )
 }
 
-fn grant(grant: &ProposedGrant, out: &mut String) {
-    out.push('\n');
+/// A grant below its evidence, after an empty line.
+fn grant(grant: &ProposedGrant) -> String {
+    let mut text = String::from("\n");
+    let out = &mut text;
     line(out, &evidence(grant));
     if !grant.is_literal() {
         let covers = covers(grant.granted_pairs, grant.seen_pairs);
@@ -126,6 +176,7 @@ fn grant(grant: &ProposedGrant, out: &mut String) {
     }
     let usual = grant.baseline_per_hour;
     line(out, &format!("    baseline_per_hour: {usual}"));
+    text
 }
 
 /// The comment above a grant: reads, days, principals and secrets that were seen.
@@ -315,6 +366,9 @@ grants:
             grants: vec![a_grant()],
             ..PolicyProposal::default()
         };
+        let empty = "version: 1\npeople: []\ngrants: []\n\n# Rejected: one\n";
+        let text = proposal.to_yaml(Some(empty)).unwrap();
+        assert_eq!(text.parse::<AccessPolicy>().unwrap().len(), 1, "{text}");
         let earlier = "grants: []\nversion: 1\n";
         let error = proposal.to_yaml(Some(earlier)).unwrap_err();
         assert!(matches!(error, MergeError::NotAtEnd), "{error}");

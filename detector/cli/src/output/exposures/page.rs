@@ -10,9 +10,9 @@ use secretrail_engine::{
 };
 
 use super::{around, behind, headline, live, named, revealed, short_id, status, superseded};
-use crate::{args::settings::RunSettings, output::report::allowed, text::number};
+use crate::{args::settings::RunSettings, output::page::allowed, text::number};
 
-const STYLE: &str = concat!(include_str!("../report/page.css"), include_str!("page.css"));
+const STYLE: &str = concat!(include_str!("../page/style.css"), include_str!("page.css"));
 
 /// The page.
 pub(crate) fn page(exposures: &[Exposure], settings: &RunSettings, now: EventTime) -> String {
