@@ -1,14 +1,18 @@
-//! A deployment of Secretrail in AWS: the resources of its stack, its state table, and the bucket
-//! of the trail.
+//! A deployment of Secretrail in AWS: the resources of its stack, or what Terraform says of them;
+//! its state table, and the bucket of the trail.
 
 pub mod bucket;
 pub mod rules;
 pub mod settings;
 pub mod table;
+mod terraform;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
-use crate::aws_api::{ApiError, AwsApi, CLOUDFORMATION, xml::XmlElement};
+use crate::{
+    args::{deployment::StackArgs, input::AwsArgs},
+    aws_api::{ApiError, AwsApi, CLOUDFORMATION, xml::XmlElement},
+};
 
 /// Logical ids of the resources of `infra/template.yaml`.
 pub mod logical {
@@ -34,6 +38,9 @@ pub mod logical {
     pub const EVERY_MINUTE: &str = "EveryMinute";
 }
 
+/// The type of alarms.
+pub const ALARM: &str = "AWS::CloudWatch::Alarm";
+
 /// Most stacks that a message suggests.
 const SUGGESTED: usize = 10;
 
@@ -48,10 +55,10 @@ pub struct StackResource {
     pub status: String,
 }
 
-/// A stack of `infra/template.yaml`.
+/// A stack of `infra/template.yaml`, or the same by `infra/terraform`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Deployment {
-    /// Name of the stack.
+    /// Name of the stack; by Terraform, the variable `name`.
     pub name: String,
     /// Region of the stack.
     pub region: String,
@@ -59,7 +66,7 @@ pub struct Deployment {
     pub account: String,
     /// Partition, as in `aws-cn`.
     pub partition: String,
-    /// Status, as in `UPDATE_COMPLETE`.
+    /// Status, as in `UPDATE_COMPLETE`; empty for Terraform, which has none.
     pub status: String,
     /// Why it has this status; empty if CloudFormation does not say.
     pub reason: String,
@@ -96,12 +103,44 @@ pub enum DeploymentError {
         /// The stacks of Secretrail that are there, as the end of the message.
         known: String,
     },
+    /// The file of Terraform's outputs cannot be used.
+    #[error("--terraform {}: {why}", file.display())]
+    Outputs {
+        /// Its path.
+        file: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The deployment is in another region than the one that is asked.
+    #[error("{name} is in {region}, and {asked} is asked; use --aws-region {region}")]
+    Elsewhere {
+        /// Name of the deployment.
+        name: String,
+        /// Its region.
+        region: String,
+        /// The region of the calls.
+        asked: String,
+    },
     /// The stack is another one.
     #[error(
         "stack `{0}` is no stack of infra/template.yaml: it has no resources Detector and Table; \
          use --stack"
     )]
     Foreign(String),
+}
+
+/// How to reach the services of a deployment: in the region that Terraform names, unless the
+/// arguments name one.
+#[must_use]
+pub fn aws_of(args: &StackArgs) -> AwsArgs {
+    let aws = args.aws();
+    let described = args.terraform.as_deref();
+    AwsArgs {
+        aws_region: aws
+            .aws_region
+            .or_else(|| described.and_then(terraform::region)),
+        ..aws
+    }
 }
 
 impl DeploymentError {
@@ -114,12 +153,35 @@ impl DeploymentError {
 }
 
 impl Deployment {
+    /// The deployment that the arguments name: a stack, or what Terraform wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`DeploymentError`]: it is not there, may not be looked at, or is another one.
+    pub fn named(api: &AwsApi, args: &StackArgs) -> Result<Self, DeploymentError> {
+        let Some(file) = &args.terraform else {
+            return Self::find(api, &args.stack);
+        };
+        let found = terraform::read(file).map_err(|why| DeploymentError::Outputs {
+            file: file.clone(),
+            why,
+        })?;
+        if found.region != api.region() {
+            return Err(DeploymentError::Elsewhere {
+                name: found.name,
+                region: found.region,
+                asked: api.region().to_owned(),
+            });
+        }
+        Ok(found)
+    }
+
     /// Looks up a stack and its resources.
     ///
     /// # Errors
     ///
     /// [`DeploymentError`]: it is not there, may not be looked at, or is another one.
-    pub fn find(api: &AwsApi, stack: &str) -> Result<Self, DeploymentError> {
+    fn find(api: &AwsApi, stack: &str) -> Result<Self, DeploymentError> {
         let input = [("StackName", stack)];
         let described = match api.query(&CLOUDFORMATION, "DescribeStacks", &input) {
             Ok(described) => described,

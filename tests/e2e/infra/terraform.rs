@@ -149,6 +149,51 @@ fn terraform_makes_the_same_things() {
     }
 }
 
+/// The names on the left of a map in an output, as in `      Table = …`.
+fn described(outputs: &str, map: &str) -> BTreeSet<String> {
+    let (_, rest) = outputs.split_once(&format!("    {map} = {{\n")).unwrap();
+    let (entries, _) = rest.split_once("\n    }\n").unwrap();
+    let names = entries
+        .lines()
+        .map(|line| line.trim_start().split(' ').next().unwrap());
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn what_terraform_says_of_a_deployment_has_the_names_of_the_template() {
+    let outputs = std::fs::read_to_string(root().join("infra/terraform/outputs.tf")).unwrap();
+    let template = std::fs::read_to_string(root().join("infra/template.yaml")).unwrap();
+    let ids = |kind: &str| -> BTreeSet<String> {
+        let kind = format!(":\n    Type: {kind}");
+        let parts: Vec<&str> = template.split(&kind).collect();
+        let before = &parts[..parts.len() - 1];
+        let names = before
+            .iter()
+            .map(|part| part.rsplit("\n  ").next().unwrap());
+        names.map(str::to_owned).collect()
+    };
+    assert_eq!(described(&outputs, "alarms"), ids("AWS::CloudWatch::Alarm"));
+    for name in described(&outputs, "parameters") {
+        assert!(
+            template.contains(&format!("\n  {name}:\n    Type: ")),
+            "{name}"
+        );
+        assert!(outputs.contains(&format!("var.{}", snake(&name))), "{name}");
+    }
+    // What the command looks for.
+    let command = root().join("detector/cli/src/deployment.rs");
+    let command = std::fs::read_to_string(command).unwrap();
+    let consts = command.lines().filter_map(|line| {
+        let (_, value) = line
+            .strip_prefix("    pub const ")?
+            .split_once(": &str = \"")?;
+        value.strip_suffix("\";")
+    });
+    let looked_for: BTreeSet<String> = consts.map(str::to_owned).collect();
+    assert!(looked_for.len() > 8, "{looked_for:?}");
+    assert_eq!(described(&outputs, "resources"), looked_for);
+}
+
 /// Whether there is a Terraform, which CI must have. Without it, the configurations are compared as
 /// texts only.
 fn terraform_is_here() -> bool {

@@ -19,6 +19,10 @@ pub struct StackArgs {
     /// Name of the stack of infra/template.yaml.
     #[arg(long, value_name = "NAME", default_value = "secretrail")]
     pub stack: String,
+    /// A deployment by infra/terraform in place of a stack: the file of `terraform output -json`,
+    /// or - for standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "stack")]
+    pub terraform: Option<PathBuf>,
     /// Profile of the AWS configuration; counts before keys in the environment.
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
@@ -84,12 +88,12 @@ pub struct PrimeArgs {
     /// Which deployment.
     #[command(flatten)]
     pub stack: StackArgs,
-    /// Name of the function, for a deployment without a stack (Terraform); the function of the
-    /// stack by default.
+    /// Name of the function, for a deployment that is neither a stack nor described by Terraform;
+    /// the function of the stack by default.
     #[arg(
         long,
         value_name = "NAME",
-        conflicts_with = "stack",
+        conflicts_with_all = ["stack", "terraform"],
         help_heading = "Deployment"
     )]
     pub function: Option<String>,
@@ -127,14 +131,14 @@ pub struct PrimeArgs {
 impl PrimeArgs {
     /// What to read: everything of the last so many seconds.
     #[must_use]
-    pub fn input(&self, since: i64) -> InputArgs {
+    pub fn input(&self, since: i64, aws: AwsArgs) -> InputArgs {
         InputArgs {
             paths: self.paths.clone(),
             since: Some(since),
             checkpoint: self.checkpoint.clone(),
             temp_dir: self.temp_dir.clone(),
             threads: self.threads,
-            aws: self.stack.aws(),
+            aws,
             ..InputArgs::default()
         }
     }

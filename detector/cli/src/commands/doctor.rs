@@ -22,7 +22,7 @@ use self::findings::{CheckupReport, Findings, Verdict};
 use crate::{
     args::{deployment::DoctorArgs, settings::RunSettings},
     aws_api::AwsApi,
-    deployment::{Deployment, bucket::TrailBucket, logical, table::StateTable},
+    deployment::{Deployment, aws_of, bucket::TrailBucket, logical, table::StateTable},
     exit,
     host::{ProcessHost, RunFailure, say},
     input::{
@@ -53,7 +53,7 @@ struct Checkup<'c> {
 ///
 /// [`RunFailure`]: the run ended early.
 pub fn run(args: &DoctorArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
-    let aws = args.stack.aws();
+    let aws = aws_of(&args.stack);
     let settings = RunSettings::without_input(&aws, &args.output, host)?;
     settings.must_be_rows("doctor")?;
     let connection = connect_to(&aws)?;
@@ -90,14 +90,14 @@ fn look(
     now: EventTime,
 ) -> Result<(Deployment, Findings), String> {
     let api = AwsApi::new(Arc::clone(connection)).map_err(|error| error.to_string())?;
-    let stack = Deployment::find(&api, &args.stack.stack).map_err(|error| error.to_string())?;
+    let stack = Deployment::named(&api, &args.stack).map_err(|error| error.to_string())?;
     let bucket = TrailBucket::new(Arc::clone(connection), stack.parameter("TrailBucket"));
     let mut checkup = Checkup {
         api: &api,
         stack: &stack,
         table: StateTable::new(&api, stack.physical(logical::TABLE).unwrap_or_default()),
         bucket,
-        store: s3::store(Some(connection), &args.stack.aws()),
+        store: s3::store(Some(connection), &aws_of(&args.stack)),
         accounts: &args.account,
         now,
         findings: Findings::default(),

@@ -11,7 +11,7 @@ use secretrail_engine::incident::decision::DecidedStatus;
 use crate::{
     args::deployment::{IncidentCommand, StateTableArgs},
     aws_api::{ApiError, AwsApi},
-    deployment::{Deployment, logical},
+    deployment::{Deployment, aws_of, logical},
     host::{ProcessHost, RunFailure},
     input::aws::connect_to,
 };
@@ -31,11 +31,11 @@ pub fn run(command: &IncidentCommand, host: &mut ProcessHost) -> Result<u8, RunF
 
 /// The services of the deployment, and the name of its table.
 fn reached(args: &StateTableArgs) -> Result<(AwsApi, String), RunFailure> {
-    let api = AwsApi::new(connect_to(&args.stack.aws())?).map_err(failure)?;
+    let api = AwsApi::new(connect_to(&aws_of(&args.stack))?).map_err(failure)?;
     if let Some(table) = &args.table {
         return Ok((api, table.clone()));
     }
-    let stack = Deployment::find(&api, &args.stack.stack);
+    let stack = Deployment::named(&api, &args.stack);
     let stack = stack.map_err(|error| RunFailure::Input(error.to_string()))?;
     let table = stack
         .physical(logical::TABLE)

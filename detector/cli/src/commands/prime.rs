@@ -21,7 +21,7 @@ use self::{
 use crate::{
     args::{OutputDestination, deployment::PrimeArgs, settings::RunSettings},
     aws_api::AwsApi,
-    deployment::table::StateTable,
+    deployment::{aws_of, table::StateTable},
     exit,
     host::{ProcessHost, RunFailure, print, say},
     input::{
@@ -50,12 +50,12 @@ type Memory = Vec<(SharedStr, SeenTimes)>;
 ///
 /// [`RunFailure`]: the run ended early.
 pub fn run(args: &PrimeArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
-    let connection = connect_to(&args.stack.aws())?;
+    let connection = connect_to(&aws_of(&args.stack))?;
     let api = AwsApi::new(Arc::clone(&connection));
     let api = api.map_err(|error| RunFailure::Input(error.to_string()))?;
     let function = PrimedFunction::find(&api, args)?;
     let table = StateTable::new(&api, &function.table);
-    let store = s3::store(Some(&connection), &args.stack.aws());
+    let store = s3::store(Some(&connection), &aws_of(&args.stack));
     let (rules, policy) = function.rules(&table, &*store, args)?;
     if !rules.asks_for_seen() {
         print(host, NEEDLESS)?;
@@ -102,7 +102,10 @@ fn settings(
     lookback: LookbackPeriods,
     host: &ProcessHost,
 ) -> Result<RunSettings, RunFailure> {
-    let input = args.input(args.since.unwrap_or(lookback.lookback_secs));
+    let input = args.input(
+        args.since.unwrap_or(lookback.lookback_secs),
+        aws_of(&args.stack),
+    );
     let destination = OutputDestination {
         output: None,
         quiet: args.quiet,

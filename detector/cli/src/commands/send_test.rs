@@ -18,7 +18,7 @@ use self::{listener::TestQueue, object::TestFile};
 use crate::{
     args::deployment::SendTestArgs,
     aws_api::AwsApi,
-    deployment::{Deployment, bucket::TrailBucket, logical, settings, table::StateTable},
+    deployment::{Deployment, aws_of, bucket::TrailBucket, logical, settings, table::StateTable},
     exit,
     host::{ProcessHost, RunFailure, print, say},
     input::aws::{Connection, connect_to},
@@ -47,7 +47,7 @@ struct SentTest<'t> {
 ///
 /// [`RunFailure`]: the run ended early.
 pub fn run(args: &SendTestArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
-    let connection = connect_to(&args.stack.aws())?;
+    let connection = connect_to(&aws_of(&args.stack))?;
     match prepared(&connection, args) {
         Ok((api, stack, topics)) => {
             let bucket = TrailBucket::new(connection, stack.parameter("TrailBucket"));
@@ -74,7 +74,7 @@ fn prepared(
     args: &SendTestArgs,
 ) -> Result<(AwsApi, Deployment, Vec<String>), String> {
     let api = AwsApi::new(Arc::clone(connection)).map_err(|error| error.to_string())?;
-    let stack = Deployment::find(&api, &args.stack.stack).map_err(|error| error.to_string())?;
+    let stack = Deployment::named(&api, &args.stack).map_err(|error| error.to_string())?;
     let name = stack.physical(logical::DETECTOR).unwrap_or_default();
     let found = settings::configuration(&api, name).map_err(|error| error.to_string())?;
     let variables = settings::variables(&found)?;

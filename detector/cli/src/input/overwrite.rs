@@ -36,9 +36,11 @@ enum PathRole {
 fn known_role(id: &str) -> Option<PathRole> {
     match id {
         "paths" | "events" | "policy" | "old" | "new" | "merge" | "vars" | "networks" | "geoip"
-        | "public_keys" | "checkpoint" | "failed_of" | "inventory" | "job" => Some(PathRole::Input),
+        | "public_keys" | "checkpoint" | "failed_of" | "inventory" | "job" | "terraform" => {
+            Some(PathRole::Input)
+        }
         "rules" | "compare" => Some(PathRole::Rules),
-        "output" | "draft_iam" | "junit" => Some(PathRole::Output),
+        "output" | "draft_iam" | "review" | "junit" => Some(PathRole::Output),
         // `all` of `man`, and `folder` of `demo`.
         "all" | "folder" | "temp_dir" => Some(PathRole::Folder),
         _ => None,

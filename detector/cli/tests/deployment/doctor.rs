@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::{
     healthy::{
-        ALERTS, DEAD, alarms, expiry, function, head, healthy, ledger, mapping, metric, queue,
-        rule, subscriptions, table,
+        ALERTS, DEAD, alarms, described_by_terraform, expiry, function, head, healthy, ledger,
+        mapping, metric, queue, rule, subscriptions, table,
     },
     stand_in::{Answer, Cloud},
 };
@@ -73,6 +73,88 @@ fn a_healthy_deployment_has_no_failures() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
+}
+
+#[test]
+fn a_deployment_by_terraform_is_checked_as_one_by_a_stack_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("deployment.json");
+    let write = |outputs: &Value| std::fs::write(&file, outputs.to_string()).expect("written");
+    let words = format!("doctor -f jsonl -q --terraform {}", file.display());
+    // Without the times of the last files.
+    let lines = |out: &str| -> Vec<String> {
+        let lines = out.lines().filter(|line| !line.contains("last file"));
+        lines.map(str::to_owned).collect()
+    };
+    let by_stack = healthy();
+    let (_, expected, _) = by_stack.run("doctor -f jsonl -q");
+    let outputs = described_by_terraform();
+    // All outputs, and that of `terraform output -json deployment`.
+    for written in [&outputs, &outputs["deployment"]["value"]] {
+        write(written);
+        let cloud = healthy();
+        let (code, found, said) = cloud.run(&words);
+        assert_eq!(code, 0, "{found}{said}");
+        let (found, expected) = (lines(&found), lines(&expected));
+        assert!(
+            found[0].contains("as Terraform describes it"),
+            "{}",
+            found[0]
+        );
+        assert_eq!(found[1..], expected[1..]);
+        let asked = cloud.requests();
+        assert!(
+            asked
+                .iter()
+                .all(|request| request.scope(2) != "cloudformation")
+        );
+    }
+    // A fault is found as behind a stack.
+    write(&outputs);
+    let cloud = healthy();
+    cloud.answer("monitoring DescribeAlarms", "", alarms("ALARM"));
+    let (code, found, _) = cloud.run(&words);
+    assert_eq!(code, 1);
+    assert!(found.contains("AlarmRules"), "{found}");
+}
+
+#[test]
+fn outputs_that_describe_nothing_are_refused_with_the_remedy() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("deployment.json");
+    let cloud = healthy();
+    let mut without = described_by_terraform();
+    without["deployment"]["value"]["resources"]["Detector"] = Value::Null;
+    let mut elsewhere = described_by_terraform();
+    elsewhere["deployment"]["value"]["region"] = json!("us-east-1");
+    for (text, remedy) in [
+        ("", "write it anew"),
+        (
+            "\u{feff}{\"version\": {\"value\": \"0.1.0\"}}",
+            "no output `deployment`",
+        ),
+        ("{}", "apply the current infra/terraform"),
+        (&*without.to_string(), "has no Detector"),
+    ] {
+        std::fs::write(&file, text).expect("written");
+        let (code, out, said) = cloud.run(&format!("doctor --terraform {}", file.display()));
+        assert_eq!((code, out.as_str()), (2, ""), "{said}");
+        assert!(said.contains(remedy), "{said}");
+    }
+    std::fs::write(&file, elsewhere.to_string()).expect("written");
+    let words = format!("doctor --region eu-west-1 --terraform {}", file.display());
+    let (code, _, said) = cloud.run(&words);
+    assert!(
+        code == 2 && said.contains("use --aws-region us-east-1"),
+        "{said}"
+    );
+    let (code, _, said) = cloud.run("doctor --terraform /nowhere/outputs.json");
+    assert!(
+        code == 2 && said.contains("/nowhere/outputs.json"),
+        "{said}"
+    );
+    let both = cloud.run("doctor --terraform x --stack y");
+    assert_eq!(both.0, 64, "{}", both.2);
 }
 
 #[test]

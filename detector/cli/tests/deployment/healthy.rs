@@ -66,42 +66,70 @@ pub(crate) fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
-fn resources() -> Answer {
-    let url = "https://sqs.eu-west-1.amazonaws.com/111122223333";
-    let all = [
-        ("Table", "AWS::DynamoDB::Table", "secretrail-Table-1"),
+const URL: &str = "https://sqs.eu-west-1.amazonaws.com/111122223333";
+
+/// Logical id, type and physical id of each resource.
+fn all_resources() -> Vec<(&'static str, &'static str, String)> {
+    let queue = |name: &str| format!("{URL}/secretrail-{name}-1");
+    let named = |name: &str| format!("secretrail-{name}-1");
+    vec![
+        ("Table", "AWS::DynamoDB::Table", named("Table")),
+        ("Files", "AWS::SQS::Queue", queue("Files")),
+        ("DeadLetters", "AWS::SQS::Queue", queue("DeadLetters")),
+        ("NewFiles", "AWS::Events::Rule", named("NewFiles")),
+        ("Alerts", "AWS::SNS::Topic", ALERTS.to_owned()),
+        ("Alarms", "AWS::SNS::Topic", ALARMS.to_owned()),
+        ("Role", "AWS::IAM::Role", named("Role")),
         (
-            "Files",
-            "AWS::SQS::Queue",
-            &format!("{url}/secretrail-Files-1"),
+            "Detector",
+            "AWS::Lambda::Function",
+            "secretrail-detector".to_owned(),
         ),
         (
-            "DeadLetters",
-            "AWS::SQS::Queue",
-            &format!("{url}/secretrail-DeadLetters-1"),
+            "FromQueue",
+            "AWS::Lambda::EventSourceMapping",
+            MAPPING.to_owned(),
         ),
-        ("NewFiles", "AWS::Events::Rule", "secretrail-NewFiles-1"),
-        ("Alerts", "AWS::SNS::Topic", ALERTS),
-        ("Alarms", "AWS::SNS::Topic", ALARMS),
-        ("Role", "AWS::IAM::Role", "secretrail-Role-1"),
-        ("Detector", "AWS::Lambda::Function", "secretrail-detector"),
-        ("FromQueue", "AWS::Lambda::EventSourceMapping", MAPPING),
-        (
-            "EveryMinute",
-            "AWS::Events::Rule",
-            "secretrail-EveryMinute-1",
-        ),
-        (
-            "AlarmRules",
-            "AWS::CloudWatch::Alarm",
-            "secretrail-AlarmRules-1",
-        ),
+        ("EveryMinute", "AWS::Events::Rule", named("EveryMinute")),
+        ("AlarmRules", "AWS::CloudWatch::Alarm", named("AlarmRules")),
         (
             "AlarmNoData",
             "AWS::CloudWatch::Alarm",
-            "secretrail-AlarmNoData-1",
+            named("AlarmNoData"),
         ),
-    ];
+    ]
+}
+
+/// The same deployment as `infra/terraform` describes it in its outputs.
+pub(crate) fn described_by_terraform() -> Value {
+    let (alarms, resources): (Vec<_>, Vec<_>) = all_resources()
+        .into_iter()
+        .partition(|(_, kind, _)| kind.ends_with("Alarm"));
+    let map = |all: Vec<(&str, &str, String)>| -> Value {
+        let all = all.into_iter();
+        let all = all.map(|(id, _, physical)| (id.to_owned(), Value::String(physical)));
+        Value::Object(all.collect())
+    };
+    let (mut resources, alarms) = (map(resources), map(alarms));
+    // What is not made.
+    resources["Notifications"] = Value::Null;
+    json!({
+        "alert_topic": {"sensitive": false, "type": "string", "value": ALERTS},
+        "deployment": {"sensitive": false, "type": "dynamic", "value": {
+            "name": "secretrail", "region": "eu-west-1", "account": "111122223333",
+            "partition": "aws", "version": version(), "alert_topic": ALERTS,
+            "parameters": {
+                "TrailBucket": "trail-logs", "TrailPrefix": "", "Trigger": "EventBridge",
+                "Architecture": "x86_64", "QuietMinutes": "60", "TrailKeyArn": "", "KeyArn": "",
+                "TriggerTopicArn": "", "TriggerQueueArn": Value::Null,
+            },
+            "resources": resources, "alarms": alarms,
+        }},
+    })
+}
+
+fn resources() -> Answer {
+    let all = all_resources();
     let members: String = all
         .iter()
         .map(|(logical, kind, physical)| {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Checkup, findings::first_of};
 use crate::{
     aws_api::{CLOUDWATCH, xml::XmlElement},
+    deployment::ALARM,
     text::plural,
 };
 
@@ -19,7 +20,7 @@ const BATCH: usize = 100;
 pub(super) fn check(checkup: &mut Checkup<'_>) {
     // By name: the logical id, which infra/README.md explains.
     let resources = checkup.stack.resources.iter();
-    let alarms = resources.filter(|(_, resource)| resource.kind == "AWS::CloudWatch::Alarm");
+    let alarms = resources.filter(|(_, resource)| resource.kind == ALARM);
     let alarms: BTreeMap<String, String> = alarms
         .map(|(id, resource)| (resource.physical.clone(), id.clone()))
         .collect();

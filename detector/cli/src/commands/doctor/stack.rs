@@ -37,6 +37,10 @@ fn state(checkup: &mut Checkup<'_>) {
         "" => String::new(),
         reason => format!(": {reason}"),
     };
+    if status.is_empty() {
+        let what = format!("{name} in {account} {region}, as Terraform describes it");
+        return checkup.findings.ok(PART, what);
+    }
     let what = format!("{name} in {account} {region} is {status} since {changed}{reason}");
     let findings = &mut checkup.findings;
     match status.as_str() {
@@ -96,5 +100,8 @@ mod tests {
         let mut lines = output.lines();
         let value = lines.find_map(|line| line.trim().strip_prefix("Value: "));
         assert_eq!(value, Some(concat!("\"", env!("CARGO_PKG_VERSION"), "\"")));
+        let outputs = include_str!("../../../../../infra/terraform/outputs.tf");
+        let own = concat!("version     = \"", env!("CARGO_PKG_VERSION"), "\"");
+        assert!(outputs.contains(own), "{own}");
     }
 }

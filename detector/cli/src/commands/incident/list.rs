@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     args::{deployment::IncidentListArgs, settings::RunSettings},
-    deployment::table::StateTable,
+    deployment::{aws_of, table::StateTable},
     exit,
     host::{ProcessHost, RunFailure, say},
     output::{
@@ -31,7 +31,7 @@ use crate::{
 const INDENT: usize = 15;
 
 pub(super) fn run(args: &IncidentListArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
-    let settings = RunSettings::without_input(&args.table.stack.aws(), &args.output, host)?;
+    let settings = RunSettings::without_input(&aws_of(&args.table.stack), &args.output, host)?;
     settings.must_be_rows("incident list")?;
     let (api, name) = reached(&args.table)?;
     let mut out = OpenOutput::open(&settings)?;

@@ -39,7 +39,7 @@ impl PrimedFunction {
         let name = match &args.function {
             Some(name) => name.clone(),
             None => {
-                let stack = Deployment::find(api, &args.stack.stack).map_err(failed)?;
+                let stack = Deployment::named(api, &args.stack).map_err(failed)?;
                 stack
                     .physical(logical::DETECTOR)
                     .unwrap_or_default()
