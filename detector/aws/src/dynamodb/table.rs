@@ -109,7 +109,11 @@ impl DynamoTable {
             .set_aside
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut noted)
+        let mut taken = std::mem::take(&mut *noted);
+        // An alert is read by who groups and by who publishes it.
+        taken.sort_by_cached_key(ToString::to_string);
+        taken.dedup_by_key(|error| error.to_string());
+        taken
     }
 
     fn called(&self) {
