@@ -426,6 +426,30 @@ fn each_file_of_the_pack_can_be_worked_on_alone() {
 }
 
 #[test]
+fn a_correlation_of_the_pack_covers_a_rule_of_another_file() {
+    let folder = Folder::new();
+    let moved = json!({"secretId": "prod/db", "versionStage": "AWSCURRENT",
+        "moveToVersionId": "00000000-1111-4222-8333-444444444441"});
+    let (service, api) = ("secretsmanager", "UpdateSecretVersionStage");
+    let rotated = e2e::record("r", &e2e::role("rotate"), 0, service, api, moved);
+    let mut previous = read("p", "app", 600, "prod/db");
+    previous["requestParameters"]["versionStage"] = json!("AWSPREVIOUS");
+    let logs = folder.write("logs.json", &json!([rotated, previous]).to_string());
+    let titles = |rules: &[&str]| {
+        let asked = [&["replay", &logs, "--alerts", "-q", "-f", "csv"], rules].concat();
+        let text = secretrail(&asked).stdout;
+        ["Old Version Of A Secret Read", "Soon After Its Rotation"]
+            .map(|title| text.contains(title))
+    };
+    assert_eq!(titles(&[]), [false, true]);
+    let alone = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../rules/old-version-read.yml"
+    );
+    assert_eq!(titles(&["-r", alone]), [true, false]);
+}
+
+#[test]
 fn summary_is_one_screen() {
     let run = secretrail(&["summary", LOGS, "--policy", POLICY, "--top", "3", "-q"]);
     assert_eq!((run.code, run.stderr.as_str()), (0, ""));
