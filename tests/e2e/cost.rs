@@ -132,7 +132,6 @@ fn over(mixes: &[Mix]) -> Vec<String> {
     let mut over = Vec::new();
     for mix in mixes {
         let (found, most) = (measured(&cloud, mix), mix.most);
-        println!("{}: {found:?}", mix.name);
         if found.requests > most.requests || found.write > most.write || found.read > most.read {
             over.push(format!("{}: {found:?}, more than {most:?}", mix.name));
         }

@@ -500,6 +500,33 @@ mod tests {
                 "line 3: `decoys`: `prod/db` is not the ARN",
             ),
             (
+                "version: 1\nreplicas:\n  - secrets: [prod/db]\ngrants: []\n",
+                "line 3: `replicas`: `prod/db` is not the ARN",
+            ),
+            (
+                "version: 1\nreplicas:\n  - secrets: [\"*\"]\n    accounts: [12]\ngrants: []\n",
+                "line 4: `accounts` has `12`, which is not an account id",
+            ),
+            (
+                "version: 1\ntrusted_accounts: [\"111122223333\"]\nreplicas:\n  - secrets:\n    \
+                 - arn:aws:ssm:*:1:parameter/x\n    accounts: [12]\ngrants: []\n",
+                "line 6: `accounts` has `12`",
+            ),
+            (
+                "version: 1\nreplicas:\n  - secrets:\n    - arn:aws:ssm:*:1:parameter/x\ngrants:\n  \
+                 - principals: [\"*\"]\n    secrets: []\n",
+                "line 7: grant 1: `secrets` is empty",
+            ),
+            ("version: 1\ngrants:\n  - secret: [\"*\"]\n", "line 3: "),
+            ("version: 1\ngrants: [\n", "line "),
+        ];
+        all_begin(&cases);
+    }
+
+    #[test]
+    fn faults_of_people_and_endpoints_name_entry_line_and_remedy() {
+        all_begin(&[
+            (
                 "version: 1\nendpoints:\n  - 10.0.0.0/8\ngrants: []\n",
                 "line 3: `endpoints` has `10.0.0.0/8`, which is no id of a VPC endpoint",
             ),
@@ -535,27 +562,11 @@ mod tests {
                 "version: 1\ngrants:\n  - secrets: [\"*\"]\n    principals: [\"*\"]\n    sources:\n",
                 "line 5: grant 1: `sources:` has no value",
             ),
-            (
-                "version: 1\nreplicas:\n  - secrets: [prod/db]\ngrants: []\n",
-                "line 3: `replicas`: `prod/db` is not the ARN",
-            ),
-            (
-                "version: 1\nreplicas:\n  - secrets: [\"*\"]\n    accounts: [12]\ngrants: []\n",
-                "line 4: `accounts` has `12`, which is not an account id",
-            ),
-            (
-                "version: 1\ntrusted_accounts: [\"111122223333\"]\nreplicas:\n  - secrets:\n    \
-                 - arn:aws:ssm:*:1:parameter/x\n    accounts: [12]\ngrants: []\n",
-                "line 6: `accounts` has `12`",
-            ),
-            (
-                "version: 1\nreplicas:\n  - secrets:\n    - arn:aws:ssm:*:1:parameter/x\ngrants:\n  \
-                 - principals: [\"*\"]\n    secrets: []\n",
-                "line 7: grant 1: `secrets` is empty",
-            ),
-            ("version: 1\ngrants:\n  - secret: [\"*\"]\n", "line 3: "),
-            ("version: 1\ngrants: [\n", "line "),
-        ];
+        ]);
+    }
+
+    /// Each text is refused with an error that begins so.
+    fn all_begin(cases: &[(&str, &str)]) {
         for (text, expected) in cases {
             let error = read(text).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error:?} for {text:?}");
