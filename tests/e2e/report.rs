@@ -35,24 +35,8 @@ fn report(logs: &str, more: &[&str], folder: &Path) -> PathBuf {
 }
 
 fn browsed(page: &Path, story: &str, screenshots: &Path) -> Value {
-    let (python, chromium, libraries) = local::browser();
-    let output = Command::new(python)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("support/browser.py"))
-        .args([
-            chromium.as_path(),
-            &libraries,
-            page,
-            Path::new(story),
-            screenshots,
-        ])
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    serde_json::from_slice(&output.stdout).unwrap()
+    let args = [page.as_os_str(), story.as_ref(), screenshots.as_ref()];
+    local::in_browser("browser.py", &args)
 }
 
 #[test]

@@ -36,6 +36,9 @@ pub mod logical {
     pub const FROM_QUEUE: &str = "FromQueue";
     /// The EventBridge rule that starts the sweep.
     pub const EVERY_MINUTE: &str = "EveryMinute";
+
+    /// What every deployment of ours has.
+    pub(super) const NEEDED: [&str; 2] = [DETECTOR, TABLE];
 }
 
 /// The type of alarms.
@@ -133,13 +136,13 @@ pub enum DeploymentError {
 /// arguments name one.
 #[must_use]
 pub fn aws_of(args: &StackArgs) -> AwsArgs {
-    let aws = args.aws();
     let described = args.terraform.as_deref();
+    let region = args.aws_region.clone();
     AwsArgs {
-        aws_region: aws
-            .aws_region
-            .or_else(|| described.and_then(terraform::region)),
-        ..aws
+        profile: args.profile.clone(),
+        aws_region: region.or_else(|| described.and_then(terraform::region)),
+        endpoint_url: args.endpoint_url.clone(),
+        requester_pays: false,
     }
 }
 
@@ -199,8 +202,7 @@ impl Deployment {
             .filter_map(resource)
             .collect();
         let deployment = Self::of(stack, api.region(), found, resources);
-        let needed = [logical::DETECTOR, logical::TABLE];
-        match needed
+        match logical::NEEDED
             .iter()
             .all(|id| deployment.resources.contains_key(*id))
         {

@@ -20,7 +20,7 @@ use ahash::HashMap;
 use self::{
     file::PolicyContent,
     index::GrantIndex,
-    matching::{any_covers, any_matches, any_names, listed, names, subjects_of_folder, yes_or_no},
+    matching::{any_covers, any_matches, any_names, listed, names, subjects_read, yes_or_no},
     people::PersonGrant,
     replicas::ReplicaGrant,
     source::{GrantSource, OwnSources},
@@ -193,8 +193,10 @@ impl PolicyGrant {
         if access.method == AccessMethod::DecryptOnly || source.kind == SourceKind::Internal {
             return PolicyVerdict::Undeclared;
         }
+        let address = own.as_address(source);
+        let seen = (&**source, address.as_deref());
         let mut patterns = list.iter();
-        yes_or_no(patterns.any(|pattern| pattern.matches(source, own)))
+        yes_or_no(patterns.any(|pattern| pattern.matches(seen, &own.networks)))
     }
 
     /// Whether the grant covers secrets of an account in a region; `None` when it covers none of
@@ -344,10 +346,7 @@ impl AccessPolicy {
         if self.people.is_empty() || access.head.principal.kind != PrincipalKind::Human {
             return PolicyVerdict::Undeclared;
         }
-        let subjects = match is_of_folder(access) {
-            true => subjects_of_folder(&access.secret),
-            false => subjects(&access.secret),
-        };
+        let subjects = subjects_read(&access.secret, is_of_folder(access));
         let covering = self.people.iter();
         let mut covering = covering.filter(|one| one.covers(&subjects, &access.secret));
         match covering.next() {
@@ -402,10 +401,7 @@ impl AccessPolicy {
     }
 
     fn find_covering(&self, secret: &SecretRef, folder: bool) -> Covering {
-        let subjects = match folder {
-            true => subjects_of_folder(secret),
-            false => subjects(secret),
-        };
+        let subjects = subjects_read(secret, folder);
         let index = self.index.as_ref();
         let candidates = index.and_then(|index| index.candidates(&subjects));
         let candidates = candidates.unwrap_or_else(|| (0..self.grants.len()).collect());

@@ -24,15 +24,18 @@ static PACK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../rules");
 /// The rule files of the pack, by name: `rules/….yml`.
 #[must_use]
 pub fn files() -> FileTexts {
+    texts(str::to_owned)
+}
+
+/// The rule files, each with what is taken of its text.
+fn texts(taken: impl Fn(&str) -> String) -> FileTexts {
     let files = PACK
         .files()
         .filter(|f| f.path().to_str().is_some_and(is_rule));
     files
         .filter_map(|f| {
-            Some((
-                format!("rules/{}", f.path().display()),
-                f.contents_utf8()?.to_owned(),
-            ))
+            let name = format!("rules/{}", f.path().display());
+            Some((name, taken(f.contents_utf8()?)))
         })
         .collect()
 }
@@ -41,10 +44,7 @@ pub fn files() -> FileTexts {
 /// people who work on rules need. Lines keep their numbers.
 #[must_use]
 pub fn rules() -> FileTexts {
-    let files = files().into_iter();
-    files
-        .map(|(name, text)| (name, without_examples(&text)))
-        .collect()
+    texts(without_examples)
 }
 
 /// Examples are the last of what stands under `secretrail:` in the files of the pack.

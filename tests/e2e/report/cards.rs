@@ -1,7 +1,7 @@
 //! The incident cards of the report, used in a browser as a person would: by a link, by filters,
 //! by the keyboard alone, on paper, and with text that an attacker wrote.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
 
 use e2e::{LOGS, POLICY, local, secretrail};
 use serde_json::{Value, json};
@@ -13,19 +13,9 @@ const PAPER: u64 = 1032;
 
 /// What was seen of a report whose card of an incident is used.
 fn used(page: &Path, incident: &str) -> Value {
-    let (python, chromium, libraries) = local::browser();
-    let output = Command::new(python)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("support/cards.py"))
-        .args([chromium.as_path(), &libraries, &local::axe(), page])
-        .arg(incident)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    serde_json::from_slice(&output.stdout).unwrap()
+    let axe = local::axe();
+    let args = [axe.as_os_str(), page.as_ref(), incident.as_ref()];
+    local::in_browser("cards.py", &args)
 }
 
 /// The incidents of a replay, the most suspicious first.

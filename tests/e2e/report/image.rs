@@ -1,10 +1,6 @@
 //! The image of an incident on the front page: a card of the report, photographed.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{ffi::OsStr, fs, path::Path};
 
 use e2e::{LOGS, POLICY, local};
 use serde_json::Value;
@@ -17,21 +13,10 @@ const INCIDENT: &str = "6d06975502";
 
 /// What the card of a report says; also writes the image.
 fn card(page: &Path, image: Option<&str>) -> Value {
-    let (python, chromium, libraries) = local::browser();
-    let output = Command::new(python)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("support/image.py"))
-        .args([
-            chromium,
-            libraries,
-            page.to_owned(),
-            PathBuf::from(INCIDENT),
-        ])
-        .args(image)
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{stderr}");
-    serde_json::from_slice(&output.stdout).unwrap()
+    let args = [page.as_os_str(), INCIDENT.as_ref()];
+    let image = image.map(OsStr::new);
+    let args: Vec<&OsStr> = args.into_iter().chain(image).collect();
+    local::in_browser("image.py", &args)
 }
 
 /// Whether an image was made of a card that says this: its digest is in a text chunk.

@@ -1,7 +1,7 @@
 //! The review of a proposed policy: a person accepts and rejects grants in a browser, and gets a
 //! policy that holds what was accepted.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use e2e::{LOGS, local, read, secretrail};
 use serde_json::{Value, json};
@@ -15,15 +15,9 @@ fn reviewed(logs: &str, more: &[&str], folder: &Path) -> Value {
     let args = ["baseline", logs, "-q", "-o", files[0], "--review", files[1]];
     let run = secretrail(&[&args, more].concat());
     assert_eq!((run.code, run.stderr.as_str()), (0, ""));
-    let (python, chromium, libraries) = local::browser();
-    let output = Command::new(python)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("support/review.py"))
-        .args([chromium.as_path(), &libraries, &local::axe(), &page, folder])
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{stderr}");
-    serde_json::from_slice(&output.stdout).unwrap()
+    let axe = local::axe();
+    let args = [axe.as_os_str(), page.as_ref(), folder.as_ref()];
+    local::in_browser("review.py", &args)
 }
 
 /// Twenty days of two roles of software, whose grants need no remark, and of two people.

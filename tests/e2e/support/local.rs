@@ -2,15 +2,17 @@
 //! when they are dropped. And the programs that read what we write.
 
 use std::{
+    ffi::OsStr,
     fs::File,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     os::unix::process::CommandExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::install;
@@ -56,11 +58,31 @@ pub fn pysigma() -> PathBuf {
 }
 
 /// A Python that drives a browser, the browser, and the folder of its libraries.
-#[must_use]
-pub fn browser() -> (PathBuf, PathBuf, PathBuf) {
+fn browser() -> (PathBuf, PathBuf, PathBuf) {
     let python = install::python("browser").join("bin/python");
     let chromium = install::chromium(&python);
     (python, chromium.join("chromium"), chromium.join("lib"))
+}
+
+/// What a script of `support` prints about a page that it opens: JSON. It gets the browser, the
+/// folder of its libraries, and these arguments.
+///
+/// # Panics
+///
+/// The script fails.
+#[must_use]
+pub fn in_browser(script: &str, args: &[&OsStr]) -> Value {
+    let (python, chromium, libraries) = browser();
+    let support = Path::new(env!("CARGO_MANIFEST_DIR")).join("support");
+    let output = Command::new(python)
+        .arg(support.join(script))
+        .args([chromium, libraries])
+        .args(args)
+        .output()
+        .expect("the script runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    serde_json::from_slice(&output.stdout).expect("it prints JSON")
 }
 
 /// The script that finds what keeps people from using a page.

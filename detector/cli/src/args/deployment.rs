@@ -34,19 +34,6 @@ pub struct StackArgs {
     pub endpoint_url: Option<String>,
 }
 
-impl StackArgs {
-    /// How to reach AWS.
-    #[must_use]
-    pub fn aws(&self) -> AwsArgs {
-        AwsArgs {
-            profile: self.profile.clone(),
-            aws_region: self.aws_region.clone(),
-            endpoint_url: self.endpoint_url.clone(),
-            requester_pays: false,
-        }
-    }
-}
-
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {

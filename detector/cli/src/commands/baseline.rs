@@ -8,7 +8,9 @@ use std::{
 };
 
 use secretrail_engine::{
-    baseline::{BaselineOptions, Omission, OmissionReason, PolicyProposal, propose_beside},
+    baseline::{
+        BaselineOptions, Omission, OmissionReason, PolicyProposal, ProposalText, propose_beside,
+    },
     policy::AccessPolicy,
 };
 
@@ -48,11 +50,12 @@ pub fn run(args: &args::BaselineArgs, host: &mut ProcessHost) -> Result<u8, RunF
     let policy = earlier.as_ref().map(|earlier| &earlier.policy);
     let found = find(&settings, &pack, policy, host)?;
     let proposal = propose_beside(&found.alerts, &found.accesses, policy, options);
-    out.raw(&yaml(&proposal, earlier.as_ref())?)?;
+    let text = text(&proposal, earlier.as_ref())?;
+    out.raw(&text.to_string())?;
     let is_nothing = RunReading::of(&found, &settings.selection).is_nothing();
     out.finish_reading(is_nothing, host)?;
     if !is_nothing {
-        write_files(args, &proposal, earlier.as_ref())?;
+        write_files(args, &proposal, &text)?;
     }
     let code = close(&settings, &found, started, None, host);
     // Below the run summary: a proposal is only as good as the logs behind it.
@@ -81,14 +84,13 @@ fn also_written(args: &args::BaselineArgs) -> Result<Vec<(&'static str, PathBuf)
 fn write_files(
     args: &args::BaselineArgs,
     proposal: &PolicyProposal,
-    earlier: Option<&EarlierPolicy>,
+    text: &ProposalText,
 ) -> Result<(), RunFailure> {
     if let Some((path, drafts)) = args.draft_iam.as_ref().zip(proposal.iam.as_ref()) {
         target::write_file(path, json::pretty(drafts)?.as_bytes())?;
     }
     if let Some(path) = &args.review {
-        let text = proposal.parts(earlier.map(|earlier| earlier.text.as_str()));
-        target::write_file(path, review::page(proposal, &text)?.as_bytes())?;
+        target::write_file(path, review::page(proposal, text)?.as_bytes())?;
     }
     Ok(())
 }
@@ -118,8 +120,11 @@ impl EarlierPolicy {
 }
 
 /// The proposal as YAML, appended to the text of the earlier policy.
-fn yaml(proposal: &PolicyProposal, earlier: Option<&EarlierPolicy>) -> Result<String, RunFailure> {
-    let text = proposal.to_yaml(earlier.map(|earlier| earlier.text.as_str()));
+fn text(
+    proposal: &PolicyProposal,
+    earlier: Option<&EarlierPolicy>,
+) -> Result<ProposalText, RunFailure> {
+    let text = proposal.text(earlier.map(|earlier| earlier.text.as_str()));
     text.map_err(|error| {
         let name = earlier.map_or("", |earlier| &earlier.name);
         RunFailure::Rules(format!("{name}: {error}"))

@@ -20,7 +20,7 @@ use secretrail_engine::time::EventTime;
 
 use self::findings::{CheckupReport, Findings, Verdict};
 use crate::{
-    args::{deployment::DoctorArgs, settings::RunSettings},
+    args::{deployment::DoctorArgs, input::AwsArgs, settings::RunSettings},
     aws_api::AwsApi,
     deployment::{Deployment, aws_of, bucket::TrailBucket, logical, table::StateTable},
     exit,
@@ -58,7 +58,7 @@ pub fn run(args: &DoctorArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> 
     settings.must_be_rows("doctor")?;
     let connection = connect_to(&aws)?;
     let mut out = OpenOutput::open(&settings)?;
-    let found = look(&connection, args, host.now);
+    let found = look(&connection, args, &aws, host.now);
     let (stack, findings) = match found {
         Ok(found) => found,
         Err(why) => {
@@ -87,6 +87,7 @@ pub fn run(args: &DoctorArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> 
 fn look(
     connection: &Arc<Connection>,
     args: &DoctorArgs,
+    aws: &AwsArgs,
     now: EventTime,
 ) -> Result<(Deployment, Findings), String> {
     let api = AwsApi::new(Arc::clone(connection)).map_err(|error| error.to_string())?;
@@ -97,7 +98,7 @@ fn look(
         stack: &stack,
         table: StateTable::new(&api, stack.physical(logical::TABLE).unwrap_or_default()),
         bucket,
-        store: s3::store(Some(connection), &aws_of(&args.stack)),
+        store: s3::store(Some(connection), aws),
         accounts: &args.account,
         now,
         findings: Findings::default(),

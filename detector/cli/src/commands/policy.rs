@@ -74,13 +74,16 @@ fn is_person(arn: &str) -> bool {
     marks.iter().any(|mark| arn.contains(mark))
 }
 
+/// What `people` says of reads by hand, at least at some time: it decides alone. `None` for
+/// software, and where it does not cover the secret.
+fn by_hand(args: &PolicyExplainArgs, answer: &PolicyAnswer) -> Option<bool> {
+    let decides = is_person(&args.principal) && !answer.people.is_empty();
+    decides.then(|| answer.people.iter().any(|entry| entry.names))
+}
+
 /// Whether reads are expected, at least at some time.
 fn is_expected(args: &PolicyExplainArgs, answer: &PolicyAnswer) -> bool {
-    // Of persons whose secret `people` covers, it decides alone.
-    match is_person(&args.principal) && !answer.people.is_empty() {
-        true => answer.people.iter().any(|entry| entry.names),
-        false => answer.verdict == PolicyVerdict::Yes,
-    }
+    by_hand(args, answer).unwrap_or(answer.verdict == PolicyVerdict::Yes)
 }
 
 /// The secret or parameter of an ARN.
@@ -139,8 +142,8 @@ fn explanation(args: &PolicyExplainArgs, answer: &PolicyAnswer) -> String {
 }
 
 fn verdict(args: &PolicyExplainArgs, answer: &PolicyAnswer) -> String {
-    if is_person(&args.principal) && !answer.people.is_empty() {
-        return match is_expected(args, answer) {
+    if let Some(is_named) = by_hand(args, answer) {
+        return match is_named {
             true => "yes, by hand, at the times that `people` names".to_owned(),
             false => "no: `people` covers the secret, and does not name this person".to_owned(),
         };

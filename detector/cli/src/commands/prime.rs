@@ -19,7 +19,7 @@ use self::{
     text::PrimedText,
 };
 use crate::{
-    args::{OutputDestination, deployment::PrimeArgs, settings::RunSettings},
+    args::{OutputDestination, deployment::PrimeArgs, input::AwsArgs, settings::RunSettings},
     aws_api::AwsApi,
     deployment::{aws_of, table::StateTable},
     exit,
@@ -50,18 +50,19 @@ type Memory = Vec<(SharedStr, SeenTimes)>;
 ///
 /// [`RunFailure`]: the run ended early.
 pub fn run(args: &PrimeArgs, host: &mut ProcessHost) -> Result<u8, RunFailure> {
-    let connection = connect_to(&aws_of(&args.stack))?;
+    let aws = aws_of(&args.stack);
+    let connection = connect_to(&aws)?;
     let api = AwsApi::new(Arc::clone(&connection));
     let api = api.map_err(|error| RunFailure::Input(error.to_string()))?;
     let function = PrimedFunction::find(&api, args)?;
     let table = StateTable::new(&api, &function.table);
-    let store = s3::store(Some(&connection), &aws_of(&args.stack));
+    let store = s3::store(Some(&connection), &aws);
     let (rules, policy) = function.rules(&table, &*store, args)?;
     if !rules.asks_for_seen() {
         print(host, NEEDLESS)?;
         return Ok(exit::DONE);
     }
-    let settings = settings(args, function.lookback, host)?;
+    let settings = settings(args, aws, function.lookback, host)?;
     let task = EvaluationTask::new(&settings, &rules, policy.as_ref()).remembering();
     let (found, memory, code) = read(&settings, task, host)?;
     if RunReading::of(&found, &settings.selection).is_nothing() {
@@ -99,13 +100,11 @@ fn read(
 /// Reads what the function remembers: everything within its lookback.
 fn settings(
     args: &PrimeArgs,
+    aws: AwsArgs,
     lookback: LookbackPeriods,
     host: &ProcessHost,
 ) -> Result<RunSettings, RunFailure> {
-    let input = args.input(
-        args.since.unwrap_or(lookback.lookback_secs),
-        aws_of(&args.stack),
-    );
+    let input = args.input(args.since.unwrap_or(lookback.lookback_secs), aws);
     let destination = OutputDestination {
         output: None,
         quiet: args.quiet,

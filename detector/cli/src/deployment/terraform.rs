@@ -49,8 +49,10 @@ pub(super) fn read(path: &Path) -> Result<Deployment, String> {
         format!("its output `deployment` is of another version ({error}); apply the current one")
     })?;
     let found = deployment(output);
-    let needed = [logical::DETECTOR, logical::TABLE];
-    match needed.iter().find(|id| found.physical(id).is_none()) {
+    match logical::NEEDED
+        .iter()
+        .find(|id| found.physical(id).is_none())
+    {
         Some(missing) => Err(format!(
             "its output `deployment` has no {missing}; apply it again"
         )),

@@ -13,12 +13,15 @@ use crate::host::RunFailure;
 
 /// What a page is made of, beside its data.
 pub(super) struct PageTemplate {
-    /// The document, with the marks `<!--CSP-->`, `<!--STYLE-->`, `<!--DATA-->` and
-    /// `<!--SCRIPT-->` in this order.
-    pub(super) html: &'static str,
+    pub(super) title: &'static str,
+    /// HTML of the body, without data and scripts.
+    pub(super) body: &'static str,
     pub(super) styles: &'static [&'static str],
     pub(super) scripts: &'static [&'static str],
 }
+
+/// The document, with a mark for each part of a page.
+const FRAME: &str = include_str!("page/frame.html");
 
 /// The elements that scripts of pages make.
 pub(super) const ELEMENTS: &str = include_str!("page/elements.js");
@@ -46,24 +49,25 @@ impl PageTemplate {
             allowed(&style)
         );
         let parts = [
-            ("<!--CSP-->", &csp),
+            ("<!--CSP-->", &*csp),
+            ("<!--TITLE-->", self.title),
             ("<!--STYLE-->", &style),
+            ("<!--BODY-->", self.body),
             ("<!--DATA-->", &data),
             ("<!--SCRIPT-->", &script),
         ];
-        fill(self.html, parts)
-            .map_err(|mark| RunFailure::Internal(format!("no {mark} in the page")))
+        fill(FRAME, &parts).map_err(|mark| RunFailure::Internal(format!("no {mark} in the page")))
     }
 }
 
 /// The template with the texts in place of their marks, which must occur in this order; otherwise
 /// the missing mark. Marks inside the texts are not replaced.
-fn fill<'m>(template: &str, parts: [(&'m str, &String); 4]) -> Result<String, &'m str> {
+fn fill<'m>(template: &str, parts: &[(&'m str, &str)]) -> Result<String, &'m str> {
     let length: usize = parts.iter().map(|(_, text)| text.len()).sum();
     let mut page = String::with_capacity(template.len() + length);
     let mut rest = template;
     for (mark, text) in parts {
-        let (before, after) = rest.split_once(mark).ok_or(mark)?;
+        let (before, after) = rest.split_once(*mark).ok_or(*mark)?;
         page.push_str(before);
         page.push_str(text);
         rest = after;
@@ -86,14 +90,12 @@ mod tests {
 
     #[test]
     fn a_text_with_a_mark_in_it_is_a_text() {
-        let texts = ["<b>", "x", "y<b>", "z"].map(str::to_owned);
-        let [one, two, three, four] = &texts;
-        let parts = [("<a>", one), ("<b>", two), ("<c>", three), ("<d>", four)];
+        let parts = [("<a>", "<b>"), ("<b>", "x"), ("<c>", "y<b>"), ("<d>", "z")];
         assert_eq!(
-            fill("<a>,<b>,<c>,<d>!", parts).as_deref(),
+            fill("<a>,<b>,<c>,<d>!", &parts).as_deref(),
             Ok("<b>,x,y<b>,z!")
         );
-        assert_eq!(fill("<a>,<c>,<d>", parts), Err("<b>"));
+        assert_eq!(fill("<a>,<c>,<d>", &parts), Err("<b>"));
     }
 
     #[test]
@@ -102,6 +104,7 @@ mod tests {
             let html = page.with(&()).unwrap();
             let marks = ["<!--CSP-->", "<!--STYLE-->", "<!--DATA-->", "<!--SCRIPT-->"];
             assert!(marks.iter().all(|mark| !html.contains(mark)));
+            assert!(!html.contains("<!--TITLE-->") && !html.contains("<!--BODY-->"));
         }
     }
 }

@@ -24,7 +24,8 @@ use crate::{
 
 /// The report without its data.
 pub(super) const PAGE: PageTemplate = PageTemplate {
-    html: include_str!("report/page.html"),
+    title: "Secretrail report",
+    body: include_str!("report/page.html"),
     styles: &[
         include_str!("report/vendor/uPlot.min.css"),
         STYLE,

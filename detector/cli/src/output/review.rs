@@ -14,7 +14,8 @@ use crate::host::RunFailure;
 
 /// The review without its data.
 pub(super) const PAGE: PageTemplate = PageTemplate {
-    html: include_str!("review/page.html"),
+    title: "Secretrail: review of an access policy",
+    body: include_str!("review/page.html"),
     styles: &[STYLE, include_str!("review/page.css")],
     scripts: &[ELEMENTS, include_str!("review/page.js")],
 };

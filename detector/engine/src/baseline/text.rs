@@ -1,7 +1,7 @@
 //! A proposed policy as YAML for review: each grant with its evidence in a comment, then the
 //! omitted accesses.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use crate::{
     baseline::{
@@ -37,19 +37,27 @@ impl PolicyProposal {
     ///
     /// Grants cannot be appended to the earlier text; the message says how to fix it.
     pub fn to_yaml(&self, earlier: Option<&str>) -> Result<String, MergeError> {
-        let out = self.parts(earlier).joined();
+        let text = self.text(earlier)?;
+        Ok(text.to_string())
+    }
+
+    /// The same in parts, so that a reviewer may leave grants out.
+    ///
+    /// # Errors
+    ///
+    /// See [`PolicyProposal::to_yaml`].
+    pub fn text(&self, earlier: Option<&str>) -> Result<ProposalText, MergeError> {
+        let text = self.parts(earlier);
         // Grants are appended as text, so that the earlier policy keeps its comments and layout.
         // Parsing the result checks that the new lines became grants.
         let before = earlier.map_or(Ok(0), grants_in)?;
-        match grants_in(&out) {
-            Ok(after) if after == before + self.grants.len() => Ok(out),
+        match grants_in(&text.to_string()) {
+            Ok(after) if after == before + self.grants.len() => Ok(text),
             _ => Err(MergeError::NotAtEnd),
         }
     }
 
-    /// The same in parts, so that a reviewer may leave grants out.
-    #[must_use]
-    pub fn parts(&self, earlier: Option<&str>) -> ProposalText {
+    fn parts(&self, earlier: Option<&str>) -> ProposalText {
         let mut before = String::new();
         if let Some(text) = earlier {
             let text = match self.grants.is_empty() {
@@ -74,7 +82,7 @@ impl PolicyProposal {
     }
 }
 
-/// A proposed policy as YAML, in parts: one after the other they are the whole.
+/// A proposed policy as YAML, in parts; as text, the whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProposalText {
     /// What is before the grants: an earlier policy, whose list of grants goes on, or a head.
@@ -88,15 +96,18 @@ pub struct ProposalText {
     pub after: String,
 }
 
-impl ProposalText {
-    fn joined(self) -> String {
-        let mut out = self.before;
-        if self.is_new {
-            let empty = self.grants.is_empty();
-            line(&mut out, if empty { "grants: []" } else { "grants:" });
-        }
-        out.extend(self.grants);
-        out + &self.after
+impl fmt::Display for ProposalText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.before)?;
+        f.write_str(match (self.is_new, self.grants.is_empty()) {
+            (true, true) => "grants: []\n",
+            (true, false) => "grants:\n",
+            (false, _) => "",
+        })?;
+        self.grants
+            .iter()
+            .try_for_each(|grant| f.write_str(grant))?;
+        f.write_str(&self.after)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Parses and validates the YAML of an access policy. Errors name the line.
 
-use std::{borrow::Cow, collections::BTreeSet, mem};
+use std::{borrow::Cow, collections::BTreeSet};
 
 use serde::Deserialize;
 
@@ -242,57 +242,43 @@ pub(super) fn read(text: &str) -> Result<PolicyContent, PolicyError> {
         line: fault.line(),
         fault: fault.into(),
     })?;
-    let mut file: PolicyFile = yaml_serde::from_str(text).map_err(|error| PolicyError {
+    let file: PolicyFile = yaml_serde::from_str(text).map_err(|error| PolicyError {
         line: error.location().map(|l| l.line()),
         fault: PolicyFault::NotAPolicy(error.to_string()),
     })?;
-    if file.version != 1 {
-        return Err(PolicyFault::Version(file.version).at(text));
-    }
-    let lists = file.lists().map_err(|fault| fault.at(text))?;
-    let grants = file.grants.into_iter().zip(1..).map(|(grant, number)| {
-        let read = grant.read();
-        read.map_err(|fault| PolicyFault::Grant { number, fault }.at(text))
-    });
-    Ok(PolicyContent {
-        grants: grants.collect::<Result<_, _>>()?,
-        ..lists
-    })
+    file.read().map_err(|fault| fault.at(text))
 }
 
 impl PolicyFile {
-    /// What the lists beside the grants say, which are taken.
-    fn lists(&mut self) -> Result<PolicyContent, PolicyFault> {
-        let people = mem::take(&mut self.people);
-        let people = people.into_iter().zip(1..).map(|(person, number)| {
+    fn read(self) -> Result<PolicyContent, PolicyFault> {
+        if self.version != 1 {
+            return Err(PolicyFault::Version(self.version));
+        }
+        let not_an_arn = |decoy| PolicyFault::Decoy(GrantFault::NotAnArn(decoy));
+        let people = self.people.into_iter().zip(1..).map(|(person, number)| {
             let read = person.read();
             read.map_err(|fault| PolicyFault::Person { number, fault })
         });
-        let replicas = mem::take(&mut self.replicas);
-        let replicas = replicas.into_iter().map(ReplicaFile::read);
+        let replicas = self.replicas.into_iter().map(ReplicaFile::read);
+        let grants = self.grants.into_iter().zip(1..).map(|(grant, number)| {
+            let read = grant.read();
+            read.map_err(|fault| PolicyFault::Grant { number, fault })
+        });
         Ok(PolicyContent {
             trusted_accounts: accounts("trusted_accounts", &self.trusted_accounts)?,
-            decoys: decoys(&self.decoys).map_err(PolicyFault::Decoy)?,
-            endpoints: endpoints(&self.endpoints)?,
+            decoys: beginning("arn:", &self.decoys).map_err(not_an_arn)?,
+            endpoints: beginning("vpce-", &self.endpoints).map_err(PolicyFault::NotAnEndpoint)?,
             people: people.collect::<Result<_, _>>()?,
             replicas: replicas.collect::<Result<_, _>>()?,
-            grants: Vec::new(),
+            grants: grants.collect::<Result<_, _>>()?,
         })
     }
 }
 
-fn decoys(list: &[String]) -> Result<Vec<GlobPattern>, GrantFault> {
-    let other = list.iter().find(|decoy| !decoy.starts_with("arn:"));
-    match other {
-        Some(other) => Err(GrantFault::NotAnArn(other.clone())),
-        None => Ok(globs(list)),
-    }
-}
-
-fn endpoints(list: &[String]) -> Result<Vec<GlobPattern>, PolicyFault> {
-    let other = list.iter().find(|id| !id.starts_with("vpce-"));
-    match other {
-        Some(other) => Err(PolicyFault::NotAnEndpoint(other.clone())),
+/// Patterns that all begin so; or the first that does not.
+fn beginning(prefix: &str, list: &[String]) -> Result<Vec<GlobPattern>, String> {
+    match list.iter().find(|one| !one.starts_with(prefix)) {
+        Some(other) => Err(other.clone()),
         None => Ok(globs(list)),
     }
 }

@@ -1,5 +1,7 @@
 //! How patterns of a policy match secrets, principals and other texts.
 
+use std::collections::BTreeSet;
+
 use super::PolicyVerdict;
 use crate::{
     access::Access,
@@ -111,14 +113,23 @@ fn bare_arn(secret: &SecretRef, name: &str) -> String {
     format!("arn:{partition}:secretsmanager:{region}:{account}:secret:{name}")
 }
 
-/// The same for the path of a read whose parameters are not known: a principal that may read
-/// everything below a path may read by that path.
-pub(super) fn subjects_of_folder(secret: &SecretRef) -> Vec<String> {
+/// The same of a read; `folder` for the path of one whose parameters are not known: a principal
+/// that may read everything below a path may read by that path.
+pub(super) fn subjects_read(secret: &SecretRef, folder: bool) -> Vec<String> {
     let mut subjects = subjects(secret);
+    if !folder {
+        return subjects;
+    }
     let below: Vec<String> = subjects
         .iter()
         .map(|subject| format!("{}/", subject.trim_end_matches('/')))
         .collect();
     subjects.extend(below);
     subjects
+}
+
+/// Patterns as text. In another order, it is the same.
+pub(super) fn patterns_text(list: &[GlobPattern]) -> String {
+    let list: BTreeSet<&str> = list.iter().map(GlobPattern::as_str).collect();
+    list.into_iter().collect::<Vec<_>>().join(", ")
 }

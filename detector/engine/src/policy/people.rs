@@ -1,13 +1,10 @@
 //! Who may read secrets by hand, and when: `people` of a policy.
 
-use std::{collections::BTreeSet, fmt, str::FromStr};
+use std::{fmt, str::FromStr};
 
-use chrono::Weekday;
+use chrono::{DateTime, Datelike, Utc, Weekday};
 
-use super::{
-    matching::{any_covers, any_names, names},
-    replicas,
-};
+use super::matching::{any_covers, any_names, names, patterns_text};
 use crate::{access::Access, glob::GlobPattern, ids::SecretRef, limits::DAY_SECS, time::EventTime};
 
 /// An entry of `people`.
@@ -53,14 +50,13 @@ impl PersonGrant {
 impl fmt::Display for PersonGrant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [principals, secrets] =
-            [&self.principals, &self.secrets].map(|list| replicas::listed(list));
+            [&self.principals, &self.secrets].map(|list| patterns_text(list));
         write!(f, "{principals} may read {secrets}")?;
         if let Some(days) = &self.days {
-            let days: BTreeSet<u32> = days.iter().map(Weekday::num_days_from_monday).collect();
-            let days = days
-                .into_iter()
-                .filter_map(|day| Weekday::try_from(u8::try_from(day).ok()?).ok());
-            let days: Vec<String> = days.map(|day| day.to_string()).collect();
+            let mut days = days.clone();
+            days.sort_by_key(Weekday::num_days_from_monday);
+            days.dedup();
+            let days: Vec<String> = days.iter().map(ToString::to_string).collect();
             write!(f, " on {}", days.join(", "))?;
         }
         match &self.hours {
@@ -144,9 +140,8 @@ fn minute_of(time: EventTime) -> i64 {
 }
 
 fn weekday(time: EventTime) -> Option<Weekday> {
-    // 1970 began on a Thursday.
-    let since_monday = (time.0.div_euclid(DAY_SECS) + 3).rem_euclid(7);
-    Weekday::try_from(u8::try_from(since_monday).ok()?).ok()
+    let time = DateTime::<Utc>::from_timestamp(time.0, 0);
+    time.map(|time| time.weekday())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use super::matching::{any_covers, any_matches, subjects};
+use super::matching::{any_covers, any_matches, patterns_text, subjects};
 use crate::{glob::GlobPattern, ids::SecretRef};
 
 /// An entry of `replicas`.
@@ -24,17 +24,11 @@ pub struct ReplicaPlace<'a> {
     pub region: &'a str,
 }
 
-pub(super) fn listed(list: &[GlobPattern]) -> String {
-    // In another order, it is the same.
-    let list: BTreeSet<&str> = list.iter().map(GlobPattern::as_str).collect();
-    list.into_iter().collect::<Vec<_>>().join(", ")
-}
-
 impl fmt::Display for ReplicaGrant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&listed(&self.secrets))?;
+        f.write_str(&patterns_text(&self.secrets))?;
         if let Some(regions) = &self.regions {
-            write!(f, " to {}", listed(regions))?;
+            write!(f, " to {}", patterns_text(regions))?;
         }
         if !self.accounts.is_empty() {
             let accounts: Vec<&str> = self.accounts.iter().map(String::as_str).collect();

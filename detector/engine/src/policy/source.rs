@@ -92,7 +92,7 @@ impl OwnSources {
     /// The source as it counts for patterns of addresses. Anybody may number a network like ours:
     /// a private address counts only without an endpoint, or through one of ours. `None` where only
     /// the endpoint counts.
-    fn as_address<'s>(&self, source: &'s CallSource) -> Option<Cow<'s, CallSource>> {
+    pub(super) fn as_address<'s>(&self, source: &'s CallSource) -> Option<Cow<'s, CallSource>> {
         let endpoint = source.vpc_endpoint.as_deref();
         let Some(endpoint) = endpoint.filter(|_| is_from_private(source)) else {
             return Some(Cow::Borrowed(source));
@@ -109,20 +109,20 @@ impl OwnSources {
 }
 
 impl GrantSource {
-    pub(super) fn matches(&self, source: &CallSource, own: &OwnSources) -> bool {
+    /// Whether it is meant, given the source and what counts as its address.
+    pub(super) fn matches(
+        &self,
+        (source, address): (&CallSource, Option<&CallSource>),
+        lists: &NetworkLists,
+    ) -> bool {
         if let Self::Pattern(name @ SourcePattern::Name(_)) = self {
             return name.matches(source);
         }
-        let address = own.as_address(source);
-        address.is_some_and(|source| self.has_address(&source, &own.networks))
-    }
-
-    fn has_address(&self, source: &CallSource, lists: &NetworkLists) -> bool {
-        match self {
+        address.is_some_and(|source| match self {
             Self::Pattern(pattern) => pattern.matches(source),
             Self::Class(class) => SourceClass::of(source, lists) == Some(*class),
             Self::List(label) => lists.containing(source).any(|list| list == label),
-        }
+        })
     }
 
     /// The label of the list of networks that it needs.
@@ -258,7 +258,9 @@ mod tests {
                 vpc_endpoint: endpoint.map(Into::into),
                 geo: crate::geo::SourceGeo::default(),
             };
-            text.parse::<GrantSource>().unwrap().matches(&source, &own)
+            let address = own.as_address(&source);
+            let pattern = text.parse::<GrantSource>().unwrap();
+            pattern.matches((&source, address.as_deref()), &own.networks)
         };
         assert!(matches("class:hosted_ci", "198.51.100.7", None));
         assert!(!matches("class:hosted_ci", "203.0.113.7", None));
