@@ -2,7 +2,7 @@
 //! length, one exchange for each connection.
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     net::TcpStream,
     time::Duration,
 };
@@ -19,23 +19,23 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Reads one; `None` when the other side closed before it began.
+    /// Reads one; `None` when the other side closed before it began. What comes after it on the
+    /// connection is lost.
     ///
     /// # Errors
     ///
     /// It broke off.
     pub fn read(stream: &mut impl Read) -> io::Result<Option<Self>> {
+        let stream = &mut BufReader::new(stream);
         let mut head = Vec::new();
-        let mut byte = [0];
         while !head.ends_with(b"\r\n\r\n") {
-            if stream.read(&mut byte)? == 0 {
+            if stream.read_until(b'\n', &mut head)? == 0 {
                 return if head.is_empty() {
                     Ok(None)
                 } else {
                     Err(io::ErrorKind::UnexpectedEof.into())
                 };
             }
-            head.push(byte[0]);
         }
         let text = String::from_utf8_lossy(&head).into_owned();
         let mut lines = text.lines();
@@ -115,14 +115,12 @@ impl Exchange {
     }
 }
 
-fn chunks(stream: &mut impl Read) -> io::Result<Vec<u8>> {
+fn chunks(stream: &mut impl BufRead) -> io::Result<Vec<u8>> {
     let mut all = Vec::new();
     loop {
         let mut line = Vec::new();
-        let mut byte = [0];
-        while !line.ends_with(b"\r\n") {
-            stream.read_exact(&mut byte)?;
-            line.push(byte[0]);
+        if stream.read_until(b'\n', &mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let length = String::from_utf8_lossy(&line)
             .trim()

@@ -6,9 +6,9 @@ use std::{
     net::{TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -63,6 +63,9 @@ pub enum Fault {
     Stalls(u64),
 }
 
+/// Half of the time that the functions of the tests give a call.
+const LATE: Duration = Duration::from_millis(500);
+
 /// Decides what happens to a call.
 pub type Plan = Box<dyn FnMut(&Call) -> Fault + Send>;
 
@@ -72,6 +75,7 @@ struct Shared {
     plan: Mutex<Plan>,
     calls: Mutex<Vec<Call>>,
     units: Mutex<Units>,
+    late: AtomicUsize,
     closed: AtomicBool,
 }
 
@@ -97,6 +101,7 @@ impl Proxy {
             plan: Mutex::new(Box::new(|_| Fault::None)),
             calls: Mutex::default(),
             units: Mutex::default(),
+            late: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
         });
         let serving = shared.clone();
@@ -125,6 +130,13 @@ impl Proxy {
     pub fn take_units(&self) -> Units {
         std::mem::take(&mut *self.shared.units.lock().expect("nothing panicked"))
     }
+
+    /// Publications since this was last asked whose answer came so late that the function may have
+    /// given it up, and may have published once more: this machine had too much to do.
+    #[must_use]
+    pub fn take_late_publications(&self) -> usize {
+        self.shared.late.swap(0, Ordering::Relaxed)
+    }
 }
 
 impl Drop for Proxy {
@@ -147,6 +159,7 @@ impl Shared {
     }
 
     fn serve(&self, mut stream: TcpStream) -> std::io::Result<()> {
+        let begun = Instant::now();
         stream.set_nodelay(true)?;
         let Some(request) = Exchange::read(&mut stream)? else {
             return Ok(());
@@ -184,6 +197,8 @@ impl Shared {
             Fault::None => {
                 let answer = send(upstream, &request)?;
                 self.count(&call, &request, &answer);
+                let is_late = call.operation == "PublishBatch" && begun.elapsed() > LATE;
+                self.late.fetch_add(usize::from(is_late), Ordering::Relaxed);
                 stream.write_all(&answer.bytes())
             }
             Fault::Refused(status) => {
