@@ -53,8 +53,8 @@ resource "terraform_data" "combinations" {
     }
 
     precondition {
-      condition     = var.own_subscriptions || var.alert_email != "" || var.more_topics != ""
-      error_message = "Alerts would reach nobody. Set alert_email or more_topics, or own_subscriptions = true if you subscribe to alert_topic yourself."
+      condition     = var.own_subscriptions || var.alert_email != "" || var.more_topics != "" || var.security_hub
+      error_message = "Alerts would reach nobody. Set alert_email, more_topics or security_hub, or own_subscriptions = true if you subscribe to alert_topic yourself."
     }
 
     precondition {

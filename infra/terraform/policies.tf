@@ -20,6 +20,7 @@ locals {
   groups       = local.in_subnets ? split(",", var.security_group_ids) : []
   # Without their options.
   more_topics  = var.more_topics == "" ? [] : [for topic in split(" ", var.more_topics) : split("?", topic)[0]]
+  product      = "arn:${local.partition}:securityhub:${local.region}:${local.account}:product/${local.account}/default"
   topic_region = var.trigger == "SNS" ? try(split(":", var.trigger_topic_arn)[3], null) : null
   alarm_email  = var.alarm_email != "" ? var.alarm_email : var.alert_email
 
@@ -45,7 +46,7 @@ locals {
   delivered = local.has_email ? local.mailed : "both"
   environment = {
     SECRETRAIL_TABLE            = local.table
-    SECRETRAIL_TOPICS           = trimspace("${local.arns.alerts}?deliver=${local.delivered} ${var.more_topics}")
+    SECRETRAIL_TOPICS           = trimspace("${local.arns.alerts}?deliver=${local.delivered} ${join(" ", compact([var.more_topics, var.security_hub ? local.product : ""]))}")
     SECRETRAIL_RULES            = local.has_rules ? "s3://${var.rules_bucket}/${var.rules_prefix}" : ""
     SECRETRAIL_POLICY           = local.has_policy ? "s3://${var.rules_bucket}/${var.policy_key}" : ""
     SECRETRAIL_STRICT           = tostring(var.strict)
@@ -170,6 +171,12 @@ locals {
         Effect   = "Allow"
         Action   = "sns:Publish"
         Resource = local.more_topics
+      }],
+      !var.security_hub ? [] : [{
+        Sid      = "ImportFindings"
+        Effect   = "Allow"
+        Action   = "securityhub:BatchImportFindings"
+        Resource = local.product
       }],
       length(local.trail_keys) == 0 ? [] : [{
         Sid      = "DecryptFiles"

@@ -184,6 +184,12 @@ variable "more_topic_key_arns" {
   }
 }
 
+variable "security_hub" {
+  description = "Whether incidents are imported into AWS Security Hub, too, as findings of this account and region. It must be enabled here."
+  type        = bool
+  default     = false
+}
+
 variable "own_subscriptions" {
   description = "Set it to true if you subscribe recipients to the topics of this stack yourself. Otherwise, alerts and alarms must have a recipient here."
   type        = bool

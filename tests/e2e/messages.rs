@@ -95,19 +95,7 @@ fn hostile_text_in_every_field_breaks_no_message() {
 #[test]
 fn ocsf_findings_are_those_of_the_schema() {
     let printed = secretrail(&["replay", LOGS, "--policy", POLICY, "-f", "ocsf", "-q"]);
-    let validated = |findings: &str| -> Value {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/support/ocsf.py");
-        let mut python = std::process::Command::new(local::ocsf());
-        let (input, output) = (std::process::Stdio::piped(), std::process::Stdio::piped());
-        let mut child = python
-            .arg(script)
-            .stdin(input)
-            .stdout(output)
-            .spawn()
-            .unwrap();
-        std::io::Write::write_all(&mut child.stdin.take().unwrap(), findings.as_bytes()).unwrap();
-        serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap()
-    };
+    let validated = |findings: &str| validated(&local::ocsf(), "ocsf.py", findings);
     let result = validated(&printed.stdout);
     assert_eq!(
         (&result["wrong"], &result["count"]),
@@ -123,4 +111,44 @@ fn ocsf_findings_are_those_of_the_schema() {
         let result = validated(&printed.stdout.replace(right, wrong));
         assert_ne!(result["wrong"], json!([]), "{wrong}");
     }
+}
+
+#[test]
+fn findings_of_security_hub_are_those_of_the_model_of_its_api() {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../golden/incidents.asff.json");
+    let golden = std::fs::read_to_string(golden).unwrap();
+    let read = serde_json::Deserializer::from_str(&golden).into_iter::<Value>();
+    let findings: Vec<Value> = read.map(Result::unwrap).collect();
+    let lines = |findings: &[Value]| -> String {
+        findings
+            .iter()
+            .map(|finding| format!("{finding}\n"))
+            .collect()
+    };
+    let validated = |findings: &str| validated(&local::boto(), "asff.py", findings);
+    let result = validated(&lines(&findings));
+    assert_eq!(
+        (&result["wrong"], &result["count"]),
+        (&json!([]), &json!(findings.len()))
+    );
+    // The check can fail: a field that is none, one that is missing, a value that is none.
+    let mut wrong = vec![findings[0].clone(); 3];
+    wrong[0]["Tittle"] = json!("x");
+    wrong[1].as_object_mut().unwrap().remove("Resources");
+    wrong[2]["RecordState"] = json!("CLOSED");
+    let result = validated(&lines(&wrong));
+    assert_eq!(result["wrong"].as_array().unwrap().len(), 3, "{result}");
+}
+
+/// What a script of the models of others says of findings, one on each line.
+fn validated(python: &std::path::Path, script: &str, findings: &str) -> Value {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/support");
+    let mut child = std::process::Command::new(python)
+        .arg(format!("{folder}/{script}"))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), findings.as_bytes()).unwrap();
+    serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap()
 }

@@ -10,7 +10,7 @@ use secretrail_engine::{
     incident::{
         self, Incident, IncidentPeriods,
         announced::AnnouncedIncident,
-        finding,
+        asff, finding,
         grouping::IncidentGrouping,
         message::IncidentMessage,
         usual::{CurrentTraits, UsualFacts},
@@ -195,6 +195,11 @@ fn incidents_are_reported_as_they_were() {
     golden(
         "incidents.ocsf.json",
         &all(&|message| pretty(&finding::detection_finding(message))),
+    );
+    let product = "arn:aws:securityhub:eu-west-1:111122223333:product/111122223333/default";
+    golden(
+        "incidents.asff.json",
+        &all(&|message| pretty(&asff::security_finding(message, product))),
     );
     golden(
         "incidents.chat.json",

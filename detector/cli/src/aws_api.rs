@@ -3,24 +3,36 @@
 //!
 //! A call is named by its IAM action, so that an error says which permission is missing.
 
-mod endpoint;
 mod json;
 mod query;
 pub mod rest;
 mod service;
-mod signed;
 pub mod xml;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use secretrail_aws::{cause::FailureCause, retry::FailedCall};
+pub use secretrail_aws::signed::service::AwsService;
+use secretrail_aws::{
+    cause::FailureCause,
+    retry::{FailedCall, RetryPolicy},
+    signed::{ApiAnswer, ApiRequest, CallLimits, SignedClient},
+};
 
 pub use self::service::{
-    AwsService, CLOUDFORMATION, CLOUDWATCH, DYNAMODB, EVENTBRIDGE, KMS, LAMBDA, SECRETS_MANAGER,
+    CLOUDFORMATION, CLOUDWATCH, DYNAMODB, EVENTBRIDGE, KMS, LAMBDA, SECRETS_MANAGER, SECURITY_HUB,
     SFN, SNS, SQS, SSM, STS,
 };
-use self::signed::SignedClient;
-use crate::input::aws::{Connection, GLOBAL_REGION, explained};
+use crate::input::aws::{CREDENTIALS_TIMEOUT, Connection, GLOBAL_REGION, explained};
+
+const LIMITS: CallLimits = CallLimits {
+    credentials: CREDENTIALS_TIMEOUT,
+    answer: Duration::from_secs(30),
+    retry: RetryPolicy {
+        attempts: 5,
+        base: Duration::from_millis(100),
+        cap: Duration::from_secs(5),
+    },
+};
 
 /// A failed call: service and operation as an IAM action, code, message, and whether a permission
 /// is missing.
@@ -77,6 +89,7 @@ impl std::fmt::Display for ApiError {
 
 /// The services of one region. Calls block until they complete.
 pub struct AwsApi {
+    connection: Arc<Connection>,
     client: SignedClient,
     region: String,
 }
@@ -101,7 +114,8 @@ impl AwsApi {
     #[must_use]
     pub fn of_region(connection: Arc<Connection>, region: &str) -> Self {
         Self {
-            client: SignedClient::new(connection),
+            client: SignedClient::new(connection.config(), LIMITS),
+            connection,
             region: region.to_owned(),
         }
     }
@@ -114,6 +128,7 @@ impl AwsApi {
             region => region,
         };
         Self {
+            connection: self.connection.clone(),
             client: self.client.clone(),
             region: region.to_owned(),
         }
@@ -123,5 +138,10 @@ impl AwsApi {
     #[must_use]
     pub fn region(&self) -> &str {
         &self.region
+    }
+
+    /// Blocks until the call completes.
+    fn send(&self, request: &ApiRequest<'_>) -> Result<ApiAnswer, FailedCall> {
+        self.connection.wait(self.client.send(request))
     }
 }

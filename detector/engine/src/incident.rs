@@ -10,6 +10,7 @@
 //! their ids and their members depend on the set of alerts alone ([`grouping`]).
 
 pub mod announced;
+pub mod asff;
 pub mod chat;
 pub mod decision;
 pub mod finding;

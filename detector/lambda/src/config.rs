@@ -13,6 +13,7 @@ use std::{
 
 use secretrail_aws::{
     dynamodb::{FactRetention, Retention},
+    security_hub,
     sightings::kept_secs,
     sns::{MessageFormat, TopicDestination},
 };
@@ -93,7 +94,7 @@ pub struct FunctionConfig {
     pub mode: FunctionMode,
     /// Name of the DynamoDB table.
     pub table: String,
-    /// SNS topics for alerts.
+    /// SNS topics for alerts and incidents, and Security Hub for incidents.
     pub destinations: Vec<TopicDestination>,
     /// Sigma rules; [`FileLocation::None`] for the built-in rules.
     pub rules: FileLocation,
@@ -375,27 +376,38 @@ fn number(topics: &mut [TopicDestination]) {
     }
 }
 
-/// Parses `arn:…[?format=…][&deliver=…][&min-level=…][&digest-below=…][&max-per-minute=…]`.
+/// Parses the ARN of a topic, or of Security Hub's product:
+/// `arn:…[?format=…][&deliver=…][&min-level=…][&digest-below=…][&max-per-minute=…]`.
 fn destination(text: &str) -> Result<TopicDestination, TopicFault> {
     let (arn, options) = text.split_once('?').unwrap_or((text, ""));
     // The partition differs in China and GovCloud. A subscription's ARN has a seventh part.
     let is_topic = arn.starts_with("arn:")
         && arn.split(':').nth(2) == Some("sns")
         && arn.split(':').count() == 6;
-    if !is_topic {
+    let is_hub = security_hub::is_product(arn);
+    if !is_topic && !is_hub {
         return Err(TopicFault::NotATopic);
     }
     let mut destination = TopicDestination {
         id: arn.into(),
         topic_arn: arn.to_owned(),
         min_level: RuleLevel::Informational,
-        kinds: usual_kinds(MessageFormat::Standard),
+        kinds: match is_hub {
+            true => DeliveredKinds::Incidents,
+            false => usual_kinds(MessageFormat::Standard),
+        },
         format: MessageFormat::Standard,
         max_per_minute: None,
         digest_below: None,
     };
     let options = options.split('&').filter(|option| !option.is_empty());
     // Whatever their order: what is delivered depends on the format, unless it is given.
+    let mut refused = options
+        .clone()
+        .filter(|option| !option.starts_with("min-level="));
+    if let Some(option) = refused.next().filter(|_| is_hub) {
+        return Err(TopicFault::NotForSecurityHub(option.to_owned()));
+    }
     let (formats, others): (Vec<&str>, Vec<&str>) =
         options.partition(|option| option.starts_with("format="));
     for option in formats.into_iter().chain(others) {
@@ -517,6 +529,30 @@ mod tests {
             ]
         );
         assert_eq!((config.allowed_lateness_secs, config.parallel), (900, 4));
+    }
+
+    #[test]
+    fn security_hub_gets_incidents_and_nothing_else() {
+        let product = "arn:aws:securityhub:eu-west-1:111122223333:product/111122223333/default";
+        let hub = destination(&format!("{product}?min-level=high")).unwrap();
+        assert_eq!(
+            (hub.kinds, hub.min_level),
+            (DeliveredKinds::Incidents, RuleLevel::High)
+        );
+        for option in [
+            "deliver=both",
+            "format=ocsf",
+            "digest-below=high",
+            "max-per-minute=5",
+        ] {
+            let fault = TopicFault::NotForSecurityHub(option.to_owned());
+            assert_eq!(
+                destination(&format!("{product}?min-level=low&{option}")),
+                Err(fault)
+            );
+        }
+        let foreign = product.replace("product/111122223333", "product/444455556666");
+        assert_eq!(destination(&foreign), Err(TopicFault::NotATopic));
     }
 
     #[test]

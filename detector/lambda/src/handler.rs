@@ -25,7 +25,7 @@ use secretrail_aws::{
     dynamodb::{Clock, DynamoStore},
     retry::RetryPolicy,
     s3::S3Source,
-    sns::SnsSink,
+    sink::AlertSink,
 };
 use secretrail_engine::{
     exposure::changes::SecretName,
@@ -91,7 +91,7 @@ pub struct FunctionContext {
     config: FunctionConfig,
     s3: S3Source,
     store: DynamoStore,
-    sink: SnsSink,
+    sink: AlertSink,
     rules: RuleSource,
     clock: Clock,
     function: String,
@@ -122,7 +122,7 @@ impl FunctionContext {
             clock.clone(),
             config.outbox(),
         );
-        let sink = SnsSink::new(aws_sdk_sns::Client::new(aws), retry);
+        let sink = AlertSink::new(aws, retry, config.call_timeout);
         let rules = RuleSource::new(&config, s3.clone());
         Self {
             config,

@@ -140,6 +140,7 @@ pub(crate) fn setups() -> Vec<(&'static str, Value)> {
                 "MoreTopics": "arn:aws:sns:eu-west-1:444455556666:chat?format=chat&min-level=high \
                     arn:aws:sns:eu-west-1:111122223333:siem",
                 "MoreTopicKeyArns": format!("{KEY}chat,{KEY}siem"),
+                "SecurityHub": "true",
             }),
         ),
         (

@@ -258,6 +258,14 @@ fn needed() -> Vec<Needed> {
             json!([format!("{KEY}chat"), format!("{KEY}siem")]),
         )
         .on(through("sns.eu-west-1.amazonaws.com")),
+        // Service Authorization Reference, "Actions, resources, and condition keys for AWS Security
+        // Hub": the resource is the product.
+        Needed::new(
+            queue,
+            "ImportFindings",
+            json!("securityhub:BatchImportFindings"),
+            json!("arn:aws:securityhub:eu-west-1:111122223333:product/111122223333/default"),
+        ),
         // Amazon S3 User Guide, "Using server-side encryption with AWS KMS keys": kms:Decrypt to
         // read.
         Needed::new(

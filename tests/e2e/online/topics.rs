@@ -111,3 +111,92 @@ fn a_message_says_what_is_usual_for_the_principal_beside_what_it_does_now() {
     assert_eq!(now("secret"), json!([{"value": "prod/db", "new": true}]));
     assert_eq!(now("region")[0]["new"], json!(false));
 }
+
+#[test]
+fn security_hub_gets_each_incident_as_one_finding_and_keeps_no_topic_waiting() {
+    const PRODUCT: &str = "arn:aws:securityhub:eu-west-1:111122223333:product/111122223333/default";
+    let shop = Shop::open();
+    let topics = format!("{PRODUCT}?min-level=medium {}", shop.deployment.topic);
+    let function = shop.start(&[("SECRETRAIL_TOPICS", &topics)]);
+    // It is not enabled in the account.
+    shop.proxy.plan(|call| match call.service {
+        "securityhub" => Fault::Failed(401, "InvalidAccessException"),
+        _ => Fault::None,
+    });
+    let denied = json!({"Records": [denied("n1", "app", 1, "prod/db")]}).to_string();
+    let messages = vec![
+        shop.put(KEY, &theft("e1")),
+        shop.put("denied.json.gz", &packed(denied.as_bytes())),
+    ];
+    assert_eq!(
+        back(&answered(&function, &batch(messages))),
+        Vec::<&str>::new()
+    );
+    let published = shop.deployment.published();
+    assert_eq!(
+        published.len(),
+        2,
+        "the topic has both alerts: {published:?}"
+    );
+    assert_eq!(shop.proxy.take_findings(), Vec::<Value>::new());
+    let log = function.log();
+    assert!(has(
+        &log,
+        "destination failed, its alerts are kept in the outbox",
+        PRODUCT
+    ));
+    // Enabled, and an answer is lost: the same finding is imported twice.
+    let lost = AtomicBool::new(false);
+    shop.proxy.plan(move |call| match call.service {
+        "securityhub" if !lost.swap(true, Ordering::Relaxed) => Fault::AnswerLost,
+        _ => Fault::None,
+    });
+    let mut findings = Vec::new();
+    for _ in 0..10 {
+        std::thread::sleep(Duration::from_millis(1_100));
+        answered(&function, &json!({"secretrail": "sweep"}));
+        findings.extend(shop.proxy.take_findings());
+        if findings.len() > 1 {
+            break;
+        }
+    }
+    let ids: BTreeSet<&str> = findings
+        .iter()
+        .map(|finding| text(&finding["Id"]))
+        .collect();
+    assert_eq!(
+        (findings.len(), ids.len()),
+        (2, 1),
+        "low is below medium: {findings:?}"
+    );
+    let first = findings[0].clone();
+    assert_eq!(
+        first["FindingProviderFields"]["Severity"]["Label"],
+        "CRITICAL"
+    );
+    assert_eq!(first["AwsAccountId"], "111122223333");
+    // News of the incident are the same finding, at a later time.
+    let more = json!({"Records": [direct_decrypt("e2", "thief", 7, "prod/other")]}).to_string();
+    let more = shop.put("more.json.gz", &packed(more.as_bytes()));
+    assert_eq!(
+        back(&answered(&function, &batch(vec![more]))),
+        Vec::<&str>::new()
+    );
+    let mut updates = shop.proxy.take_findings();
+    // News wait for a minute after the message before.
+    for _ in 0..70 {
+        if !updates.is_empty() {
+            break;
+        }
+        std::thread::sleep(Duration::from_secs(1));
+        answered(&function, &json!({"secretrail": "sweep"}));
+        updates = shop.proxy.take_findings();
+    }
+    assert_eq!(updates.len(), 1, "{updates:?}");
+    assert_eq!(updates[0]["Id"], first["Id"]);
+    assert!(text(&updates[0]["UpdatedAt"]) > text(&first["UpdatedAt"]));
+    assert!(
+        text(&updates[0]["Description"]).contains("prod/other"),
+        "{updates:?}"
+    );
+}

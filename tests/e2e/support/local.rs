@@ -45,6 +45,12 @@ pub fn duckdb() -> PathBuf {
     install::python("duckdb").join("bin/python")
 }
 
+/// A Python that has botocore, with the models of the APIs of AWS.
+#[must_use]
+pub fn boto() -> PathBuf {
+    install::python("ministack").join("bin/python")
+}
+
 /// A Python that has the models of OCSF, which validate findings.
 #[must_use]
 pub fn ocsf() -> PathBuf {

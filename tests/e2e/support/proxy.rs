@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::{Value, json};
+
 use crate::{
     http::{Exchange, send},
     units::Units,
@@ -21,7 +23,7 @@ use crate::{
 pub struct Call {
     /// Its place among all calls since the plan was made.
     pub index: usize,
-    /// `dynamodb`, `s3` or `sns`.
+    /// `dynamodb`, `s3`, `securityhub` or `sns`.
     pub service: &'static str,
     /// As in `PutItem`, `GetObject` or `PublishBatch`.
     pub operation: String,
@@ -75,6 +77,7 @@ struct Shared {
     plan: Mutex<Plan>,
     calls: Mutex<Vec<Call>>,
     units: Mutex<Units>,
+    findings: Mutex<Vec<Value>>,
     late: AtomicUsize,
     closed: AtomicBool,
 }
@@ -101,6 +104,7 @@ impl Proxy {
             plan: Mutex::new(Box::new(|_| Fault::None)),
             calls: Mutex::default(),
             units: Mutex::default(),
+            findings: Mutex::default(),
             late: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
         });
@@ -131,6 +135,16 @@ impl Proxy {
         std::mem::take(&mut *self.shared.units.lock().expect("nothing panicked"))
     }
 
+    /// Findings that Security Hub got since this was last asked, in their order.
+    ///
+    /// # Panics
+    ///
+    /// A handler panicked.
+    #[must_use]
+    pub fn take_findings(&self) -> Vec<Value> {
+        std::mem::take(&mut *self.shared.findings.lock().expect("nothing panicked"))
+    }
+
     /// Publications since this was last asked whose answer came so late that the function may have
     /// given it up, and may have published once more: this machine had too much to do.
     #[must_use]
@@ -150,12 +164,52 @@ impl Drop for Proxy {
 impl Shared {
     fn count(&self, call: &Call, request: &Exchange, answer: &Exchange) {
         if call.service == "dynamodb" {
-            let json = |exchange: &Exchange| {
-                serde_json::from_slice(&exchange.body).unwrap_or(serde_json::Value::Null)
-            };
+            let json =
+                |exchange: &Exchange| serde_json::from_slice(&exchange.body).unwrap_or(Value::Null);
             let units = Units::of(&call.operation, &json(request), &json(answer));
             *self.units.lock().expect("nothing panicked") += units;
         }
+    }
+
+    /// The answer of what stands in for AWS: for Security Hub, which the emulator does not have, this
+    /// itself, by the API reference of `BatchImportFindings`.
+    fn answer(&self, call: &Call, upstream: &str, request: &Exchange) -> std::io::Result<Exchange> {
+        if call.service != "securityhub" {
+            return send(upstream, request);
+        }
+        let signature = request.header("authorization").unwrap_or_default();
+        if !signature.contains("/securityhub/aws4_request") {
+            return Ok(failure(
+                call.service,
+                403,
+                "MissingAuthenticationTokenException",
+            ));
+        }
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let given = body["Findings"].as_array().cloned().unwrap_or_default();
+        let (taken, refused): (Vec<Value>, Vec<Value>) = given.into_iter().partition(|finding| {
+            let account = finding["AwsAccountId"].as_str().unwrap_or_default();
+            let product = finding["ProductArn"].as_str().unwrap_or_default();
+            product.ends_with(&format!(":{account}:product/{account}/default"))
+        });
+        let refused: Vec<Value> = refused
+            .iter()
+            .map(|finding| {
+                json!({"Id": finding["Id"], "ErrorCode": "InvalidInput",
+                    "ErrorMessage": "the finding is of another account"})
+            })
+            .collect();
+        let answer = json!({"SuccessCount": taken.len(), "FailedCount": refused.len(),
+            "FailedFindings": refused});
+        self.findings
+            .lock()
+            .expect("nothing panicked")
+            .extend(taken);
+        Ok(Exchange {
+            start: "HTTP/1.1 200 OK".to_owned(),
+            headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+            body: answer.to_string().into_bytes(),
+        })
     }
 
     fn serve(&self, mut stream: TcpStream) -> std::io::Result<()> {
@@ -195,7 +249,7 @@ impl Shared {
         };
         match fault {
             Fault::None => {
-                let answer = send(upstream, &request)?;
+                let answer = self.answer(&call, upstream, &request)?;
                 self.count(&call, &request, &answer);
                 let is_late = call.operation == "PublishBatch" && begun.elapsed() > LATE;
                 self.late.fetch_add(usize::from(is_late), Ordering::Relaxed);
@@ -215,7 +269,7 @@ impl Shared {
                 };
                 stream.write_all(&failure(service, status, code).bytes())
             }
-            Fault::AnswerLost => send(upstream, &request).map(drop),
+            Fault::AnswerLost => self.answer(&call, upstream, &request).map(drop),
             Fault::Hangs(ms) => {
                 std::thread::sleep(Duration::from_millis(ms));
                 Ok(())
@@ -251,6 +305,9 @@ fn named(request: &Exchange) -> (&'static str, String) {
     if let Some(action) = action.filter(|_| request.start.starts_with("POST / ")) {
         return ("sns", action.to_owned());
     }
+    if request.start.starts_with("POST /findings/import ") {
+        return ("securityhub", "BatchImportFindings".to_owned());
+    }
     let method = request.start.split(' ').next().unwrap_or_default();
     let list = request.start.contains("list-type=2");
     (
@@ -277,19 +334,24 @@ fn failure(service: &str, status: u16, code: &str) -> Exchange {
         "dynamodb" => {
             format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"spoiled"}}"#)
         }
+        "securityhub" => format!(r#"{{"Code":"{code}","Message":"spoiled"}}"#),
         "s3" => format!("<Error><Code>{code}</Code><Message>spoiled</Message></Error>"),
         _ => format!(
             "<ErrorResponse><Error><Type>Receiver</Type><Code>{code}</Code><Message>spoiled</Message></Error></ErrorResponse>"
         ),
     };
-    let kind = if service == "dynamodb" {
-        "application/x-amz-json-1.0"
-    } else {
-        "text/xml"
+    let kind = match service {
+        "dynamodb" => "application/x-amz-json-1.0",
+        "securityhub" => "application/json",
+        _ => "text/xml",
     };
+    let mut headers = vec![("content-type".to_owned(), kind.to_owned())];
+    if service == "securityhub" {
+        headers.push(("x-amzn-errortype".to_owned(), code.to_owned()));
+    }
     Exchange {
         start: format!("HTTP/1.1 {status} Spoiled"),
-        headers: vec![("content-type".to_owned(), kind.to_owned())],
+        headers,
         body: body.into_bytes(),
     }
 }

@@ -23,38 +23,40 @@ const MAX_BYTES: usize = 256 * 1024;
 /// Most entries of a batch.
 const MAX_ENTRIES: usize = 10;
 
-/// Why a topic did not accept a message.
+/// Why a destination did not accept a message.
 #[derive(Debug, thiserror::Error)]
 pub enum EntryError {
     /// The request could not be built.
     #[error("{0}")]
     Invalid(BuildError),
-    /// SNS rejected the message.
+    /// The service rejected the message.
     #[error("{code}: {message}")]
     Refused {
-        /// Error code of SNS.
+        /// Error code of the service.
         code: String,
-        /// Error message of SNS; may be empty.
+        /// Error message of the service; may be empty.
         message: String,
     },
     /// The call failed, and with it every message of the batch.
     #[error("{message}")]
     Call {
-        /// Error code of SNS; `None` without a response.
+        /// Error code of the service; `None` without a response.
         code: Option<String>,
         /// The error with its causes.
         message: String,
     },
-    /// The response of SNS has no result for the message, or none came in time.
-    #[error("SNS returned no result for it")]
+    /// The response has no result for the message, or none came in time.
+    #[error("the service returned no result for it")]
     Unsaid,
 }
 
 /// Codes of errors that are about a message, not about its topic.
-/// Source: Amazon SNS API reference, `PublishBatch` and `Publish`, checked 2026-11.
-const ABOUT_MESSAGE: [&str; 6] = [
+/// Source: Amazon SNS API reference, `PublishBatch` and `Publish`; AWS Security Hub API reference,
+/// `BatchImportFindings`; checked 2026-11.
+const ABOUT_MESSAGE: [&str; 7] = [
     "BatchRequestTooLong",
     "InvalidBatchEntryId",
+    "InvalidInput",
     "InvalidParameter",
     "ParameterValueInvalid",
     "InvalidMessageContents",
@@ -382,7 +384,7 @@ mod tests {
         let expected = [
             (9, "InvalidParameter: ".to_owned()),
             (10, "InternalError: ".to_owned()),
-            (11, "SNS returned no result for it".to_owned()),
+            (11, "the service returned no result for it".to_owned()),
         ];
         assert_eq!(reported(batch), expected.into());
     }

@@ -1,14 +1,15 @@
 //! The query protocol: a form as the body, XML as the answer.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use secretrail_aws::retry::FailedCall;
-
-use super::{
-    ApiError, AwsApi,
-    service::{AwsService, Protocol},
-    signed::{ApiAnswer, ApiRequest},
-    xml::XmlElement,
+use secretrail_aws::{
+    retry::FailedCall,
+    signed::{
+        ApiAnswer, ApiRequest,
+        service::{AwsService, Protocol},
+    },
 };
+
+use super::{ApiError, AwsApi, xml::XmlElement};
 
 /// What is not a letter or digit, without the characters that RFC 3986 leaves as they are.
 pub(super) const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
@@ -51,8 +52,7 @@ impl AwsApi {
             body: fields.join("&"),
             failed,
         };
-        self.client
-            .send(&request)
+        self.send(&request)
             .and_then(|answer| result(&answer, operation))
             .map_err(|failed| ApiError::of(failed, &action))
     }

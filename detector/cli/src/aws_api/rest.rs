@@ -1,9 +1,10 @@
 //! The REST protocol with JSON answers: operations are paths.
 
 use percent_encoding::utf8_percent_encode;
+use secretrail_aws::signed::{ApiRequest, json, service::AwsService};
 use serde_json::Value;
 
-use super::{ApiError, AwsApi, json, query::RESERVED, service::AwsService, signed::ApiRequest};
+use super::{ApiError, AwsApi, query::RESERVED};
 
 impl AwsApi {
     /// Calls an operation of a REST service that reads, such as `GetFunctionConfiguration` of
@@ -28,8 +29,7 @@ impl AwsApi {
             failed: json::failed,
         };
         let action = service.action(operation);
-        self.client
-            .send(&request)
+        self.send(&request)
             .and_then(|answer| json::value(&answer))
             .map_err(|failed| ApiError::of(failed, &action))
     }

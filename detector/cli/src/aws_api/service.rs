@@ -1,55 +1,7 @@
-//! The services, and how they are called. Source: the API references of the services, "Common
+//! The services that the command calls. Source: the API references of the services, "Common
 //! parameters" and "Making API requests"; checked 2026-11.
 
-/// How requests and answers of a service are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Protocol {
-    /// A JSON object as the body, the operation in a header.
-    Json {
-        /// Version of the protocol, as in `application/x-amz-json-1.0`.
-        version: &'static str,
-        /// What stands before the operation in `X-Amz-Target`.
-        target: &'static str,
-    },
-    /// A form as the body, XML as the answer.
-    Query {
-        /// `Version` of the API.
-        version: &'static str,
-    },
-    /// Operations are paths, answers are JSON.
-    RestJson,
-}
-
-/// A service of AWS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AwsService {
-    /// Its service id, as in `AWS_ENDPOINT_URL_CLOUDFORMATION`.
-    pub(super) id: &'static str,
-    /// First part of the names of its endpoints.
-    pub(super) host: &'static str,
-    /// Name in signatures.
-    pub(super) signing: &'static str,
-    /// Prefix of its IAM actions.
-    pub(super) actions: &'static str,
-    pub(super) protocol: Protocol,
-}
-
-impl AwsService {
-    const fn new(id: &'static str, name: &'static str, protocol: Protocol) -> Self {
-        Self {
-            id,
-            host: name,
-            signing: name,
-            actions: name,
-            protocol,
-        }
-    }
-
-    /// The IAM action of an operation.
-    pub(super) fn action(&self, operation: &str) -> String {
-        format!("{}:{operation}", self.actions)
-    }
-}
+use secretrail_aws::signed::service::{AwsService, Protocol};
 
 const fn json(version: &'static str, target: &'static str) -> Protocol {
     Protocol::Json { version, target }
@@ -93,3 +45,6 @@ pub const SECRETS_MANAGER: AwsService = AwsService::new(
 pub const SSM: AwsService = AwsService::new("SSM", "ssm", json("1.1", "AmazonSSM"));
 /// AWS Lambda.
 pub const LAMBDA: AwsService = AwsService::new("Lambda", "lambda", Protocol::RestJson);
+/// AWS Security Hub.
+pub const SECURITY_HUB: AwsService =
+    AwsService::new("SecurityHub", "securityhub", Protocol::RestJson);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use secretrail_engine::{rule_meta::timespan_secs, seen::LookbackPeriods};
+use secretrail_engine::{ids::ArnParts, rule_meta::timespan_secs, seen::LookbackPeriods};
 use serde_json::Value;
 
 use crate::aws_api::{ApiError, AwsApi, LAMBDA, rest::segment};
@@ -55,15 +55,31 @@ pub fn lookback(variables: &BTreeMap<String, String>) -> Result<LookbackPeriods,
     })
 }
 
-/// The ARNs of the topics in `SECRETRAIL_TOPICS`, each once.
+/// The ARNs of the topics in `SECRETRAIL_TOPICS`, each once, and whatever else it names but the
+/// product of Security Hub.
 #[must_use]
 pub fn topics(setting: &str) -> Vec<&str> {
-    let named = setting.split_whitespace();
-    let arns = named.map(|topic| topic.split('?').next().unwrap_or(topic));
-    let mut arns: Vec<&str> = arns.collect();
+    let mut arns: Vec<&str> = destinations(setting).collect();
+    arns.retain(|arn| !is_product(arn));
     arns.sort_unstable();
     arns.dedup();
     arns
+}
+
+/// The ARN of Security Hub's product in `SECRETRAIL_TOPICS`; `None` where incidents are not
+/// imported.
+#[must_use]
+pub fn product(setting: &str) -> Option<&str> {
+    destinations(setting).find(|arn| is_product(arn))
+}
+
+fn destinations(setting: &str) -> impl Iterator<Item = &str> {
+    let named = setting.split_whitespace();
+    named.map(|topic| topic.split('?').next().unwrap_or(topic))
+}
+
+fn is_product(arn: &str) -> bool {
+    ArnParts::parse(arn).is_some_and(|arn| arn.service == "securityhub")
 }
 
 #[cfg(test)]

@@ -174,6 +174,38 @@ fn a_bucket_that_announces_nothing() {
 }
 
 #[test]
+fn security_hub_that_is_not_enabled() {
+    let product = "arn:aws:securityhub:eu-west-1:111122223333:product/111122223333/default";
+    let with_hub = || {
+        let cloud = healthy();
+        let get = "lambda GET /2015-03-31/functions/";
+        let function = function(|found| {
+            found["Environment"]["Variables"]["SECRETRAIL_TOPICS"] =
+                json!(format!("{ALERTS} {product}?min-level=high"));
+        });
+        cloud.answer(get, "", function);
+        cloud
+    };
+    let enabled = with_hub();
+    let hub =
+        Answer::json(&json!({"HubArn": "arn:aws:securityhub:eu-west-1:111122223333:hub/default"}));
+    enabled.answer("securityhub GET /accounts", "", hub);
+    has(&enabled, &[]);
+    let disabled = with_hub();
+    let refused = Answer::json_error(401, "InvalidAccessException", "not subscribed");
+    disabled.answer("securityhub GET /accounts", "", refused);
+    has(
+        &disabled,
+        &[(
+            "fail",
+            "subscribers",
+            "Security Hub is not enabled in eu-west-1",
+            "aws securityhub enable-security-hub --region eu-west-1",
+        )],
+    );
+}
+
+#[test]
 fn rules_of_eventbridge_that_are_off() {
     let cloud = healthy();
     cloud

@@ -92,9 +92,15 @@ pub enum LocationFault {
 /// An error in a topic.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TopicFault {
-    /// Not the ARN of an SNS topic.
-    #[error("write the ARN of an SNS topic: arn:aws:sns:REGION:ACCOUNT:NAME")]
+    /// Neither the ARN of an SNS topic nor that of Security Hub's product.
+    #[error(
+        "write the ARN of an SNS topic: arn:aws:sns:REGION:ACCOUNT:NAME, or of Security Hub: \
+             arn:aws:securityhub:REGION:ACCOUNT:product/ACCOUNT/default"
+    )]
     NotATopic,
+    /// An option that Security Hub has no use for.
+    #[error("`{0}` is not for Security Hub, which gets incidents; use min-level=… only")]
+    NotForSecurityHub(String),
     /// The format is not known.
     #[error("`{0}` is not a format; use standard, chat or ocsf")]
     Format(String),

@@ -17,7 +17,8 @@ use futures_util::future::{join, join_all};
 use secretrail_aws::{
     dynamodb::{Clock, DynamoStore},
     retry::RetryPolicy,
-    sns::{SnsSink, TopicDestination},
+    sink::AlertSink,
+    sns::TopicDestination,
 };
 use secretrail_engine::{
     alert::Alert,
@@ -63,7 +64,7 @@ const LEASES_UNTIL_DROPPED: i64 = 3;
 /// What publishes alerts.
 pub(super) struct Delivery<'a> {
     pub(super) store: &'a DynamoStore,
-    pub(super) sink: &'a SnsSink,
+    pub(super) sink: &'a AlertSink,
     pub(super) topics: &'a [TopicDestination],
     pub(super) clock: &'a Clock,
     /// Seconds for which a new alert is left to its creator, and a destination to a sweep; also the

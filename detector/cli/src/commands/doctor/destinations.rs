@@ -5,7 +5,7 @@ use secretrail_engine::{ids::ArnParts, time::EventTime};
 
 use super::{Checkup, findings::first_of, function::KnownFunction};
 use crate::{
-    aws_api::{SNS, xml::XmlElement},
+    aws_api::{SECURITY_HUB, SNS, xml::XmlElement},
     deployment::logical,
     text::plural,
 };
@@ -54,7 +54,35 @@ pub(super) fn check(checkup: &mut Checkup<'_>, function: &KnownFunction) {
             checkup.findings.warn(ALARMS, what, subscribe(&topic));
         }
     }
+    if let Some(product) = function.product() {
+        security_hub(checkup, product);
+    }
     failing(checkup);
+}
+
+/// Whether Security Hub is enabled where findings are imported.
+fn security_hub(checkup: &mut Checkup<'_>, product: &str) {
+    let region = ArnParts::parse(product).map_or("", |parts| parts.region);
+    let there = checkup.api.in_region(region);
+    let answer = there.get(&SECURITY_HUB, "DescribeHub", "/accounts");
+    // The code of an account that is not subscribed.
+    if let Err(error) = &answer
+        && error.denied().is_none()
+        && ["InvalidAccessException", "ResourceNotFoundException"].contains(&error.code())
+    {
+        checkup.findings.fail(
+            ALERTS,
+            format!("Security Hub is not enabled in {region}: it takes no findings"),
+            format!("aws securityhub enable-security-hub --region {region}"),
+        );
+    } else if checkup
+        .findings
+        .known(ALERTS, "Security Hub", answer)
+        .is_some()
+    {
+        let what = format!("Security Hub in {region}: incidents are imported as findings");
+        checkup.findings.ok(ALERTS, what);
+    }
 }
 
 fn short(arn: &str) -> &str {

@@ -41,6 +41,11 @@ impl KnownFunction {
     pub(super) fn topics(&self) -> Vec<&str> {
         settings::topics(self.setting("SECRETRAIL_TOPICS"))
     }
+
+    /// The ARN of Security Hub's product; `None` where incidents are not imported.
+    pub(super) fn product(&self) -> Option<&str> {
+        settings::product(self.setting("SECRETRAIL_TOPICS"))
+    }
 }
 
 pub(super) fn check(checkup: &mut Checkup<'_>) -> KnownFunction {
@@ -170,7 +175,7 @@ fn environment(checkup: &mut Checkup<'_>, function: &KnownFunction) {
         ));
     }
     let topics = function.topics();
-    if topics.is_empty() {
+    if topics.is_empty() && function.product().is_none() {
         wrong.push("SECRETRAIL_TOPICS names no topic, so nobody gets alerts".to_owned());
     }
     if topics.len() > MOST_TOPICS {

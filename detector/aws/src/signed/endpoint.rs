@@ -2,8 +2,7 @@
 //! `AWS_ENDPOINT_URL` or the profile, otherwise by region and partition. Source: AWS General
 //! Reference, "Service endpoints" and "FIPS endpoints by service"; checked 2026-11.
 
-use aws_config::SdkConfig;
-use aws_types::service_config::ServiceConfigKey;
+use aws_types::{SdkConfig, service_config::ServiceConfigKey};
 
 use super::service::AwsService;
 
@@ -72,7 +71,11 @@ fn host(service: &AwsService, region: &str, fips: bool, dual_stack: bool) -> Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aws_api::{CLOUDFORMATION, CLOUDWATCH, KMS, LAMBDA, SQS};
+    use crate::signed::service::Protocol;
+
+    const fn service(name: &'static str) -> AwsService {
+        AwsService::new("Any", name, Protocol::RestJson)
+    }
 
     #[test]
     fn every_partition_has_its_domain() {
@@ -86,24 +89,24 @@ mod tests {
             ("eu-isoe-west-1", "kms.eu-isoe-west-1.cloud.adc-e.uk"),
             ("eusc-de-east-1", "kms.eusc-de-east-1.amazonaws.eu"),
         ] {
-            assert_eq!(host(&KMS, region, false, false), expected);
+            assert_eq!(host(&service("kms"), region, false, false), expected);
         }
     }
 
     #[test]
     fn fips_and_dual_stack_have_names_of_their_own() {
-        let of = |service, region, fips, dual| host(service, region, fips, dual);
+        let of = |name, region, fips, dual| host(&service(name), region, fips, dual);
         assert_eq!(
-            of(&LAMBDA, "us-east-1", true, false),
+            of("lambda", "us-east-1", true, false),
             "lambda-fips.us-east-1.amazonaws.com"
         );
-        assert_eq!(of(&SQS, "eu-west-1", false, true), "sqs.eu-west-1.api.aws");
+        assert_eq!(of("sqs", "eu-west-1", false, true), "sqs.eu-west-1.api.aws");
         assert_eq!(
-            of(&CLOUDWATCH, "us-gov-east-1", true, false),
+            of("monitoring", "us-gov-east-1", true, false),
             "monitoring.us-gov-east-1.amazonaws.com"
         );
         assert_eq!(
-            of(&CLOUDFORMATION, "cn-north-1", false, true),
+            of("cloudformation", "cn-north-1", false, true),
             "cloudformation.cn-north-1.api.amazonwebservices.com.cn"
         );
     }

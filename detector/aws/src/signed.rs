@@ -1,4 +1,9 @@
-//! Signs requests with SigV4, sends them, and repeats those that failed for a passing reason.
+//! Calls to AWS services for which no SDK client is in the tree: requests are signed with SigV4,
+//! sent, and repeated when they failed for a passing reason.
+
+mod endpoint;
+pub mod json;
+pub mod service;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -22,70 +27,92 @@ use aws_smithy_http_client::default_connector;
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorSettings, SharedHttpConnector,
 };
-use secretrail_aws::{
+use aws_types::SdkConfig;
+use tokio::time::timeout;
+
+use self::service::AwsService;
+use crate::{
     cause::FailureCause,
     retry::{FailedCall, RetryPolicy},
 };
-use tokio::time::timeout;
-
-use super::{endpoint, service::AwsService};
-use crate::input::aws::{CREDENTIALS_TIMEOUT, Connection};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest wait for an answer, its body included.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Credentials are asked for again this long before they expire.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(300);
 /// Longest answer that is read, in bytes.
 const LONGEST_ANSWER: usize = 64 * 1024 * 1024;
 
 /// A request before it is signed.
-pub(super) struct ApiRequest<'r> {
-    pub(super) service: &'r AwsService,
-    pub(super) region: &'r str,
-    pub(super) method: &'static str,
+#[derive(Debug)]
+pub struct ApiRequest<'r> {
+    /// The service.
+    pub service: &'r AwsService,
+    /// Name of the region.
+    pub region: &'r str,
+    /// As in `POST`.
+    pub method: &'static str,
     /// Path and query, escaped.
-    pub(super) path: &'r str,
-    pub(super) headers: Vec<(&'static str, String)>,
-    pub(super) body: String,
+    pub path: &'r str,
+    /// Names in lower case.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body; may be empty.
+    pub body: String,
     /// The error in an answer of this protocol.
-    pub(super) failed: fn(&ApiAnswer) -> FailedCall,
+    pub failed: fn(&ApiAnswer) -> FailedCall,
 }
 
 /// An answer.
 #[derive(Debug)]
-pub(super) struct ApiAnswer {
-    pub(super) status: u16,
+pub struct ApiAnswer {
+    /// HTTP status.
+    pub status: u16,
     /// Names in lower case.
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+    pub headers: Vec<(String, String)>,
+    /// The body; may be empty.
+    pub body: Vec<u8>,
 }
 
 impl ApiAnswer {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    /// A header by its name in lower case; `None` where it is missing.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
     }
 }
 
 /// The client of all services. Clones share connections and credentials.
-#[derive(Clone)]
-pub(super) struct SignedClient {
-    connection: Arc<Connection>,
+#[derive(Debug, Clone)]
+pub struct SignedClient {
+    config: SdkConfig,
+    limits: CallLimits,
     connector: Option<SharedHttpConnector>,
     credentials: Arc<Mutex<Option<Credentials>>>,
 }
 
+/// How long calls may take, and how often they are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallLimits {
+    /// Longest wait for credentials.
+    pub credentials: Duration,
+    /// Longest wait for the answer of one try, its body included.
+    pub answer: Duration,
+    /// Tries, and the waits before them.
+    pub retry: RetryPolicy,
+}
+
 impl SignedClient {
-    /// A client; makes no calls yet.
-    pub(super) fn new(connection: Arc<Connection>) -> Self {
+    /// A client with the region, credentials and endpoints of a configuration; makes no calls yet.
+    #[must_use]
+    pub fn new(config: &SdkConfig, limits: CallLimits) -> Self {
         let settings = HttpConnectorSettings::builder()
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(ANSWER_TIMEOUT)
+            .read_timeout(limits.answer)
             .build();
-        let connector = default_connector(&settings, connection.config().sleep_impl());
+        let connector = default_connector(&settings, config.sleep_impl());
         Self {
-            connection,
+            config: config.clone(),
+            limits,
             connector,
             credentials: Arc::default(),
         }
@@ -93,26 +120,22 @@ impl SignedClient {
 
     /// Sends a request, several times if it fails for a passing reason. All requests made here may
     /// be repeated.
-    pub(super) fn send(&self, request: &ApiRequest<'_>) -> Result<ApiAnswer, FailedCall> {
-        let retry = RetryPolicy {
-            attempts: 5,
-            base: Duration::from_millis(100),
-            cap: Duration::from_secs(5),
-        };
-        self.connection.wait(async {
-            let mut tries = 0;
-            loop {
-                let failed = match self.once(request).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(failed) => failed,
-                };
-                tries += 1;
-                if !failed.retry || !retry.again(tries) {
-                    return Err(failed);
-                }
-                retry.wait(tries).await;
+    ///
+    /// # Errors
+    ///
+    /// [`FailedCall`]: why the last try failed.
+    pub async fn send(&self, request: &ApiRequest<'_>) -> Result<ApiAnswer, FailedCall> {
+        let mut tries = self.limits.retry.tries();
+        loop {
+            let failed = match self.once(request).await {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed,
+            };
+            if !failed.retry || !tries.again() {
+                return Err(failed);
             }
-        })
+            tries.wait().await;
+        }
     }
 
     async fn once(&self, request: &ApiRequest<'_>) -> Result<ApiAnswer, FailedCall> {
@@ -123,7 +146,7 @@ impl SignedClient {
         })?;
         // The connector's own limit ends with the headers of the answer.
         let exchange = async { read(connector.call(signed).await.map_err(unreachable)?).await };
-        let answer = timeout(ANSWER_TIMEOUT, exchange).await;
+        let answer = timeout(self.limits.answer, exchange).await;
         let answer = answer.map_err(|late| unanswered(&late))??;
         match answer.status {
             200..=299 => Ok(answer),
@@ -138,12 +161,12 @@ impl SignedClient {
         if let Some(known) = known.filter(|known| lasts(known, SystemTime::now())) {
             return Ok(known);
         }
-        let provider = self.connection.config().credentials_provider();
+        let provider = self.config.credentials_provider();
         let provider = provider.ok_or_else(|| {
             let none = CredentialsError::not_loaded("there are no AWS credentials");
             FailedCall::unanswered(FailureCause::NoCredentials, &none)
         })?;
-        let provided = timeout(CREDENTIALS_TIMEOUT, provider.provide_credentials()).await;
+        let provided = timeout(self.limits.credentials, provider.provide_credentials()).await;
         let provided = provided.map_err(|late| unanswered(&late))?;
         let provided = provided
             .map_err(|error| FailedCall::unanswered(FailureCause::NoCredentials, &error))?;
@@ -160,7 +183,7 @@ impl SignedClient {
         request: &ApiRequest<'_>,
         credentials: Credentials,
     ) -> Result<HttpRequest, FailedCall> {
-        let base = endpoint::url(self.connection.config(), request.service, request.region);
+        let base = endpoint::url(&self.config, request.service, request.region);
         let url = format!("{base}{}", request.path);
         let added = signature(request, &url, credentials)?;
         let mut signed = HttpRequest::new(SdkBody::from(request.body.clone()));
