@@ -79,7 +79,7 @@ fn the_replay_tells_the_five_stories_and_nothing_else() {
             role("search-app")
         ),
         format!(
-            "high,Instance Session Reads From Inside And From The Internet,{}",
+            "high,Session Of An Instance Or Task Reads From Inside And From The Internet,{}",
             role("search-app")
         ),
         format!("{unexpected},{}", user("jo.backup")),

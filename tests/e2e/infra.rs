@@ -419,6 +419,7 @@ fn every_statement_of_the_role_is_needed() {
         ("UseKey", "the stand-in asks no key"),
         ("DecryptQueue", "the stand-in asks no key"),
         ("EncryptForTopics", "the stand-in asks no key"),
+        ("ImportFindings", "the stand-in has no Security Hub"),
         ("UseTableKey", "the stand-in asks no key"),
         ("DecryptRules", "the stand-in asks no key"),
         ("JoinSubnets", "the stand-in has no networks"),

@@ -291,3 +291,85 @@ fn an_unreadable_read_is_an_alert_with_every_rule_set_and_one_for_each_object() 
     );
     assert_eq!(alert.time, test_support::at(0));
 }
+
+#[test]
+fn one_quote_too_many_and_one_field_too_few_hide_no_record_in_silence() {
+    let titles = |text: &str| -> Vec<String> {
+        let outcome = run_scanned(
+            scanned(text.as_bytes(), &RuleSet::default()),
+            &RuleSet::default(),
+        );
+        let titles = outcome.alerts.iter().map(|alert| alert.rule.title.clone());
+        titles.collect()
+    };
+    let record = read("e1", "app", 0, "db");
+    let log = json!({"Records": [record, record, record]}).to_string();
+    let unreadable = ["Record Could Not Be Read"];
+    // In a file of one line, a quote takes all of it for one string.
+    for (right, wrong) in [
+        ("\"secretId\":\"db\"", "\"secretId\":\"db\"\""),
+        ("\"secretId\":\"db\"", "\"secretId\":\"db\\\""),
+    ] {
+        assert!(log.contains(right), "{log}");
+        let damaged = log.replacen(right, wrong, 1);
+        assert_eq!(titles(&damaged), unreadable, "{damaged}");
+        assert_eq!(titles(&format!("{damaged}\n")), unreadable, "{damaged}");
+    }
+    // A download that broke off is no finding, wherever it did.
+    let whole = titles(&log);
+    for end in (log.len() / 2)..(log.len() - 2) {
+        if !log[..end].ends_with('}') {
+            assert_eq!(titles(&log[..end]), whole, "{}", &log[..end]);
+        }
+    }
+    for field in ["eventName", "eventTime"] {
+        let mut record = record.clone();
+        record.as_object_mut().unwrap().remove(field);
+        assert_eq!(titles(&record.to_string()), unreadable, "{field}");
+        record[field] = Value::Null;
+        assert_eq!(titles(&record.to_string()), unreadable, "{field}");
+    }
+    let other = json!({"eventVersion": "1.11", "eventSource": "s3.amazonaws.com"});
+    assert_eq!(titles(&other.to_string()), Vec::<String>::new());
+}
+
+/// Puts nested fields at the top, each under its path.
+fn flattened(path: &str, value: &Value, flat: &mut serde_json::Map<String, Value>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let separator = if path.is_empty() { "" } else { "." };
+                flattened(&format!("{path}{separator}{name}"), value, flat);
+            }
+        }
+        value => drop(flat.insert(path.to_owned(), value.clone())),
+    }
+}
+
+#[test]
+fn a_record_whose_fields_stand_under_their_paths_is_the_record() {
+    let records = [
+        read("e1", "app", 0, "db"),
+        test_support::decrypt_secret("k1", "app", 0, "db"),
+        test_support::direct_decrypt("k2", "thief", 5, "other"),
+    ];
+    let flat = records.iter().map(|record| {
+        let mut flat = serde_json::Map::new();
+        flattened("", record, &mut flat);
+        Value::Object(flat)
+    });
+    let flat: Vec<Value> = flat.collect();
+    assert!(flat[0].get("userIdentity.arn").is_some(), "{}", flat[0]);
+    let lines = |records: &[Value]| -> String {
+        records.iter().map(|record| format!("{record}\n")).collect()
+    };
+    let exported = flat.iter().map(|record| json!({"result": record}));
+    let exported: Vec<Value> = exported.collect();
+    let expected = observed(&lines(&records));
+    assert_eq!(expected.len(), 3);
+    for wrapped in [lines(&flat), lines(&exported)] {
+        let found = scanned(wrapped.as_bytes(), &pack());
+        assert_eq!(ids(&found), expected, "{wrapped}");
+        assert_eq!(found.report.records_skipped, [].into());
+    }
+}

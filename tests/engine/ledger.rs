@@ -501,7 +501,7 @@ fn a_denied_decrypt_that_was_logged_with_its_context_names_the_secret() {
     check(&[refused], &["r api denied ? not_expected -"]);
     let mut path = ssm("r", "GetParametersByPath", json!({"path": "/prod/"}));
     path = denied_by_key(path, "k");
-    check(&[path], &["r api denied /prod/ not_expected -"]);
+    check(&[path], &["r by_path denied /prod/ not_expected -"]);
 }
 
 #[test]

@@ -38,6 +38,16 @@ impl AccessMethod {
         Self::DecryptOnly,
     ];
 
+    /// The method that an API other than the usual ones is for.
+    pub(crate) fn of_api(api: &str) -> Option<Self> {
+        match api {
+            "BatchGetSecretValue" => Some(Self::Batch),
+            "GetParametersByPath" => Some(Self::ByPath),
+            "GetParameterHistory" => Some(Self::History),
+            _ => None,
+        }
+    }
+
     /// The name in JSON and rules.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -21,7 +21,7 @@ pub struct ClientProgram<'a> {
 
 /// Words anywhere in a user agent that name a program or an offensive distribution, most telling
 /// first, and the family: a tool names itself beside the SDK that it uses.
-const MARKERS: [(&str, &str); 37] = [
+const MARKERS: [(&str, &str); 38] = [
     ("trufflehog", "trufflehog"),
     ("pacu", "pacu"),
     ("cloudfox", "cloudfox"),
@@ -34,6 +34,7 @@ const MARKERS: [(&str, &str); 37] = [
     ("weirdaal", "weirdaal"),
     ("enumerate-iam", "enumerate-iam"),
     ("kali", "kali"),
+    ("parrotos", "parrot"),
     ("parrot", "parrot"),
     ("pentoo", "pentoo"),
     ("blackarch", "blackarch"),
@@ -186,18 +187,23 @@ fn marker_in(text: &str) -> Option<(usize, &'static str, &'static str)> {
 const DISTRIBUTIONS: [&str; 4] = ["kali", "parrot", "pentoo", "blackarch"];
 
 fn is_alone(text: &str, at: usize, word: &str) -> bool {
-    let before = text.get(..at).and_then(|text| text.chars().next_back());
-    let after = text
-        .get(at + word.len()..)
-        .and_then(|text| text.chars().next());
+    let head = text.get(..at).unwrap_or_default();
+    let rest = text.get(at + word.len()..).unwrap_or_default();
+    let (before, after) = (head.chars().next_back(), rest.chars().next());
     if DISTRIBUTIONS.contains(&word) {
         let is_in_version = before.is_none_or(|c| !c.is_ascii_alphabetic() && c != '/');
-        return is_in_version && after.is_none_or(|c| c.is_ascii_digit() || " .)".contains(c));
+        let ends = after.is_none_or(|c| c.is_ascii_digit() || " .)".contains(c));
+        return is_in_version && (ends || rest.starts_with("-linux"));
     }
     if OFFENSIVE.contains(&word) {
-        // A tool is the program itself, not a part of the name of another.
-        let begins = before.is_none_or(|c| c.is_whitespace() || c == '(');
-        return begins && after.is_none_or(|c| !c.is_ascii_alphabetic() && c != '-');
+        // A tool is the program itself, or the name that an SDK gives of it, not a part of the name
+        // of another.
+        let begins = before.is_none_or(|c| c.is_whitespace() || c == '(') || head.ends_with("app/");
+        let ends = after.is_none_or(|c| !c.is_ascii_alphabetic() && c != '-');
+        let is_version = rest
+            .strip_prefix("-v")
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        return begins && (ends || is_version);
     }
     let goes_on = after.is_some_and(|c| c.is_ascii_alphabetic()) && !word.ends_with('/');
     before.is_none_or(|c| !c.is_ascii_alphanumeric()) && !goes_on
@@ -229,6 +235,21 @@ mod tests {
             let at = starts.find(|at| is_alone(&lower, *at, word))?;
             Some((at, word, family))
         })
+    }
+
+    #[test]
+    fn a_tool_is_known_by_the_name_that_an_sdk_gives_of_it() {
+        for (text, family) in [
+            ("aws-sdk-go-v2/1.24 os/linux app/trufflehog", "trufflehog"),
+            ("Boto3/1.36.2 md/Botocore#1.36.2 app/pacu", "pacu"),
+            ("trufflehog-v3.63", "trufflehog"),
+            ("aws-cli/2.15 Linux/6.5.0 kali-linux", "kali"),
+            ("Mozilla/5.0 (X11; ParrotOS)", "parrot"),
+            ("aws-sdk-go/1.44 app/pacu-reports", "aws-sdk-go"),
+        ] {
+            let found = ClientProgram::of(text).unwrap();
+            assert_eq!(found.family, family, "{text}");
+        }
     }
 
     proptest! {

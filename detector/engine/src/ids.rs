@@ -15,10 +15,13 @@ const REFERENCE_PREFIX: &str = "/aws/reference/secretsmanager/";
 /// Length of the random suffix of a secret's ARN, including its hyphen.
 const SUFFIX: usize = 7;
 
+/// Digits of an account id.
+pub const ACCOUNT_DIGITS: usize = 12;
+
 /// Whether text is an account id: twelve digits.
 #[must_use]
 pub fn is_account(text: &str) -> bool {
-    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+    text.len() == ACCOUNT_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The parts of an ARN. `resource` may contain colons.

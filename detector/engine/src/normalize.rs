@@ -8,7 +8,13 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, NaiveDateTime};
 
-use crate::{document::JsonNode, shallow::text_of, time::EventTime};
+use crate::{
+    document::JsonNode,
+    ids::{ACCOUNT_DIGITS, is_account},
+    repair::is_placeholder,
+    shallow::text_of,
+    time::EventTime,
+};
 
 /// A record in the documented form.
 pub(crate) struct NormalRecord<'t> {
@@ -142,11 +148,49 @@ impl Changes {
                 _ => {}
             }
         } else if SCALARS.contains(&key) {
-            if let JsonNode::List(_) | JsonNode::Map(_) = value {
-                self.mistyped += 1;
-            } else if key == "eventTime" {
-                self.time(value);
+            match key {
+                _ if matches!(value, JsonNode::List(_) | JsonNode::Map(_)) => self.mistyped += 1,
+                "eventTime" => self.time(value),
+                "errorCode" | "errorMessage" => self.error(value),
+                "recipientAccountId" => self.account(value),
+                _ => {}
             }
+        }
+    }
+
+    /// Takes away what stands for no error: a value that is no error would make a successful read a
+    /// failed one.
+    fn error(&mut self, value: &mut JsonNode<'_>) {
+        let is_none = match value {
+            JsonNode::Str(text) => is_placeholder(text),
+            JsonNode::Bool(false) | JsonNode::Int(0) => true,
+            JsonNode::Float(number) => *number == 0.0,
+            _ => false,
+        };
+        if is_none {
+            *value = JsonNode::Null;
+            self.any = true;
+        }
+    }
+
+    /// Gives an account id that was written as a number its zeros back. Of one that has lost more,
+    /// nothing is left.
+    fn account(&mut self, value: &mut JsonNode<'_>) {
+        let text = match value {
+            JsonNode::Int(number) => number.to_string(),
+            JsonNode::Float(number) if *number < 1e12 => format!("{number:.0}"),
+            JsonNode::Str(text) => text.to_string(),
+            _ => return,
+        };
+        let text = text.strip_suffix(".0").unwrap_or(&text);
+        let whole = format!("{text:0>ACCOUNT_DIGITS$}");
+        if is_account(&whole) && !text.is_empty() {
+            *value = JsonNode::Str(Cow::Owned(whole));
+            self.any = true;
+        } else if text.starts_with(|c: char| c.is_ascii_digit()) {
+            *value = JsonNode::Null;
+            self.any = true;
+            self.mistyped += 1;
         }
     }
 
@@ -191,6 +235,9 @@ impl Changes {
                 self.object(value);
             } else if IDENTITY.contains(&&**key) {
                 self.text(value, key == "type");
+                if key == "accountId" {
+                    self.account(value);
+                }
             }
         }
     }
@@ -416,6 +463,56 @@ mod tests {
             text: Cow::Owned(record.text.into_owned()),
             ..record
         }
+    }
+
+    #[test]
+    fn what_stands_for_no_error_is_none() {
+        for word in [
+            "\"NaN\"",
+            "NaN",
+            "\"None\"",
+            "\"null\"",
+            "\" \"",
+            "\"-\"",
+            "\"N/A\"",
+            "\"undefined\"",
+            "false",
+            "0",
+            "0.0",
+        ] {
+            let text = format!(r#"{{"errorCode":{word},"errorMessage":{word}}}"#);
+            check(&text, &json!({"errorCode": null, "errorMessage": null}));
+        }
+        let denied = json!({"errorCode": "AccessDenied", "errorMessage": "no-one may"});
+        check(&denied.to_string(), &denied);
+    }
+
+    #[test]
+    fn an_account_that_was_a_number_has_its_zeros() {
+        let of = |value: &str| {
+            let text = format!(
+                r#"{{"recipientAccountId":{value},"userIdentity":{{"accountId":{value}}}}}"#
+            );
+            let record = normalized(text.as_bytes()).unwrap();
+            let value: Value = serde_json::from_str(&record.text).unwrap();
+            assert_eq!(
+                value["recipientAccountId"],
+                value["userIdentity"]["accountId"]
+            );
+            (value["recipientAccountId"].clone(), record.mistyped)
+        };
+        let whole = json!("011122223333");
+        for value in [
+            "11122223333",
+            "\"11122223333\"",
+            "11122223333.0",
+            "\"11122223333.0\"",
+        ] {
+            assert_eq!(of(value), (whole.clone(), 0), "{value}");
+        }
+        assert_eq!(of("\"111122223333\""), (json!("111122223333"), 0));
+        assert_eq!(of("\"1.11122E+11\""), (Value::Null, 2));
+        assert_eq!(of("\"anonymous\""), (json!("anonymous"), 0));
     }
 
     #[test]

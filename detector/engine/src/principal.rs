@@ -396,6 +396,23 @@ pub(crate) fn is_mail_address(name: &str) -> bool {
         && top.bytes().all(|byte| byte.is_ascii_alphabetic())
         // Agents of AWS and addresses of service accounts are no people.
         && !domain.ends_with(".gserviceaccount.com")
+        && !is_host(person, domain)
+}
+
+/// Whether a user and a domain are those of a shell on a host, as scripts name their sessions, and
+/// no mail address: `root@web-1.example.com`, `app@ip-10-0-1-5.eu-west-1.compute.internal`.
+fn is_host(user: &str, domain: &str) -> bool {
+    const USERS: [&str; 5] = ["root", "ec2-user", "ubuntu", "nobody", "www-data"];
+    const DOMAINS: [&str; 4] = [
+        ".internal",
+        ".localdomain",
+        ".compute.amazonaws.com",
+        ".compute-1.amazonaws.com",
+    ];
+    let address = domain.strip_prefix("ip-");
+    USERS.contains(&user)
+        || DOMAINS.iter().any(|end| domain.ends_with(end))
+        || address.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// Kind of caller behind a role, judged by the role's name and ARN.

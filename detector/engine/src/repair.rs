@@ -23,6 +23,29 @@ pub(crate) fn loses_text(unit: &[u8]) -> bool {
     std::str::from_utf8(unit).is_err() || Repair::of(unit).loses
 }
 
+/// How Python writes what JSON has other words for.
+const PYTHON: [(&str, &str); 3] = [("None", "null"), ("True", "true"), ("False", "false")];
+
+/// Whether a text is a word that tables and scripts write for no value. A blank text is one.
+pub(crate) fn is_placeholder(text: &str) -> bool {
+    const WORDS: [&str; 9] = [
+        "nan",
+        "null",
+        "none",
+        "undefined",
+        "nil",
+        "-",
+        "n/a",
+        "<na>",
+        "\\n",
+    ];
+    // Nearly all texts are longer.
+    text.len() <= 9 && {
+        let text = text.trim();
+        text.is_empty() || WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
+    }
+}
+
 struct Repair {
     out: String,
     depth: usize,
@@ -47,6 +70,7 @@ impl Repair {
         while let Some(c) = rest.chars().next() {
             rest = match c {
                 '"' => self.string(rest),
+                '\'' => self.single_quoted(rest),
                 '{' | '[' if self.depth == MAX_DEPTH => {
                     self.out.push_str("null");
                     self.loses = true;
@@ -101,6 +125,29 @@ impl Repair {
         }
     }
 
+    /// Copies the string that Python has written here, in single quotes, and returns what follows
+    /// it. In JSON, no such quote stands outside of a string.
+    fn single_quoted<'t>(&mut self, text: &'t str) -> &'t str {
+        self.out.push('"');
+        let mut rest = after(text, '\'');
+        while let Some(c) = rest.chars().next() {
+            rest = after(rest, c);
+            match c {
+                '\'' => break,
+                '\\' => match rest.chars().next() {
+                    Some('\'') => {
+                        self.out.push('\'');
+                        rest = after(rest, '\'');
+                    }
+                    _ => rest = self.escape(&text[text.len() - rest.len() - 1..]),
+                },
+                c => self.out.push_str(&escaped(c)),
+            }
+        }
+        self.out.push('"');
+        rest
+    }
+
     /// Copies the escape that begins here, if it is one, and returns what follows it.
     fn escape<'t>(&mut self, text: &'t str) -> &'t str {
         let rest = after(text, '\\');
@@ -136,7 +183,10 @@ impl Repair {
             .find(|c: char| "\"{}[],:".contains(c) || c.is_whitespace() || c.is_control())
             .unwrap_or(text.len());
         let (word, rest) = text.split_at_checked(end).unwrap_or((text, ""));
-        if serde_json::from_str::<serde_json::Value>(word).is_ok() {
+        let of_python = PYTHON.iter().find(|(python, _)| *python == word);
+        if let Some((_, json)) = of_python {
+            self.out.push_str(json);
+        } else if serde_json::from_str::<serde_json::Value>(word).is_ok() {
             self.out.push_str(word);
         } else {
             self.out.push('"');
@@ -236,6 +286,18 @@ mod tests {
         for kept in written {
             assert!(!loses_text(kept.as_bytes()), "{kept}");
         }
+    }
+
+    #[test]
+    fn what_python_prints_is_read() {
+        check(
+            br#"{'a': 'it\'s "x"', 'b': None, 'c': [True, False], "d": "it's"}"#,
+            &json!({"a": "it's \"x\"", "b": null, "c": [true, false], "d": "it's"}),
+        );
+        check(
+            br#"{'a': 'C:\\x\n', 'b': 'x'}"#,
+            &json!({"a": "C:\\x\n", "b": "x"}),
+        );
     }
 
     #[test]

@@ -6,14 +6,18 @@
 //! reference, "AWSCloudTrail".
 
 mod columns;
+mod dotted;
 mod fields;
 mod ocsf;
 mod structs;
 
 use crate::{record_shape::RecordShape, shallow::TopLevel};
 
-pub(crate) use self::columns::{WHOLE, column_key, is_column};
 pub use self::fields::FormFields;
+pub(crate) use self::{
+    columns::{WHOLE, column_key, is_column},
+    dotted::nested,
+};
 
 /// A record that a row tells of.
 pub(crate) struct RowRecord {

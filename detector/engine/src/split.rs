@@ -90,6 +90,8 @@ pub struct RecordSplitter {
     list_is_empty: bool,
     /// Whether a line break has ended a string, at this line break.
     string_is_cut: bool,
+    /// Whether nothing but white space has come since a line break has ended a string.
+    ends_in_string: bool,
     /// Bytes of the current unit from earlier pieces.
     carry: Vec<u8>,
     /// Offset in the current unit of the first byte after the first object or array in it; 0 until
@@ -143,6 +145,7 @@ impl RecordSplitter {
             in_string: false,
             escape_next: false,
             string_is_cut: false,
+            ends_in_string: false,
             carry: Vec::new(),
             after_first: 0,
             field: FieldSearch::default(),
@@ -174,6 +177,7 @@ impl RecordSplitter {
     /// Takes the bytes before `end`. Those from there on only show how their lines begin.
     fn feed_lines(&mut self, all: &[u8], end: usize, sink: &mut dyn FnMut(SplitPiece<'_>)) {
         let bytes = all.get(..end).unwrap_or(all);
+        self.ends_in_string &= bytes.trim_ascii().is_empty();
         let mut walk = SplitWalk {
             bytes: all,
             sink,

@@ -13,6 +13,8 @@ use serde::de::{
     value::MapAccessDeserializer,
 };
 
+use crate::{ids::is_account, repair::is_placeholder};
+
 /// A scalar as text: strings as they are, numbers and booleans as written. Null is `None`; arrays
 /// and objects are empty text.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -31,10 +33,24 @@ impl LenientScalar<'_> {
         self.0.as_deref() == Some("")
     }
 
-    /// Whether the value is `true` or `"true"`; AWS writes booleans in both ways.
+    /// Whether the value is `true` or `"true"`; AWS writes booleans in both ways, and tables and
+    /// scripts as `True`, `TRUE` or `1`.
     #[must_use]
     pub fn is_true(&self) -> bool {
-        self.get() == Some("true")
+        self.get()
+            .is_some_and(|text| text.eq_ignore_ascii_case("true") || text == "1")
+    }
+
+    /// Whether the value is a word that stands for no value.
+    fn is_placeholder(&self) -> bool {
+        self.get().is_some_and(is_placeholder)
+    }
+
+    /// Whether the value may be an account id that was written as a number: its zeros at the
+    /// beginning are lost, or all but its first digits.
+    fn is_number_of_account(&self) -> bool {
+        self.get()
+            .is_some_and(|text| text.starts_with(|c: char| c.is_ascii_digit()) && !is_account(text))
     }
 }
 
@@ -486,13 +502,17 @@ mod tests {
     }
 
     #[test]
-    fn true_is_true_in_both_spellings() {
+    fn true_is_true_in_every_spelling() {
         for (json, expected) in [
             ("true", true),
             (r#""true""#, true),
             ("false", false),
-            (r#""True""#, false),
-            ("1", false),
+            (r#""True""#, true),
+            (r#""TRUE""#, true),
+            ("1", true),
+            (r#""1""#, true),
+            ("0", false),
+            (r#""yes""#, false),
             ("null", false),
         ] {
             let scalar: LenientScalar<'_> = serde_json::from_str(json).unwrap();

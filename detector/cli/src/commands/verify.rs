@@ -9,6 +9,8 @@ mod gathered;
 #[cfg(test)]
 mod mutation_tests;
 mod reported;
+mod rivals;
+mod unlisted;
 
 #[cfg(test)]
 mod tests;
@@ -59,7 +61,7 @@ pub fn run(args: &args::VerifyArgs, host: &mut ProcessHost) -> Result<u8, RunFai
     let named = named_keys(args)?;
     let mut out = OpenOutput::open(&settings)?;
     let ReadFiles {
-        evidence,
+        mut evidence,
         mut problems,
         outside,
         selected,
@@ -75,6 +77,7 @@ pub fn run(args: &args::VerifyArgs, host: &mut ProcessHost) -> Result<u8, RunFai
         problems.extend(unlisted);
         keys
     });
+    rivals::settle(&mut evidence, &keys);
     let findings = chain::judge(&evidence, &keys, &settings.selection);
     let shown = ListedFindings::of(&findings, args.all);
     listing::write(&shown, settings.format, &mut out)?;

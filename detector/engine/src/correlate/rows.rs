@@ -10,7 +10,7 @@ use crate::{
         near::SecretTimes,
     },
     ids::{ArnParts, RecordHome, SecretKey, SecretRef, SecretStore},
-    observation::{EventHeader, KmsDecrypt, ReadRequest, SecretRead},
+    observation::{CallOutcome, EventHeader, KmsDecrypt, ReadRequest, SecretRead},
     time::EventTime,
 };
 
@@ -227,6 +227,12 @@ pub fn row(
     asked: SecretKey,
     kms_decrypt: Option<&Arc<KmsDecrypt>>,
 ) -> AccessRow {
+    // A failed call names what it asked for, if anything; its API says how it asked.
+    let is_failed = read.head.outcome != CallOutcome::Success;
+    let method = match AccessMethod::of_api(&read.head.api) {
+        Some(asked) if is_failed && method == AccessMethod::Api => asked,
+        _ => method,
+    };
     // Only a single read of Secrets Manager always decrypts: a batch may reuse a data key, and a
     // parameter may be plain text even if it was requested with decryption.
     let always_decrypts =

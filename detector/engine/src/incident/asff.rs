@@ -216,10 +216,6 @@ fn recommendation(story: &IncidentStory) -> String {
 fn fields(message: &IncidentMessage, story: &IncidentStory) -> BTreeMap<&'static str, String> {
     let incident = &message.incident;
     let mut all = identity(message);
-    let listed = |values: &[SharedStr]| {
-        let few = values.iter().take(20);
-        joined(few.map(ToString::to_string), FIELD)
-    };
     let rules = incident.rules.iter();
     let rules = rules.map(|rule| format!("{}: {}", rule.rule.level, rule.rule.title));
     let commands = story.actions.iter().filter_map(|action| {
@@ -243,6 +239,11 @@ fn fields(message: &IncidentMessage, story: &IncidentStory) -> BTreeMap<&'static
     all.extend(texts);
     all.retain(|_, value| !value.is_empty());
     all
+}
+
+/// The first of many values.
+fn listed(values: &[SharedStr]) -> String {
+    joined(values.iter().take(20).map(ToString::to_string), FIELD)
 }
 
 /// Ids, counts, and which message of the incident it is.
@@ -369,7 +370,7 @@ mod tests {
         serde_json::from_str(&security_finding(&message, PRODUCT)).unwrap()
     }
 
-    fn listed(values: &[String]) -> Listed {
+    fn many(values: &[String]) -> Listed {
         Listed {
             first: values.iter().map(|value| value.as_str().into()).collect(),
             total: values.len(),
@@ -431,7 +432,7 @@ mod tests {
     #[test]
     fn text_from_logs_stays_within_the_limits_and_makes_no_links() {
         let long = "https://evil.example/\u{202e}\"\u{1b}[31m".repeat(300);
-        let many: Vec<String> = (0..300).map(|n| format!("{n}{long}")).collect();
+        let names: Vec<String> = (0..300).map(|n| format!("{n}{long}")).collect();
         let found = message(|message| {
             message.incident.actor.name = long.as_str().into();
             for of in [
@@ -440,7 +441,7 @@ mod tests {
                 &mut message.incident.access_keys,
                 &mut message.incident.regions,
             ] {
-                *of = listed(&many);
+                *of = many(&names);
             }
         });
         let chars = |value: &Value| value.as_str().unwrap().chars().count();

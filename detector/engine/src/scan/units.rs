@@ -20,6 +20,7 @@ use crate::{
     record_shape::RecordShape,
     repair::loses_text,
     report::SkippedRecord,
+    row::nested,
     shallow::{TopLevel, values},
     split::{MalformedUnit, SplitPiece},
     wire::CloudTrailRecord,
@@ -145,6 +146,13 @@ impl UnitSink<'_, '_> {
 
     /// Handles a record whose fields are in another order, or that was unwrapped.
     fn found(&mut self, unit: &[u8], top: &TopLevel<'_>, shape: RecordShape) {
+        if let Some(nested) = nested(top) {
+            return self.record_found(&nested, &TopLevel::of(&nested), shape);
+        }
+        self.record_found(unit, top, shape);
+    }
+
+    fn record_found(&mut self, unit: &[u8], top: &TopLevel<'_>, shape: RecordShape) {
         self.scan_result.report.count_record(shape);
         self.select_top(top);
         if has_odd_name(top) {
@@ -186,7 +194,7 @@ impl UnitSink<'_, '_> {
                 report.skip_record(SkippedRecord::NotARecord);
             }
             Err(NoRecord::UnknownEnvelope { keys, lost }) => {
-                if normalized(value).is_none() {
+                if normalized(value).is_none() || is_broken_record(value) {
                     self.malformed(value);
                 } else if lost.is_empty() {
                     self.scan_result.report.skip_unknown_envelope(&keys);
@@ -336,6 +344,14 @@ impl UnitSink<'_, '_> {
         }
         observed.is_some()
     }
+}
+
+/// Whether a value has the fields of a record and one of those without which it is none cannot be
+/// read: no envelope has them at its top.
+fn is_broken_record(value: &[u8]) -> bool {
+    let top = TopLevel::of(value);
+    top.get("eventSource").is_some()
+        && (top.get("userIdentity").is_some() || top.get("eventVersion").is_some())
 }
 
 /// A record without the session token that its call has issued, by far the longest value in it: no

@@ -298,6 +298,8 @@ impl RecordSplitter {
                     continue;
                 }
                 self.string_is_cut = std::mem::take(&mut self.in_string);
+                let rest = walk.bytes.get(walk.block + bit..).unwrap_or_default();
+                self.ends_in_string = self.string_is_cut && rest.trim_ascii().is_empty();
                 self.event(walk.block + bit, walk);
                 self.string_is_cut = false;
             } else if (masks.open | masks.close) & here != 0 && !self.in_string {

@@ -105,8 +105,12 @@ impl RecordSplitter {
                 .unwrap_or((&self.carry, &[])),
             None => (self.carry.as_slice(), &[][..]),
         };
-        // A download that broke off has nothing behind it, and is no evasion.
-        let is_cut_off = why == MalformedUnit::Truncated && here.is_empty() && document.is_empty();
+        // A download that broke off has nothing behind it, and is no evasion. One that ends as a
+        // whole document does, in what is taken for a string, has a quote too many.
+        let is_open = self.in_string || self.ends_in_string;
+        let is_whole = is_open && bytes.trim_ascii_end().ends_with(b"}");
+        let is_cut_off =
+            why == MalformedUnit::Truncated && here.is_empty() && document.is_empty() && !is_whole;
         let bytes = if is_cut_off { &[][..] } else { bytes };
         sink(SplitPiece::Bad { why, bytes });
         if !document.is_empty() {

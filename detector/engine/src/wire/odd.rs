@@ -39,6 +39,10 @@ impl CloudTrailRecord<'_> {
             || parameters.encryption_context.1
             || self.addendum.1
             || scalars.iter().any(|scalar| scalar.is_empty())
+            || self.error_code.is_placeholder()
+            || matches!(self.error_code.get(), Some("false" | "0" | "0.0"))
+            || self.error_message.is_placeholder()
+            || self.recipient_account_id.is_number_of_account()
             || time.is_none_or(|time| EventTime::parse(time).is_none())
     }
 }
@@ -50,6 +54,7 @@ impl UserIdentity<'_> {
         let is_named = kind.is_none_or(|kind| kind.starts_with(|c: char| c.is_ascii_alphabetic()));
         let is_empty = LenientScalar::is_empty;
         !is_named
+            || self.account_id.is_number_of_account()
             || is_empty(&self.arn)
             || is_empty(&self.principal_id)
             || is_empty(&self.account_id)

@@ -7,7 +7,6 @@ use ahash::{HashMap, HashSet};
 use secretrail_engine::{
     object::{self, ObjectKind},
     selection::Selection,
-    time::EventTime,
     trail_digest::{DigestFile, DigestLogFile, tree_key},
 };
 
@@ -15,6 +14,7 @@ use crate::{
     commands::verify::{
         digest::PublicKeys,
         files::{ChainFiles, ChainFinding, DigestRead, FileVerdict, LogCopy, chain_of, place},
+        unlisted::{DigestHours, Unlisted},
     },
     input::walk,
 };
@@ -42,13 +42,13 @@ pub fn judge(evidence: &ChainFiles, keys: &PublicKeys, selection: &Selection) ->
     judge.findings
 }
 
-/// The digests that name each digest as the previous one, by its tree key. There is one, unless
-/// somebody has planted others.
-fn followers(evidence: &ChainFiles) -> HashMap<&str, Vec<&DigestRead>> {
-    let mut followers: HashMap<&str, Vec<&DigestRead>> = HashMap::default();
-    for read in evidence.digests.values() {
+/// The digests that name each digest as the previous one, by its tree key, with their own keys.
+/// There is one, unless somebody has planted others.
+fn followers(evidence: &ChainFiles) -> HashMap<&str, Vec<(&str, &DigestRead)>> {
+    let mut followers: HashMap<&str, Vec<(&str, &DigestRead)>> = HashMap::default();
+    for (key, read) in &evidence.digests {
         if let Some(previous) = read.previous() {
-            followers.entry(previous).or_default().push(read);
+            followers.entry(previous).or_default().push((key, read));
         }
     }
     followers
@@ -67,7 +67,7 @@ struct ChainJudge<'e> {
     selection: &'e Selection,
     findings: Vec<ChainFinding>,
     /// What names each digest as the previous one.
-    followers: HashMap<&'e str, Vec<&'e DigestRead>>,
+    followers: HashMap<&'e str, Vec<(&'e str, &'e DigestRead)>>,
     /// Proofs of the digests judged so far, by tree key.
     proofs: HashMap<&'e str, DigestProof>,
     /// For each log, what lists it.
@@ -117,7 +117,7 @@ impl<'e> ChainJudge<'e> {
         for (key, read) in newest_first(self.evidence) {
             let proof = self.proof(key, read);
             self.found(key, &proof);
-            self.list(read, &proof);
+            self.list(key, read, &proof);
             match read.previous() {
                 Some(previous) if !self.evidence.digests.contains_key(previous) => {
                     missing.insert(previous, key);
@@ -204,8 +204,14 @@ impl<'e> ChainJudge<'e> {
         // is certain, whatever others say that name it too.
         let followers = self.followers.get(key).map(Vec::as_slice);
         let followers = followers.unwrap_or_default();
-        let mut proven = followers.iter().filter(|follower| self.is_proven(follower));
-        match proven.next().map(|follower| follower.names(&read.hash)) {
+        // By the key under which a follower was found: what it says of itself may be borrowed.
+        let mut proven = followers
+            .iter()
+            .filter(|(key, _)| self.proofs.get(key) == Some(&DigestProof::Proven));
+        match proven
+            .next()
+            .map(|(_, follower)| follower.names(&read.hash))
+        {
             Some(true) => DigestProof::Proven,
             Some(false) => {
                 DigestProof::Broken("its hash differs from that in the next digest".to_owned())
@@ -214,14 +220,13 @@ impl<'e> ChainJudge<'e> {
         }
     }
 
-    fn is_proven(&self, read: &DigestRead) -> bool {
-        let proof = self.proofs.get(tree_key(&read.file.digest_s3_object));
-        proof == Some(&DigestProof::Proven)
-    }
-
     /// Proof by the signature in the metadata of its object, or by one that another digest has of
     /// it.
-    fn proof_by_signature(&self, read: &DigestRead, followers: &[&DigestRead]) -> DigestProof {
+    fn proof_by_signature(
+        &self,
+        read: &DigestRead,
+        followers: &[(&str, &DigestRead)],
+    ) -> DigestProof {
         let file = &read.file;
         let algorithm = &file.digest_signature_algorithm;
         if !algorithm.eq_ignore_ascii_case("SHA256withRSA") {
@@ -231,7 +236,9 @@ impl<'e> ChainJudge<'e> {
         }
         // A digest that is not proven itself may say anything, but nobody can sign in the name of
         // CloudTrail: the hash that such a signature is of is the one that CloudTrail wrote.
-        let mut claims = followers.iter().filter_map(|follower| follower.claim());
+        let mut claims = followers
+            .iter()
+            .filter_map(|(_, follower)| follower.claim());
         let signed =
             claims.find(|(hash, signature)| self.is_signed(file, hash, signature) == Some(true));
         match signed {
@@ -282,12 +289,12 @@ impl<'e> ChainJudge<'e> {
     }
 
     /// Notes the logs that a digest lists.
-    fn list(&mut self, read: &'e DigestRead, proof: &DigestProof) {
+    fn list(&mut self, key: &'e str, read: &'e DigestRead, proof: &DigestProof) {
         for log in &read.file.log_files {
             let listings = self.listings.entry(tree_key(&log.s3_object)).or_default();
             listings.push(LogListing {
                 log,
-                digest: tree_key(&read.file.digest_s3_object),
+                digest: key,
                 proof: proof.clone(),
             });
         }
@@ -340,7 +347,7 @@ impl<'e> ChainJudge<'e> {
 
     /// Judges the logs that no digest lists.
     fn unlisted(&mut self) {
-        let newest = newest_ends(self.evidence);
+        let hours = DigestHours::of(self.evidence);
         let holes = self.holes();
         let proven = self.places_of_digests(&[FileVerdict::Intact]);
         // All logs that were read: the walk has applied the selection.
@@ -358,12 +365,14 @@ impl<'e> ChainJudge<'e> {
         }
         for key in unlisted {
             let place = place(key);
-            let end = place.as_ref().and_then(|place| newest.get(place).copied());
+            let hours = place.as_ref().and_then(|place| hours.get(place));
             let is_in = |places: &HashSet<_>| place.as_ref().is_some_and(|at| places.contains(at));
-            let why = Unlisted::of(key, end, is_in(&holes));
+            let why = Unlisted::of(key, hours, is_in(&holes));
             // Without a proven digest there, nothing says that any is what CloudTrail wrote.
             let verdict = match why {
-                Unlisted::Foreign if is_in(&proven) => FileVerdict::Contradicted,
+                Unlisted::Foreign | Unlisted::MuchNewer(_) if is_in(&proven) => {
+                    FileVerdict::Contradicted
+                }
                 _ => FileVerdict::Unproven,
             };
             self.find(verdict, key, false, why.to_string());
@@ -421,48 +430,8 @@ fn log_verdict(listing: &LogListing<'_>, hash: Option<&str>) -> (FileVerdict, St
     }
 }
 
-/// End time of the newest digest of each account and region.
-fn newest_ends(evidence: &ChainFiles) -> BTreeMap<(String, String), EventTime> {
-    let mut newest: BTreeMap<(String, String), EventTime> = BTreeMap::new();
-    for (key, read) in &evidence.digests {
-        if let (Some(place), Some(end)) = (place(key), read.file.end()) {
-            let known = newest.entry(place).or_insert(end);
-            *known = (*known).max(end);
-        }
-    }
-    newest
-}
-
 fn is_digest(key: &str) -> bool {
     object::parse(key).kind == ObjectKind::Digest
-}
-
-/// Why no digest lists a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum Unlisted {
-    #[error("no digests found for its account and region; is log file validation enabled?")]
-    NoDigests,
-    /// The digest of its hour may not have been delivered yet.
-    #[error("newer than the newest digest, which ends at {0}")]
-    Newer(EventTime),
-    #[error("no digest lists it; an altered or missing one may have")]
-    Hole,
-    #[error("no digest lists it: CloudTrail may not have written it")]
-    Foreign,
-}
-
-impl Unlisted {
-    /// `end` is the end time of the newest digest of its account and region; `has_hole` is whether
-    /// any of those digests is altered or missing.
-    fn of(key: &str, end: Option<EventTime>, has_hole: bool) -> Self {
-        let Some(end) = end else {
-            return Self::NoDigests;
-        };
-        if object::parse(key).delivered.is_some_and(|at| at >= end) {
-            return Self::Newer(end);
-        }
-        if has_hole { Self::Hole } else { Self::Foreign }
-    }
 }
 
 #[cfg(test)]
@@ -656,19 +625,5 @@ mod tests {
         let mut evidence = trail();
         evidence.digests.insert(digest_key(6), made(6, None, &[]));
         assert_eq!(reported(&evidence), [digest(FileVerdict::Restarted, 6)]);
-    }
-
-    #[test]
-    fn why_no_digest_lists_a_log_depends_on_the_digests_around_it() {
-        let end = EventTime::parse("2026-03-02T03:00:00Z");
-        let (during, after) = (log_key("T0215Z"), log_key("T0305Z"));
-        for (key, end, has_hole, why) in [
-            (&during, None, true, Unlisted::NoDigests),
-            (&after, end, true, Unlisted::Newer(end.unwrap())),
-            (&during, end, true, Unlisted::Hole),
-            (&during, end, false, Unlisted::Foreign),
-        ] {
-            assert_eq!(Unlisted::of(key, end, has_hole), why);
-        }
     }
 }

@@ -104,6 +104,9 @@ pub struct LogCopy {
 pub struct ChainFiles {
     /// Digests by their tree key.
     pub digests: BTreeMap<String, DigestRead>,
+    /// Digests with other contents under one key, with the names of their files, until it is
+    /// decided which of them is in `digests`.
+    pub rivals: BTreeMap<String, Vec<(String, DigestRead)>>,
     /// Hashes of logs by their tree key.
     pub logs: HashMap<String, String>,
     /// Other files in the place of a log, with other contents: each is judged.
@@ -112,6 +115,15 @@ pub struct ChainFiles {
     pub spoiled: BTreeMap<String, String>,
     /// Tree keys of files that exist and could not be read; reported as problems of the input.
     pub unread: HashSet<String>,
+}
+
+impl ChainFiles {
+    /// All digests by their keys, those that are not decided between included.
+    pub(super) fn all_digests(&self) -> impl Iterator<Item = (&String, &DigestRead)> {
+        let rivals = self.rivals.iter();
+        let rivals = rivals.flat_map(|(key, all)| all.iter().map(move |(_, read)| (key, read)));
+        self.digests.iter().chain(rivals)
+    }
 }
 
 /// Accounts and regions that have logs and no digest.

@@ -5,11 +5,10 @@ use std::{
     io::{self, Read},
 };
 
-use ahash::HashSet;
 use flate2::bufread::GzDecoder;
 use indicatif::ProgressBar;
 use secretrail_engine::{
-    inflate::Compression,
+    inflate::{Compression, InflateError, inflate_stream},
     limits::{MAX_INFLATED_BYTES, STREAM_CHUNK_BYTES},
     object::{self, ObjectKind},
     parallel,
@@ -26,6 +25,9 @@ use crate::{
     },
     text::hex,
 };
+
+/// How names of compressed files end.
+const COMPRESSED: [&str; 4] = [".gz", ".bz2", ".zst", ".zstd"];
 
 /// Reads all objects, and returns what cannot be read as problems. These objects are also in
 /// `unread`: they exist, so they are not missing.
@@ -55,7 +57,7 @@ pub(super) fn gathered(
             }
         }
     }
-    (gathering.settled(), problems)
+    (gathering.gathered(), problems)
 }
 
 /// Reads objects by their keys, as [`gathered`] does.
@@ -67,7 +69,7 @@ pub(super) fn gather<'o>(
     for (key, fetched) in objects {
         gathering.add(content(key, fetched), key.clone(), key);
     }
-    gathering.settled()
+    gathering.gathered()
 }
 
 /// Files that were read, while more may come.
@@ -81,12 +83,10 @@ struct Gathering {
 
 impl Gathering {
     fn add(&mut self, content: GatheredContent, key: String, name: &str) {
-        // Without its compression a file has the same hash, and is the same file.
-        let key = if key.ends_with(".gz") {
-            key
-        } else {
-            format!("{key}.gz")
-        };
+        // Without its compression, or with another one, a file has the same hash, and is the same
+        // file.
+        let plain = COMPRESSED.iter().find_map(|end| key.strip_suffix(end));
+        let key = format!("{}.gz", plain.unwrap_or(&key));
         match content {
             GatheredContent::Log(hash) => self.add_log(key, name, hash),
             GatheredContent::Digest(read) => {
@@ -114,24 +114,20 @@ impl Gathering {
         }
     }
 
-    /// All files, with one digest under each key: the one that a later digest names; without such,
-    /// the first by name.
-    fn settled(mut self) -> ChainFiles {
-        let mut named: HashSet<(String, String)> = HashSet::default();
-        // The newest first: which digest an older one is depends on them.
-        for (key, mut rivals) in self.digests.into_iter().rev() {
-            let is_named =
-                |read: &DigestRead| named.contains(&(key.clone(), read.hash.to_ascii_lowercase()));
-            let at = rivals.iter().position(|(_, read)| is_named(read));
-            let (_, read) = rivals.remove(at.unwrap_or(0));
-            let why = format!("another digest with other content has its key, {key}");
-            let losers = rivals.into_iter().map(|(name, _)| (name, why.clone()));
-            self.evidence.spoiled.extend(losers);
-            let hash = read.file.previous_digest_hash_value.as_deref();
-            if let (Some(previous), Some(hash)) = (read.previous(), hash) {
-                named.insert((previous.to_owned(), hash.to_ascii_lowercase()));
+    /// All files; where digests with other contents have one key, it is still to be decided which
+    /// of them it is.
+    fn gathered(mut self) -> ChainFiles {
+        for (key, mut contents) in self.digests {
+            match contents.pop() {
+                Some((_, read)) if contents.is_empty() => {
+                    self.evidence.digests.insert(key, read);
+                }
+                Some(last) => {
+                    contents.push(last);
+                    self.evidence.rivals.insert(key, contents);
+                }
+                None => {}
             }
-            self.evidence.digests.insert(key, read);
         }
         self.evidence
     }
@@ -172,6 +168,8 @@ fn content(key: &str, fetched: &FetchedBytes) -> GatheredContent {
 enum NotAsWritten {
     #[error("the gzip data is truncated or damaged ({0})")]
     Damaged(#[from] io::Error),
+    #[error("{0}")]
+    Other(#[from] InflateError),
     #[error("{0} bytes follow the gzip data")]
     Trailing(usize),
     #[error("the gzip data inflates to more than {MAX_INFLATED_BYTES} bytes")]
@@ -181,9 +179,14 @@ enum NotAsWritten {
 /// Passes on the content of an object, chunk by chunk. CloudTrail writes one member of gzip and
 /// nothing behind it: what follows it is in no digest, and readers differ in what they make of it.
 fn inflated(bytes: &[u8], sink: &mut dyn FnMut(&[u8])) -> Result<(), NotAsWritten> {
-    if Compression::of(bytes) != Some(Compression::Gzip) {
-        sink(bytes);
-        return Ok(());
+    match Compression::of(bytes) {
+        Some(Compression::Gzip) => {}
+        // Somebody else has compressed it: the content is compared.
+        Some(Compression::Zstd | Compression::Bzip2) => return Ok(inflate_stream(bytes, sink)?),
+        None => {
+            sink(bytes);
+            return Ok(());
+        }
     }
     let mut decoder = GzDecoder::new(bytes);
     let (mut buffer, mut total) = (vec![0; STREAM_CHUNK_BYTES], 0_u64);
@@ -237,7 +240,11 @@ fn tree_key_of(object: &InputObject) -> String {
 mod tests {
     use std::path::Path;
 
-    use super::super::tests::{digest_key, gzip, json, log_key, made};
+    use super::super::{
+        digest::PublicKeys,
+        rivals::settle,
+        tests::{digest_key, gzip, json, keys, log_key, made, signature},
+    };
     use super::*;
     use crate::input::store::NoObjectStore;
 
@@ -293,6 +300,50 @@ mod tests {
     }
 
     #[test]
+    fn of_two_digests_with_one_key_the_signed_one_is_it_whatever_their_names() {
+        let text = |read: &DigestRead| json(read).to_string();
+        let hashed = |mut read: DigestRead| {
+            read.hash = hex(&Sha256::digest(text(&read)));
+            read.signature = Some(signature(&read.file.signed_text(&read.hash)));
+            read
+        };
+        let first = hashed(made(1, None, &[(&log_key("T0010Z"), "00")]));
+        let second = hashed(made(2, Some(&first), &[]));
+        // Both hours are planted anew; the second one names the first one.
+        let planted_first = hashed(made(1, None, &[]));
+        let mut planted_second = made(2, Some(&planted_first), &[]);
+        planted_second.file.previous_digest_signature = Some("00".to_owned());
+        let planted_second = hashed(planted_second);
+        for (good, bad) in [("aa", "zz"), ("zz", "aa")] {
+            let folder = tempfile::tempdir().unwrap();
+            let at = |tree: &str, read: &DigestRead| {
+                let name = format!("{tree}/{}", read.file.digest_s3_object);
+                object(folder.path(), &name, &gzip(text(read).as_bytes()))
+            };
+            let objects = [
+                at(bad, &planted_first),
+                at(bad, &planted_second),
+                at(good, &first),
+                at(good, &second),
+            ];
+            let (mut evidence, _) = gathered(&objects, 1, &NoObjectStore, &ProgressBar::hidden());
+            settle(&mut evidence, &keys());
+            assert_eq!(evidence.digests[&digest_key(1)].hash, first.hash, "{good}");
+        }
+    }
+
+    #[test]
+    fn a_log_that_was_compressed_by_others_is_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = log_key("T1010Z");
+        let zstd = zstd::encode_all(&b"{}"[..], 1).unwrap();
+        let name = format!("{}.zst", key.trim_end_matches(".gz"));
+        let log = object(folder.path(), &name, &zstd);
+        let (evidence, _) = gathered(&[log], 1, &NoObjectStore, &ProgressBar::hidden());
+        assert_eq!(evidence.logs[&key], hex(&Sha256::digest(b"{}")));
+    }
+
+    #[test]
     fn a_log_that_was_gunzipped_is_the_log() {
         let folder = tempfile::tempdir().unwrap();
         let key = log_key("T1010Z");
@@ -315,7 +366,8 @@ mod tests {
                 object(folder.path(), &name, &gzip(text(read).as_bytes()))
             };
             let objects = [at(bad, &planted), at(good, &first), at(good, &second)];
-            let (evidence, _) = gathered(&objects, 1, &NoObjectStore, &ProgressBar::hidden());
+            let (mut evidence, _) = gathered(&objects, 1, &NoObjectStore, &ProgressBar::hidden());
+            settle(&mut evidence, &PublicKeys::default());
             assert_eq!(evidence.digests[&digest_key(1)].hash, first.hash, "{good}");
             let spoiled = evidence.spoiled.keys().collect::<Vec<_>>();
             assert_eq!(spoiled, [&format!("{bad}/{}", digest_key(1))]);

@@ -75,7 +75,7 @@ struct DigestSpan {
 /// The times at which the digests of each region may have been signed.
 fn spans(evidence: &ChainFiles, now: EventTime) -> BTreeMap<String, DigestSpan> {
     let mut spans: BTreeMap<String, DigestSpan> = BTreeMap::new();
-    for (key, read) in &evidence.digests {
+    for (key, read) in evidence.all_digests() {
         if let (Some((_, region)), Some(from), Some(to)) =
             (files::place(key), read.file.start(), read.file.end())
         {

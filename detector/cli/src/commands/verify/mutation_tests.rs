@@ -11,6 +11,7 @@ use super::{
     chain::judge,
     files::{DigestRead, FileVerdict},
     gathered::gather,
+    rivals::settle,
     tests::{digest_key, gzip, json, keys, log_key, made, signature},
 };
 use crate::{input::store::FetchedBytes, text::hex};
@@ -94,6 +95,32 @@ fn is_genuine(object: &FetchedBytes, original: &FetchedBytes) -> bool {
     content(&object.bytes).is_some_and(|held| Some(held) == content(&original.bytes))
 }
 
+/// Plants a digest under a key of its own, or in another tree, which says of itself what a genuine
+/// one says, or names another hash of the previous one; nobody can sign it.
+fn plant(tree: &mut Tree, original: &Tree, random: &mut fastrand::Rng) {
+    let hour = random.u32(1..=3);
+    let genuine = digest_key(hour);
+    let Some(held) = content(&original[&genuine].bytes) else {
+        return;
+    };
+    let mut text = String::from_utf8(held).unwrap();
+    let earlier = tree.get(&digest_key(hour.max(2) - 1));
+    let named = earlier.and_then(|earlier| content(&earlier.bytes));
+    let hash = named.map_or_else(|| "00".repeat(32), |named| hash_of(&named));
+    if let Some((before, after)) = text.split_once("\"previousDigestHashValue\":\"") {
+        let after = after.split_once('"').map_or("", |(_, after)| after);
+        text = format!("{before}\"previousDigestHashValue\":\"{hash}\"{after}");
+    }
+    let key = match random.bool() {
+        true => genuine.replace("0000Z", "5900Z"),
+        false => genuine.replace("0000Z", "0001Z"),
+    };
+    if random.bool() {
+        text = text.replace(&genuine, &key);
+    }
+    tree.insert(key, stored(gzip(text.as_bytes()), None));
+}
+
 /// Changes, removes or replaces one object.
 fn change(tree: &mut Tree, original: &Tree, random: &mut fastrand::Rng) {
     let names: Vec<&String> = original.keys().collect();
@@ -118,7 +145,12 @@ fn what_was_changed_is_never_intact_and_what_was_not_is_never_altered() {
         for _ in 0..random.u8(1..=2) {
             change(&mut tree, &original, &mut random);
         }
-        for finding in judge(&gather(&tree), &keys, &Selection::default()) {
+        if random.u8(..4) == 0 {
+            plant(&mut tree, &original, &mut random);
+        }
+        let mut evidence = gather(&tree);
+        settle(&mut evidence, &keys);
+        for finding in judge(&evidence, &keys, &Selection::default()) {
             let (now, before) = (tree.get(&finding.key), original.get(&finding.key));
             let is_genuine = now
                 .zip(before)
