@@ -24,6 +24,13 @@ pub fn is_account(text: &str) -> bool {
     text.len() == ACCOUNT_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// An account id that was written as a number, with the zeros at its beginning that it has lost;
+/// `None` for anything else.
+pub(crate) fn account_of_digits(text: &str) -> Option<String> {
+    let whole = format!("{text:0>ACCOUNT_DIGITS$}");
+    (is_account(&whole) && !text.is_empty()).then_some(whole)
+}
+
 /// The parts of an ARN. `resource` may contain colons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ArnParts<'a> {

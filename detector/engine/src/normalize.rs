@@ -9,10 +9,7 @@ use std::borrow::Cow;
 use chrono::{DateTime, NaiveDateTime};
 
 use crate::{
-    document::JsonNode,
-    ids::{ACCOUNT_DIGITS, is_account},
-    repair::is_placeholder,
-    shallow::text_of,
+    document::JsonNode, ids::account_of_digits, repair::is_placeholder, shallow::text_of,
     time::EventTime,
 };
 
@@ -183,8 +180,7 @@ impl Changes {
             _ => return,
         };
         let text = text.strip_suffix(".0").unwrap_or(&text);
-        let whole = format!("{text:0>ACCOUNT_DIGITS$}");
-        if is_account(&whole) && !text.is_empty() {
+        if let Some(whole) = account_of_digits(text) {
             *value = JsonNode::Str(Cow::Owned(whole));
             self.any = true;
         } else if text.starts_with(|c: char| c.is_ascii_digit()) {

@@ -131,6 +131,7 @@ impl Repair {
         self.out.push('"');
         let mut rest = after(text, '\'');
         while let Some(c) = rest.chars().next() {
+            let here = rest;
             rest = after(rest, c);
             match c {
                 '\'' => break,
@@ -139,7 +140,7 @@ impl Repair {
                         self.out.push('\'');
                         rest = after(rest, '\'');
                     }
-                    _ => rest = self.escape(&text[text.len() - rest.len() - 1..]),
+                    _ => rest = self.escape(here),
                 },
                 c => self.out.push_str(&escaped(c)),
             }

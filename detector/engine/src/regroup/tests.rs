@@ -215,13 +215,7 @@ proptest! {
             let (piece, later) = rest.split_at(most.min(rest.len()));
             rest = later;
             write(&store, piece, now);
-            let known = all_announced(&store, &alerts).into_iter();
-            let over_now = known.filter(|known| known.end.is_some()).map(|known| known.id);
-            let over_now: BTreeSet<IncidentId> = over_now.collect();
-            for id in over_now.difference(&ended) {
-                *over.entry(id.clone()).or_default() += 1;
-            }
-            ended = over_now;
+            ended = count_ended(&all_announced(&store, &alerts), &ended, &mut over);
             now += step;
             if is_up {
                 sent.extend(publish(&store, now));
@@ -231,6 +225,21 @@ proptest! {
         prop_assert!(publish(&store, now + 2_000_000).is_empty());
         opened_once(&all_announced(&store, &alerts), &sent, &over)?;
     }
+}
+
+/// Counts the incidents that have ended since they were looked at before, and returns all of them
+/// that are over.
+fn count_ended(
+    all: &[AnnouncedIncident],
+    before: &BTreeSet<IncidentId>,
+    over: &mut BTreeMap<IncidentId, usize>,
+) -> BTreeSet<IncidentId> {
+    let ended = all.iter().filter(|known| known.end.is_some());
+    let ended: BTreeSet<IncidentId> = ended.map(|known| known.id.clone()).collect();
+    for id in ended.difference(before) {
+        *over.entry(id.clone()).or_default() += 1;
+    }
+    ended
 }
 
 /// Whether what stands was opened once, and the last message about it has all of its alerts. `over`

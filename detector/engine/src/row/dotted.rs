@@ -1,5 +1,5 @@
-//! Records whose nested fields stand at the top, each under its path: `userIdentity.arn`. Splunk and
-//! others write them so; arrays have braces behind their name, as in `resources{}.ARN`.
+//! Records whose nested fields stand at the top, each under its path: `userIdentity.arn`. Splunk
+//! and others write them so; arrays have braces behind their name, as in `resources{}.ARN`.
 
 use serde_json::{Map, Value};
 

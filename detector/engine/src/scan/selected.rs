@@ -4,7 +4,11 @@
 use std::borrow::Cow;
 
 use super::UnitSink;
-use crate::{normalize::time_of, shallow::TopLevel};
+use crate::{
+    ids::{account_of_digits, is_account},
+    normalize::time_of,
+    shallow::TopLevel,
+};
 
 impl UnitSink<'_, '_> {
     /// Counts a record for the selection, if it is limited: only then the record is looked at.
@@ -21,7 +25,7 @@ impl UnitSink<'_, '_> {
         if !selection.is_limited() {
             return;
         }
-        let (account, region) = (scalar(top, "recipientAccountId"), scalar(top, "awsRegion"));
+        let (account, region) = (account(top), scalar(top, "awsRegion"));
         let time = top.get("eventTime").and_then(time_of);
         let place = [account.as_deref(), region.as_deref()];
         let selected = &mut self.scan_result.selected;
@@ -29,8 +33,17 @@ impl UnitSink<'_, '_> {
     }
 }
 
+/// `recipientAccountId`, whole where a converter made a number of it.
+pub(super) fn account<'u>(top: &TopLevel<'u>) -> Option<Cow<'u, str>> {
+    let text = scalar(top, "recipientAccountId")?;
+    match is_account(&text) {
+        true => Some(text),
+        false => account_of_digits(&text).map_or(Some(text), |whole| Some(Cow::Owned(whole))),
+    }
+}
+
 /// A text, or the digits of a number, as some converters write account ids.
-pub(super) fn scalar<'u>(top: &TopLevel<'u>, key: &str) -> Option<Cow<'u, str>> {
+fn scalar<'u>(top: &TopLevel<'u>, key: &str) -> Option<Cow<'u, str>> {
     top.text(key).or_else(|| top.get(key).and_then(digits))
 }
 
@@ -91,6 +104,12 @@ mod tests {
         };
         let number = RECORD.replace("\"111122223333\"", "111122223333");
         assert_eq!(counted(&own, &number).taken, 1);
+        let with_zero = Selection {
+            accounts: vec!["011122223333".to_owned()],
+            ..Selection::default()
+        };
+        let number = RECORD.replace("\"111122223333\"", "11122223333");
+        assert_eq!(counted(&with_zero, &number).taken, 1);
         let wrapped =
             format!(r#"{{"detail-type":"AWS API Call via CloudTrail","detail":{RECORD}}}"#);
         assert_eq!(counted(&own, &wrapped).taken, 1);

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::{
     UnitSink,
     prefilter::{ServiceInterest, has_odd_name},
-    selected::scalar,
+    selected::account,
     table::{ObjectPiece, PieceReader},
     unparsed::FrontFields,
 };
@@ -288,7 +288,7 @@ impl UnitSink<'_, '_> {
         if is_of_kms(top.text("eventSource").as_deref()) && self.proves_coverage(top) {
             let time = top.get("eventTime").and_then(time_of);
             self.mark(
-                scalar(top, "recipientAccountId").as_deref(),
+                account(top).as_deref(),
                 top.text("awsRegion").as_deref(),
                 time.map(|time| time.to_string()).as_deref(),
             );

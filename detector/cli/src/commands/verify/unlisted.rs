@@ -7,8 +7,12 @@ use secretrail_engine::{object, time::EventTime};
 use super::files::{ChainFiles, place};
 
 /// Seconds after the end of its hour until a digest is there at the latest. CloudTrail delivers one
-/// every hour, with the logs of the hour before.
-const LATEST_DIGEST_SECS: i64 = 3 * 3_600;
+/// every hour, with the logs of the hour before; it may come an hour late.
+const LATEST_DIGEST_SECS: i64 = 2 * 3_600 + 1_800;
+
+/// Seconds by which the time in the name of a log may be later than its delivery, which decides
+/// whether the digest of the hour before lists it.
+const NAMED_LATER_SECS: i64 = 300;
 
 /// The hours that the digests of an account and region are about.
 #[derive(Debug, Default)]
@@ -78,7 +82,7 @@ impl Unlisted {
             Self::Newer(end)
         } else if has_hole {
             Self::Hole
-        } else if hours.has(at) {
+        } else if hours.has(at) && hours.has(at.plus(-NAMED_LATER_SECS)) {
             Self::Foreign
         } else {
             Self::Uncovered
@@ -109,6 +113,9 @@ mod tests {
             ("T0215Z", known, true, Unlisted::Hole),
             ("T0215Z", known, false, Unlisted::Foreign),
             ("T0015Z", known, false, Unlisted::Uncovered),
+            // Perhaps of the hour before, in which there was no digest.
+            ("T0100Z", known, false, Unlisted::Uncovered),
+            ("T0200Z", known, false, Unlisted::Foreign),
         ] {
             assert_eq!(
                 Unlisted::of(&log_key(stamp), known, has_hole),
