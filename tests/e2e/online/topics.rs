@@ -176,7 +176,7 @@ fn security_hub_gets_each_incident_as_one_finding_and_keeps_no_topic_waiting() {
     );
     assert_eq!(first["AwsAccountId"], "111122223333");
     // News of the incident are the same finding, at a later time.
-    let more = json!({"Records": [direct_decrypt("e2", "thief", 7, "prod/other")]}).to_string();
+    let more = json!({"Records": [direct_decrypt("e2", "thief", 7_400, "prod/other")]}).to_string();
     let more = shop.put("more.json.gz", &packed(more.as_bytes()));
     assert_eq!(
         back(&answered(&function, &batch(vec![more]))),
