@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aws_types::SdkConfig;
 use secretrail_engine::{
-    ids::ArnParts,
+    ids::{ArnParts, is_account},
     incident::{asff, message::IncidentMessage},
 };
 use serde::Deserialize;
@@ -16,10 +16,7 @@ use serde_json::Value;
 
 use crate::{
     retry::{FailedCall, RetryPolicy},
-    signed::{
-        ApiRequest, CallLimits, SignedClient, json,
-        service::{AwsService, Protocol},
-    },
+    signed::{ApiRequest, CallLimits, SignedClient, json, service::SECURITY_HUB},
     sns::{EntryError, Published},
 };
 
@@ -28,8 +25,6 @@ const MOST_FINDINGS: usize = 100;
 
 /// How long a batch is tried before Security Hub counts as failing.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-const SECURITY_HUB: AwsService = AwsService::new("SecurityHub", "securityhub", Protocol::RestJson);
 
 /// The findings that were not imported, in an answer.
 #[derive(Debug, Default, Deserialize)]
@@ -51,12 +46,11 @@ struct FailedFinding {
 #[must_use]
 pub fn is_product(arn: &str) -> bool {
     ArnParts::parse(arn).is_some_and(|arn| {
-        let is_account = arn.account.len() == 12 && arn.account.bytes().all(|b| b.is_ascii_digit());
         let default = arn.resource.strip_prefix("product/");
         let default = default.and_then(|rest| rest.strip_suffix("/default"));
         arn.service == "securityhub"
             && !arn.region.is_empty()
-            && is_account
+            && is_account(arn.account)
             && default == Some(arn.account)
     })
 }

@@ -11,7 +11,7 @@ pub mod xml;
 
 use std::{sync::Arc, time::Duration};
 
-pub use secretrail_aws::signed::service::AwsService;
+pub use secretrail_aws::signed::service::{AwsService, SECURITY_HUB};
 use secretrail_aws::{
     cause::FailureCause,
     retry::{FailedCall, RetryPolicy},
@@ -19,8 +19,8 @@ use secretrail_aws::{
 };
 
 pub use self::service::{
-    CLOUDFORMATION, CLOUDWATCH, DYNAMODB, EVENTBRIDGE, KMS, LAMBDA, SECRETS_MANAGER, SECURITY_HUB,
-    SFN, SNS, SQS, SSM, STS,
+    CLOUDFORMATION, CLOUDWATCH, DYNAMODB, EVENTBRIDGE, KMS, LAMBDA, SECRETS_MANAGER, SFN, SNS, SQS,
+    SSM, STS,
 };
 use crate::input::aws::{CREDENTIALS_TIMEOUT, Connection, GLOBAL_REGION, explained};
 

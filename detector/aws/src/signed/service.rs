@@ -54,3 +54,7 @@ impl AwsService {
         format!("{}:{operation}", self.actions)
     }
 }
+
+/// AWS Security Hub, which the function and the command call.
+pub const SECURITY_HUB: AwsService =
+    AwsService::new("SecurityHub", "securityhub", Protocol::RestJson);

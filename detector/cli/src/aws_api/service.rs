@@ -45,6 +45,3 @@ pub const SECRETS_MANAGER: AwsService = AwsService::new(
 pub const SSM: AwsService = AwsService::new("SSM", "ssm", json("1.1", "AmazonSSM"));
 /// AWS Lambda.
 pub const LAMBDA: AwsService = AwsService::new("Lambda", "lambda", Protocol::RestJson);
-/// AWS Security Hub.
-pub const SECURITY_HUB: AwsService =
-    AwsService::new("SecurityHub", "securityhub", Protocol::RestJson);
