@@ -6,7 +6,7 @@ use ahash::HashMap;
 
 use super::{
     LookbackPeriods, Novelty, SeenTimes, SeenVerdicts, Sighting, by_key, grain,
-    keys::{AccessKeys, ROAMING, SECRET_SLOTS},
+    keys::{AccessKeys, ROAMING, SECRET_LAYERS, SECRET_SLOTS, SECRETS_OF_LAYER},
     remembered, since_key,
 };
 use crate::{
@@ -241,37 +241,54 @@ impl AccessJudgement<'_> {
     fn secrets_a_day(&self) -> Option<u64> {
         let today = grain(self.time, DAY_SECS);
         let oldest = grain(self.before(self.lookback.lookback_secs), DAY_SECS);
-        let mut days: HashMap<i64, u64> = HashMap::default();
-        for slot in self.keys.profile.secret_slots() {
+        let mut days: HashMap<i64, TakenSlots> = HashMap::default();
+        for (layer, slot) in self.keys.profile.secret_slots() {
             let seen = self.known.get(&slot).into_iter().flat_map(SeenTimes::days);
-            let in_range = seen.filter(|day| (oldest..today).contains(day));
-            in_range.for_each(|day| *days.entry(day).or_default() += 1);
+            for day in seen.filter(|day| (oldest..today).contains(day)) {
+                if let Some(taken) = days.entry(day).or_default().get_mut(layer) {
+                    *taken += 1;
+                }
+            }
         }
-        let mut taken: Vec<u64> = days.into_values().collect();
-        if (taken.len() as i64) < PROFILE_DAYS {
+        let mut read: Vec<u64> = days.into_values().map(counted).collect();
+        if (read.len() as i64) < PROFILE_DAYS {
             return None;
         }
-        taken.sort_unstable();
-        let busy = taken.len() * PROFILE_QUANTILE / 100;
-        let busy = taken.get(busy.min(taken.len() - 1)).copied()?;
-        Some(counted(busy))
+        read.sort_unstable();
+        let busy = read.len() * PROFILE_QUANTILE / 100;
+        read.get(busy.min(read.len() - 1)).copied()
     }
 }
+
+/// Number of taken slots in each layer.
+type TakenSlots = [u64; SECRET_LAYERS];
 
 /// Stands for more secrets than can be counted.
 const MANY_SECRETS: u64 = 10_000;
 
+/// A layer that takes fewer of the secrets which fill the layer before is not believed: a state
+/// that was written before there were layers has none.
+const LEAST_OF_LAYER: u64 = 4;
+
 /// The number of secrets that take so many slots.
 ///
 /// Each secret falls into one of a few slots: of `n` secrets in `m` slots, `m * (1 - 1/e^(n/m))`
-/// are taken (linear counting).
-fn counted(taken: u64) -> u64 {
-    // A table that is nearly full stands for any number.
-    let Some(free) = SECRET_SLOTS.checked_sub(taken).filter(|free| *free > 1) else {
-        return MANY_SECRETS;
-    };
-    let slots = SECRET_SLOTS as f64;
-    (slots * (slots / free as f64).ln()).round() as u64
+/// are taken (linear counting). A layer that is nearly full stands for any number: then the next
+/// one counts, which takes a part of the secrets only.
+fn counted(taken: TakenSlots) -> u64 {
+    let mut secrets_of_one = 1;
+    for (layer, taken) in taken.into_iter().enumerate() {
+        if layer > 0 && taken < LEAST_OF_LAYER {
+            break;
+        }
+        if let Some(free) = SECRET_SLOTS.checked_sub(taken).filter(|free| *free > 1) {
+            let slots = SECRET_SLOTS as f64;
+            let in_layer = slots * (slots / free as f64).ln();
+            return (in_layer * secrets_of_one as f64).round() as u64;
+        }
+        secrets_of_one *= SECRETS_OF_LAYER;
+    }
+    MANY_SECRETS
 }
 
 #[cfg(test)]
@@ -390,8 +407,29 @@ mod tests {
 
     #[test]
     fn slots_stand_for_about_as_many_secrets() {
-        assert_eq!((counted(0), counted(1), counted(5)), (0, 1, 5));
-        assert!((70..120).contains(&counted(SECRET_SLOTS - 2)));
-        assert_eq!(counted(SECRET_SLOTS - 1), MANY_SECRETS);
+        assert_eq!(counted([0, 0, 0]), 0);
+        assert_eq!(counted([1, 0, 0]), 1);
+        assert_eq!(counted([5, 1, 0]), 5);
+        assert!((70..120).contains(&counted([SECRET_SLOTS - 2, 9, 1])));
+        assert!((500..700).contains(&counted([SECRET_SLOTS, SECRET_SLOTS - 3, 7])));
+        assert_eq!(counted([SECRET_SLOTS; SECRET_LAYERS]), MANY_SECRETS);
+        // A state from before there were layers.
+        assert_eq!(counted([SECRET_SLOTS, 0, 0]), MANY_SECRETS);
+    }
+
+    #[test]
+    fn hundreds_of_secrets_a_day_are_counted() {
+        for number in [60, 150, 600, 3_000] {
+            let read = |on: i64, n: usize| {
+                let name = SharedStr::from(format!("/team/{n}/of/{number}"));
+                at(day(on), move |access| access.secret.name = Some(name))
+            };
+            let history: Vec<Access> = (0..8)
+                .flat_map(|on| (0..number).map(move |n| read(on, n)))
+                .collect();
+            let usual = judged(&history, &read(12, 0)).secrets_a_day.unwrap() as f64;
+            let times = usual / number as f64;
+            assert!((0.5..1.8).contains(&times), "{usual} for {number}");
+        }
     }
 }

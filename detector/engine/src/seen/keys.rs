@@ -33,8 +33,15 @@ pub(super) const CLIENT_SLOTS: u64 = 32;
 /// Autonomous systems are remembered by this many slots: a principal has few.
 const ASN_SLOTS: u64 = 64;
 
-/// Different secrets of a day are counted by this many slots.
+/// Different secrets of a day are counted by this many slots in each layer.
 pub(super) const SECRET_SLOTS: u64 = 32;
+
+/// Each layer of slots takes one of so many secrets of the layer before: the first layer takes all
+/// secrets, and is full at about a hundred, the last is full at about six thousand.
+pub(super) const SECRETS_OF_LAYER: u64 = 8;
+
+/// Number of layers of slots.
+pub(super) const SECRET_LAYERS: usize = 3;
 
 /// The keys of an access. `None` where the record does not tell.
 #[derive(Debug, Default)]
@@ -75,7 +82,8 @@ pub(super) struct ProfileKeys {
     roam_slot: Option<SharedStr>,
     /// Prefix of the slots of secrets.
     secrets: Option<String>,
-    secret_slot: Option<SharedStr>,
+    /// The slots of this secret: one in each layer that takes it.
+    slots_of_secret: Vec<SharedStr>,
 }
 
 impl ProfileKeys {
@@ -105,8 +113,9 @@ impl ProfileKeys {
                 .zip(network)
                 .map(|(roam, network)| format!("{roam}{}", slot(network, ROAM_SLOTS)).into()),
             roam,
-            secret_slot: secret
-                .map(|key| format!("{secrets}{}", slot(&key.to_text(), SECRET_SLOTS)).into()),
+            slots_of_secret: secret
+                .map(|key| slots_of_secret(&secrets, &key.to_text()))
+                .unwrap_or_default(),
             secrets: Some(secrets),
         }
     }
@@ -116,10 +125,26 @@ impl ProfileKeys {
         slots(self.roam.as_deref(), ROAM_SLOTS)
     }
 
-    /// The slots of secrets.
-    pub(super) fn secret_slots(&self) -> impl Iterator<Item = SharedStr> + '_ {
-        slots(self.secrets.as_deref(), SECRET_SLOTS)
+    /// The slots of secrets, with their layers.
+    pub(super) fn secret_slots(&self) -> impl Iterator<Item = (usize, SharedStr)> + '_ {
+        let all = slots(self.secrets.as_deref(), SECRET_SLOTS * SECRET_LAYERS as u64);
+        let layers = (0..SECRET_LAYERS).flat_map(|layer| (0..SECRET_SLOTS).map(move |_| layer));
+        layers.zip(all)
     }
+}
+
+/// The slots of a secret in the layers that take it.
+fn slots_of_secret(prefix: &str, secret: &str) -> Vec<SharedStr> {
+    let hash = XxHash3_64::oneshot(secret.as_bytes());
+    // Whether a layer takes a secret must not depend on the slots that it has in it.
+    let (upper, lower) = (hash >> 32, hash % SECRET_SLOTS);
+    let taken = (0..SECRET_LAYERS as u64).take_while(|layer| {
+        let one_of = SECRETS_OF_LAYER.pow(u32::try_from(*layer).unwrap_or(u32::MAX));
+        upper.is_multiple_of(one_of)
+    });
+    taken
+        .map(|layer| format!("{prefix}{}", layer * SECRET_SLOTS + lower).into())
+        .collect()
 }
 
 fn country_key(access: &Access, prefix: &str) -> Option<SharedStr> {
@@ -260,10 +285,10 @@ impl AccessKeys {
             &profile.method,
             &profile.person,
             &profile.roam_slot,
-            &profile.secret_slot,
         ]
         .into_iter()
         .flatten()
+        .chain(&profile.slots_of_secret)
         .chain(profile.rotates.as_ref().filter(|_| is_rotation))
         .chain(profile.hours.first())
     }
@@ -351,7 +376,7 @@ pub(super) fn needed_for<'a>(
         let profile = (keys.principal.clone(), keys.profile.class.clone());
         if profiles.insert(profile) {
             needed.extend(keys.profile.roam_slots());
-            needed.extend(keys.profile.secret_slots());
+            needed.extend(keys.profile.secret_slots().map(|(_, slot)| slot));
             needed.extend(keys.profile.classes.iter().cloned());
         }
         needed.extend(keys.deciding());
