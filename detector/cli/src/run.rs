@@ -58,10 +58,15 @@ fn parse(args: Vec<OsString>, host: &mut ProcessHost) -> Result<(ArgMatches, Com
                 say(host, &text);
                 return exit::USAGE;
             }
-            // Help and version are not errors; if they cannot be printed, there is nowhere to
-            // report that.
-            host.stdout.write_all(text.as_bytes()).ok();
-            exit::DONE
+            // Help and version are not errors.
+            let written = host.stdout.write_all(text.as_bytes());
+            match written.and_then(|()| host.stdout.flush()) {
+                Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                    say(host, &format!("secretrail: standard output: {error}\n"));
+                    exit::OUTPUT
+                }
+                _ => exit::DONE,
+            }
         })
 }
 

@@ -207,6 +207,9 @@ pub enum NetworkListFault {
         /// Its text.
         text: String,
     },
+    /// An entry of a JSON document.
+    #[error("`{0}` is no network; mend this entry, or get the document again")]
+    Entry(String),
     /// JSON without networks.
     #[error(
         "is JSON without networks; use ip-ranges.json of AWS, the meta document of GitHub, or one \
@@ -231,7 +234,7 @@ impl NetworkList {
         let mut list = Self::default();
         if text.starts_with('{') || text.starts_with('[') {
             let json: Value = serde_json::from_str(text).map_err(|_| NetworkListFault::Json)?;
-            list.add_json(&json);
+            list.add_json(&json)?;
             if list.ranges.is_empty() {
                 return Err(NetworkListFault::Json);
             }
@@ -264,23 +267,40 @@ impl NetworkList {
 
     /// Every text in a document that is a network. Of GitHub's, only the addresses of its runners:
     /// others receive calls and make none.
-    fn add_json(&mut self, json: &Value) {
+    fn add_json(&mut self, json: &Value) -> Result<(), NetworkListFault> {
         match json {
-            Value::String(text) => self.ranges.extend(net(text).map(range)),
-            Value::Array(items) => items.iter().for_each(|item| self.add_json(item)),
+            Value::String(text) => self.add_text(text),
+            Value::Array(items) => items.iter().try_for_each(|item| self.add_json(item)),
             Value::Object(fields) => {
-                let runners = fields
+                let has_runners = fields.keys().any(|name| is_of_runners(name));
+                let read = fields
                     .iter()
-                    .filter(|(name, _)| name.starts_with("actions"));
-                let runners: Vec<&Value> = runners.map(|(_, value)| value).collect();
-                if runners.is_empty() {
-                    fields.values().for_each(|value| self.add_json(value));
-                } else {
-                    runners.into_iter().for_each(|value| self.add_json(value));
+                    .filter(|(name, _)| !has_runners || is_of_runners(name));
+                for (name, value) in read {
+                    // What a document calls a network must be one.
+                    let is_named = has_runners || name.ends_with("prefix");
+                    let wrong = strings(value).find(|text| is_named && net(text).is_none());
+                    if let Some(text) = wrong {
+                        return Err(NetworkListFault::Entry(text.to_owned()));
+                    }
+                    self.add_json(value)?;
                 }
+                Ok(())
             }
-            _ => {}
+            _ => Ok(()),
         }
+    }
+
+    /// Other texts than networks stand in documents, too: regions, services, times.
+    fn add_text(&mut self, text: &str) -> Result<(), NetworkListFault> {
+        let is_of_network = |c: char| c.is_ascii_hexdigit() || ".:/".contains(c);
+        let looks_like_one = text.contains('/') && text.chars().all(is_of_network);
+        match net(text) {
+            Some(net) => self.ranges.push(range(net)),
+            None if looks_like_one => return Err(NetworkListFault::Entry(text.to_owned())),
+            None => {}
+        }
+        Ok(())
     }
 
     fn merge(&mut self) {
@@ -323,6 +343,19 @@ fn subnets(first: u128, last: u128) -> IpSubnets {
         (Some(first), Some(last)) => Ipv4Subnets::new(first, last, 0).into(),
         _ => Ipv6Subnets::new(first, last, 0).into(),
     }
+}
+
+/// Whether a field of GitHub's document holds the addresses of its runners.
+fn is_of_runners(field: &str) -> bool {
+    field.starts_with("actions") && !field.contains("domain")
+}
+
+/// A text, or the texts of an array.
+fn strings(json: &Value) -> impl Iterator<Item = &str> {
+    let items = json
+        .as_array()
+        .map_or(std::slice::from_ref(json), Vec::as_slice);
+    items.iter().filter_map(Value::as_str)
 }
 
 fn is_of_label(c: char) -> bool {
@@ -463,6 +496,15 @@ mod tests {
         assert!(line.starts_with("line 2: `ten` is no network"), "{line}");
         assert!(fault("own", "{}").starts_with("is JSON without networks"));
         assert_eq!(fault("own", "# none\n"), "holds no network");
+        for document in [
+            r#"["10.0.0.0/8","192.0.2.0/99"]"#,
+            r#"{"prefixes":[{"ip_prefix":"192.0.2.0/24"},{"ip_prefix":"192.0.2.0/99"}]}"#,
+            r#"{"actions":["192.0.2.0/24","192.0.2.0/99"]}"#,
+        ] {
+            assert!(fault("own", document).starts_with("`192.0.2.0/99` is no network"));
+        }
+        let named = r#"{"prefixes":[{"ip_prefix":"192.0.2.0/24"},{"ip_prefix":"all"}]}"#;
+        assert!(fault("own", named).starts_with("`all` is no network"));
     }
 
     #[test]

@@ -48,8 +48,11 @@ enum ExtractDestination {
 }
 
 impl ExtractDestination {
-    /// Rejects what is almost a path in S3: it would become a folder with a strange name.
+    /// Rejects `-`, and what is almost a path in S3: they would become folders with strange names.
     fn of(path: &Path) -> Result<Self, RunFailure> {
+        if path == Path::new("-") {
+            return Err(RunFailure::Usage(NOT_STDOUT.to_owned()));
+        }
         if let Some(bucket) = WritablePrefix::of(path) {
             return Ok(Self::Bucket(bucket));
         }
@@ -110,6 +113,10 @@ enum PutError {
 /// The error about standard input, which has no name.
 const NOT_STDIN: &str = "extract reads files and S3, not pipes: an extract file names the objects \
     that it was made from";
+
+/// The error about standard output.
+const NOT_STDOUT: &str = "extract writes several files, not one to standard output: name a folder \
+    or a prefix in S3 with -o, as in `-o parts`";
 
 /// The error about a filter. What is joined with an access is not of its principal or secret.
 const NO_FILTER: &str = "extract keeps all accesses of its logs: select principals, secrets, \
@@ -424,6 +431,9 @@ mod tests {
             "{}",
             almost.err
         );
+        let stdout = ran(&["extract", LOGS, "-o", "-"]);
+        assert_eq!(stdout.code, exit::USAGE);
+        assert!(stdout.err.contains("name a folder"), "{}", stdout.err);
         let stdin = ran(&["extract", "-", "-o", "parts"]);
         assert_eq!(stdin.code, exit::USAGE);
         assert!(stdin.err.starts_with("extract reads files and S3"));

@@ -59,7 +59,9 @@ impl DetectionNeeds {
         let values = item.values.iter().filter_map(plain);
         match item.field.name.as_deref() {
             Some("source.class") if item.field.modifiers.is_empty() => self.classes.extend(values),
-            Some("source.lists") if item.field.modifiers.is_empty() => self.lists.extend(values),
+            Some("source.lists") if !item.field.has_modifier(Modifier::Exists) => {
+                self.lists.extend(values)
+            }
             _ => {}
         }
         // Its values are names of other fields, which must be there as well.

@@ -264,7 +264,7 @@ impl AccessJudgement<'_> {
 type TakenSlots = [u64; SECRET_LAYERS];
 
 /// Stands for more secrets than can be counted.
-const MANY_SECRETS: u64 = 10_000;
+const MANY_SECRETS: u64 = 100_000;
 
 /// A layer that takes fewer of the secrets which fill the layer before is not believed: a state
 /// that was written before there were layers has none.
@@ -274,7 +274,8 @@ const LEAST_OF_LAYER: u64 = 4;
 ///
 /// Each secret falls into one of a few slots: of `n` secrets in `m` slots, `m * (1 - 1/e^(n/m))`
 /// are taken (linear counting). A layer that is nearly full stands for any number: then the next
-/// one counts, which takes a part of the secrets only.
+/// one counts, which takes a part of the secrets only: that part may be small by chance, so that
+/// one standard deviation is added to it.
 fn counted(taken: TakenSlots) -> u64 {
     let mut secrets_of_one = 1;
     for (layer, taken) in taken.into_iter().enumerate() {
@@ -284,6 +285,8 @@ fn counted(taken: TakenSlots) -> u64 {
         if let Some(free) = SECRET_SLOTS.checked_sub(taken).filter(|free| *free > 1) {
             let slots = SECRET_SLOTS as f64;
             let in_layer = slots * (slots / free as f64).ln();
+            let by_chance = if layer > 0 { in_layer.sqrt() } else { 0.0 };
+            let in_layer = in_layer + by_chance;
             return (in_layer * secrets_of_one as f64).round() as u64;
         }
         secrets_of_one *= SECRETS_OF_LAYER;
@@ -410,8 +413,8 @@ mod tests {
         assert_eq!(counted([0, 0, 0]), 0);
         assert_eq!(counted([1, 0, 0]), 1);
         assert_eq!(counted([5, 1, 0]), 5);
-        assert!((70..120).contains(&counted([SECRET_SLOTS - 2, 9, 1])));
-        assert!((500..700).contains(&counted([SECRET_SLOTS, SECRET_SLOTS - 3, 7])));
+        assert!((180..240).contains(&counted([SECRET_SLOTS - 2, 9, 1])));
+        assert!((1_400..1_800).contains(&counted([SECRET_SLOTS, SECRET_SLOTS - 3, 7])));
         assert_eq!(counted([SECRET_SLOTS; SECRET_LAYERS]), MANY_SECRETS);
         // A state from before there were layers.
         assert_eq!(counted([SECRET_SLOTS, 0, 0]), MANY_SECRETS);
@@ -419,7 +422,7 @@ mod tests {
 
     #[test]
     fn hundreds_of_secrets_a_day_are_counted() {
-        for number in [60, 150, 600, 3_000] {
+        for number in [60, 150, 250, 600, 1_500] {
             let read = |on: i64, n: usize| {
                 let name = SharedStr::from(format!("/team/{n}/of/{number}"));
                 at(day(on), move |access| access.secret.name = Some(name))
@@ -429,7 +432,7 @@ mod tests {
                 .collect();
             let usual = judged(&history, &read(12, 0)).secrets_a_day.unwrap() as f64;
             let times = usual / number as f64;
-            assert!((0.5..1.8).contains(&times), "{usual} for {number}");
+            assert!((0.7..1.5).contains(&times), "{usual} for {number}");
         }
     }
 }

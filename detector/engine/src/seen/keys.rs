@@ -34,10 +34,10 @@ pub(super) const CLIENT_SLOTS: u64 = 32;
 const ASN_SLOTS: u64 = 64;
 
 /// Different secrets of a day are counted by this many slots in each layer.
-pub(super) const SECRET_SLOTS: u64 = 32;
+pub(super) const SECRET_SLOTS: u64 = 64;
 
 /// Each layer of slots takes one of so many secrets of the layer before: the first layer takes all
-/// secrets, and is full at about a hundred, the last is full at about six thousand.
+/// secrets, and is full at about two hundred, the last is full at about fourteen thousand.
 pub(super) const SECRETS_OF_LAYER: u64 = 8;
 
 /// Number of layers of slots.
