@@ -34,10 +34,11 @@ pub(crate) static RULES_WITHOUT_SEEN: LazyLock<RuleSet> =
     LazyLock::new(|| rules_with(|text| !NOVELTY.iter().any(|word| text.contains(word))));
 
 /// Words of rules that need what was seen before, or a base rule that does.
-const NOVELTY: [&str; 7] = [
+const NOVELTY: [&str; 8] = [
     " seen.",
     " profile.",
     "secret.fresh",
+    "secret.rotated",
     "secret_denied_that_is_new",
     "secret_new_to_reader",
     "secret_read_for_the_first_time_in_lookback",

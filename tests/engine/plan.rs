@@ -42,9 +42,9 @@ struct World {
 
 fn novelties() -> impl Strategy<Value = Option<SeenVerdicts>> {
     let novelty = select(vec![Novelty::First, Novelty::Known, Novelty::Unknown]);
-    let all = (vec(novelty, 14), any::<[bool; 3]>());
-    option::of(
-        all.prop_map(|(n, [is_fresh, rotates, is_busy])| SeenVerdicts {
+    let all = (vec(novelty, 15), any::<[bool; 4]>());
+    option::of(all.prop_map(
+        |(n, [is_fresh, is_rotated, rotates, is_busy])| SeenVerdicts {
             principal_secret: n[0],
             principal: n[1],
             region: n[2],
@@ -56,14 +56,16 @@ fn novelties() -> impl Strategy<Value = Option<SeenVerdicts>> {
             country: n[8],
             asn: n[9],
             client: n[10],
+            access_key: n[14],
             method: n[11],
             person: n[12],
             hour: n[13],
             is_fresh,
+            is_rotated,
             rotates,
             secrets_a_day: is_busy.then_some(7),
-        }),
-    )
+        },
+    ))
 }
 
 fn expectations() -> impl Strategy<Value = Option<Expectation>> {

@@ -80,6 +80,8 @@ pub struct SeenVerdicts {
     pub asn: Novelty,
     /// The principal with this program.
     pub client: Novelty,
+    /// The principal with this long-term access key; `unknown` for credentials of sessions.
+    pub access_key: Novelty,
     /// The principal with this method.
     pub method: Novelty,
     /// The person behind the session, with whatever role; `unknown` for others.
@@ -88,6 +90,8 @@ pub struct SeenVerdicts {
     pub hour: Novelty,
     /// Whether the log has the creation of the secret within the day before.
     pub is_fresh: bool,
+    /// Whether the access is a step of a rotation of the secret, by who writes the new value.
+    pub is_rotated: bool,
     /// Whether the principal rotates secrets: it reads pending versions.
     pub rotates: bool,
     /// About how many different secrets the principal reads on a busy day; `None` where too few

@@ -291,6 +291,11 @@ fields! {
         "the same for the principal and this program (`client.family`); known when seen on two \
          days, the first three days ago, or ten days ago; final evaluation only"
         |s| novelty(s.seen, |s| s.client);
+    "seen.access_key" true
+        "the same for the principal and this long-term access key (`AKIA…`); known when seen on \
+         two days, the first three days ago, or ten days ago; `unknown` for credentials of \
+         sessions; final evaluation only"
+        |s| novelty(s.seen, |s| s.access_key);
     "seen.method" true
         "the same for the principal and `access.method`; known when seen on two days, the first \
          three days ago, or ten days ago; final evaluation only"
@@ -307,6 +312,11 @@ fields! {
         "`true` when the log has the secret's creation within the day before; final evaluation \
          only"
         |s| yes(s.seen?.is_fresh);
+    "secret.rotated" true
+        "`true` when the log has `RotationStarted` of the secret within 15 minutes before, and a \
+         `PutSecretValue` of it by the same principal since then or within a minute after; of \
+         several in a day the first counts; final evaluation only"
+        |s| yes(s.seen?.is_rotated);
     "profile.rotates" true
         "`true` for a principal that reads pending versions (`AWSPENDING`), as a function does \
          that rotates secrets; from three days after the first such read; final evaluation only"
@@ -399,7 +409,9 @@ pub fn is_geo(name: &str) -> bool {
 /// Whether a field needs the lookback (`seen.*`).
 #[must_use]
 pub fn is_seen(name: &str) -> bool {
-    name.starts_with("seen.") || name.starts_with("profile.") || name == "secret.fresh"
+    name.starts_with("seen.")
+        || name.starts_with("profile.")
+        || matches!(name, "secret.fresh" | "secret.rotated")
 }
 
 /// The fields of the record from which a field is derived, beside those that are always known.

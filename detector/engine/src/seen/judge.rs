@@ -25,6 +25,13 @@ pub struct NoveltyJudge {
     usual: Mutex<HashMap<(SharedStr, i64), Option<u64>>>,
 }
 
+/// A function that rotates a secret is done within this time: it runs for 15 minutes at most.
+const ROTATION_SECS: i64 = 900;
+
+/// A function that rotates a secret reads the current value first, and writes the new one within
+/// this time. It is short against the allowed lateness: the write is known when the read is judged.
+const WRITTEN_WITHIN_SECS: i64 = 60;
+
 /// The judgement about one access.
 struct AccessJudgement<'j> {
     known: &'j HashMap<SharedStr, SeenTimes>,
@@ -117,10 +124,12 @@ impl AccessJudgement<'_> {
             country: self.own_habit(profile.country.as_ref()),
             asn: self.own_habit(profile.asn.as_ref()),
             client: self.own_habit(profile.client.as_ref()),
+            access_key: self.own_habit(profile.access_key.as_ref()),
             method: self.own_habit(profile.method.as_ref()),
             person: self.habit(profile.person.as_ref()),
             hour: self.hour(),
             is_fresh: self.is_fresh(),
+            is_rotated: self.is_rotated(),
             rotates: profile
                 .rotates
                 .as_ref()
@@ -197,6 +206,18 @@ impl AccessJudgement<'_> {
             .and_then(|key| self.known.get(key));
         let (day, now) = (self.before(DAY_SECS), self.time.plus(1));
         created.is_some_and(|times| times.any_from(day, now))
+    }
+
+    /// Whether the access is a step of a rotation: it began shortly before, and the principal wrote
+    /// a value of the secret.
+    fn is_rotated(&self) -> bool {
+        let from = self.before(ROTATION_SECS);
+        let happened = |key: &Option<SharedStr>, until: EventTime| {
+            let times = key.as_ref().and_then(|key| self.known.get(key));
+            times.is_some_and(|times| times.any_from(from, until))
+        };
+        happened(&self.keys.rotation, self.time.plus(1))
+            && happened(&self.keys.writer, self.time.plus(WRITTEN_WITHIN_SECS))
     }
 
     fn before(&self, secs: i64) -> EventTime {
@@ -357,6 +378,21 @@ mod tests {
             (Novelty::Unknown, Novelty::Unknown)
         );
         assert_eq!(seen.account_source, Novelty::First);
+    }
+
+    #[test]
+    fn a_long_term_key_is_new_and_those_of_sessions_always_are() {
+        let with = |key: &str| {
+            let key = SharedStr::from(key);
+            move |access: &mut Access| Arc::make_mut(&mut access.head).access_key_id = Some(key)
+        };
+        let history: Vec<Access> = (0..20)
+            .map(|n| at(day(n), with("AKIAEXAMPLEONE")))
+            .collect();
+        let seen = |key: &str| judged(&history, &at(day(20), with(key))).access_key;
+        assert_eq!(seen("AKIAEXAMPLEONE"), Novelty::Known);
+        assert_eq!(seen("AKIAEXAMPLETWO"), Novelty::First);
+        assert_eq!(seen("ASIAEXAMPLETWO"), Novelty::Unknown);
     }
 
     #[test]

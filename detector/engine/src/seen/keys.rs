@@ -20,6 +20,12 @@ use crate::{
 /// Prefix of the keys of a profile.
 const PROFILE: &str = "profile\n";
 
+/// Prefix of the keys of what happens to a secret, in one item of a store as well.
+const OF_SECRET: &str = "secret\n";
+
+/// Who writes values of a secret is remembered by this many slots.
+const WRITER_SLOTS: u64 = 64;
+
 /// Networks of one class are counted by this many slots.
 const ROAM_SLOTS: u64 = 8;
 
@@ -32,6 +38,9 @@ pub(super) const CLIENT_SLOTS: u64 = 32;
 
 /// Autonomous systems are remembered by this many slots: a principal has few.
 const ASN_SLOTS: u64 = 64;
+
+/// Long-term access keys are remembered by this many slots: a user has two at a time.
+const KEY_SLOTS: u64 = 64;
 
 /// Different secrets of a day are counted by this many slots in each layer.
 pub(super) const SECRET_SLOTS: u64 = 64;
@@ -56,6 +65,10 @@ pub(crate) struct AccessKeys {
     pub(super) profile: ProfileKeys,
     /// When the secret was created.
     pub(super) created: Option<SharedStr>,
+    /// When rotations of the secret began.
+    pub(super) rotation: Option<SharedStr>,
+    /// When the principal wrote values of the secret.
+    pub(super) writer: Option<SharedStr>,
 }
 
 /// Keys of the profile of a principal.
@@ -65,6 +78,8 @@ pub(super) struct ProfileKeys {
     pub(super) country: Option<SharedStr>,
     pub(super) asn: Option<SharedStr>,
     pub(super) client: Option<SharedStr>,
+    /// The long-term access key.
+    pub(super) access_key: Option<SharedStr>,
     /// The region of the calls. Rules do not ask for it: it is shown as usual.
     region: Option<SharedStr>,
     pub(super) method: Option<SharedStr>,
@@ -101,6 +116,7 @@ impl ProfileKeys {
                 .map(|class| key(&prefix, &format!("k{}", class.as_str())))
                 .into(),
             client: class.and_then(|_| client_key(access, &prefix)),
+            access_key: class.and_then(|_| long_term_key(access, &prefix)),
             region: region_token(&access.head.region).map(|region| key(&prefix, &region)),
             method: Some(key(&prefix, &format!("m{}", access.method.as_str()))),
             person: person_key(access),
@@ -182,6 +198,14 @@ fn client_key(access: &Access, prefix: &str) -> Option<SharedStr> {
     Some(key(prefix, &client_token(&program.family)))
 }
 
+/// The key of a long-term access key, whose id begins with `AKIA`; `None` for those of sessions,
+/// which are always new.
+fn long_term_key(access: &Access, prefix: &str) -> Option<SharedStr> {
+    let id = access.head.access_key_id.as_deref()?;
+    let slot = id.starts_with("AKIA").then(|| slot(id, KEY_SLOTS))?;
+    Some(key(prefix, &format!("i{slot}")))
+}
+
 /// The token of a program by its family.
 pub(super) fn client_token(family: &str) -> String {
     // A caller may choose any name, and must not fill the memory with them.
@@ -237,9 +261,22 @@ fn hours_of(access: &Access) -> impl Iterator<Item = i64> {
         .filter(move |_| is_person)
 }
 
-fn created_key(secret: &SecretRef) -> Option<SharedStr> {
+/// The key of something that happens to a secret; `None` for one without a name.
+fn of_secret(secret: &SecretRef, token: &str) -> Option<SharedStr> {
     secret.name.as_ref()?;
-    Some(format!("created\n{}", secret.key().to_text()).into())
+    Some(format!("{OF_SECRET}{}\t{token}", secret.key().to_text()).into())
+}
+
+fn created_key(secret: &SecretRef) -> Option<SharedStr> {
+    of_secret(secret, "created")
+}
+
+fn rotation_key(secret: &SecretRef) -> Option<SharedStr> {
+    of_secret(secret, "rotation")
+}
+
+fn writer_key(secret: &SecretRef, principal: Option<&str>) -> Option<SharedStr> {
+    of_secret(secret, &format!("writer{}", slot(principal?, WRITER_SLOTS)))
 }
 
 impl AccessKeys {
@@ -265,6 +302,8 @@ impl AccessKeys {
                 .map(|p| ProfileKeys::of(access, p, network))
                 .unwrap_or_default(),
             created: created_key(&access.secret),
+            rotation: rotation_key(&access.secret),
+            writer: writer_key(&access.secret, principal),
         }
     }
 
@@ -281,6 +320,7 @@ impl AccessKeys {
             &profile.country,
             &profile.asn,
             &profile.client,
+            &profile.access_key,
             &profile.region,
             &profile.method,
             &profile.person,
@@ -303,10 +343,13 @@ impl AccessKeys {
             &self.source,
             &self.account_source,
             &self.created,
+            &self.rotation,
+            &self.writer,
             &profile.class,
             &profile.country,
             &profile.asn,
             &profile.client,
+            &profile.access_key,
             &profile.method,
             &profile.person,
             &profile.rotates,
@@ -350,15 +393,19 @@ pub fn remembered_early(access: &Access) -> impl Iterator<Item = Sighting> + use
     })
 }
 
-/// The sighting to record for a change: that it created a secret.
+/// The sighting to record for a change: that it created a secret, wrote a value, or that its
+/// rotation began.
 #[must_use]
 pub fn remembered_change(change: &SecretChange) -> Option<Sighting> {
     let head = &change.head;
-    let creates = &*head.api == "CreateSecret" && head.outcome == CallOutcome::Success;
-    let key = creates
-        .then_some(change.secret.as_ref())
-        .flatten()
-        .and_then(created_key)?;
+    let secret = change.secret.as_ref();
+    let secret = secret.filter(|_| head.outcome == CallOutcome::Success)?;
+    let key = match &*head.api {
+        "CreateSecret" => created_key(secret),
+        "RotationStarted" => rotation_key(secret),
+        "PutSecretValue" => writer_key(secret, head.principal.id.as_deref()),
+        _ => None,
+    }?;
     Some(Sighting {
         key,
         time: head.time,
@@ -389,7 +436,9 @@ pub(super) fn needed_for<'a>(
 #[must_use]
 pub fn item_of(key: &str) -> (&str, Option<&str>) {
     match key.rsplit_once('\t') {
-        Some((item, token)) if key.starts_with(PROFILE) => (item, Some(token)),
+        Some((item, token)) if key.starts_with(PROFILE) || key.starts_with(OF_SECRET) => {
+            (item, Some(token))
+        }
         _ => (key, None),
     }
 }

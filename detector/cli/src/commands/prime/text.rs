@@ -25,7 +25,7 @@ const KINDS: [(&str, &str); 8] = [
     ("person", "person"),
     ("region", "region of an account"),
     ("network", "network of an account"),
-    ("created", "created secret"),
+    ("secret", "changed secret"),
 ];
 
 /// What is said about a run.
@@ -136,7 +136,7 @@ fn remembered(memory: &[(SharedStr, SeenTimes)]) -> Vec<String> {
             "person" if count != 1 => format!("{} people", number(count)),
             one => match one.split_once(' ') {
                 // The first word is what is counted.
-                Some((noun, rest)) if noun != "created" => {
+                Some((noun, rest)) if noun != "changed" => {
                     format!("{} {rest}", plural(count, noun))
                 }
                 _ => plural(count, one),
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn what_is_remembered_is_counted_by_kind() {
         let keys = [
-            "created\nx",
+            "secret\nx\tcreated",
             "pair\na\nx",
             "pair\na\ny",
             "person\n111122223333\nana",
@@ -207,7 +207,7 @@ mod tests {
             "2 secrets of a principal",
             "1 profile",
             "1 person",
-            "1 created secret",
+            "1 changed secret",
         ];
         assert_eq!(remembered(&memory), expected);
         let text = text(vec![account(None, "2026-03-15T00:00:00Z")]);

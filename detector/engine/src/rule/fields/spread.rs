@@ -12,7 +12,7 @@ pub(in crate::rule) enum FieldSpread {
 }
 
 /// Fields with few values, beside those of [`is_verdict`].
-const FEW: [&str; 36] = [
+const FEW: [&str; 37] = [
     "access.api",
     "access.cross_account",
     "access.method",
@@ -36,6 +36,7 @@ const FEW: [&str; 36] = [
     "recipientAccountId",
     "secret.decoy",
     "secret.fresh",
+    "secret.rotated",
     "secret.store",
     "secret.version_stage",
     "sessionCredentialFromConsole",

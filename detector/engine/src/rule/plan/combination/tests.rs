@@ -135,10 +135,12 @@ fn verdicts() -> impl Strategy<Value = Option<SeenVerdicts>> {
         country: Novelty::Unknown,
         asn: Novelty::Unknown,
         client,
+        access_key: Novelty::Unknown,
         method: Novelty::Known,
         person: Novelty::Unknown,
         hour: Novelty::Unknown,
         is_fresh: false,
+        is_rotated: false,
         rotates: false,
         secrets_a_day: is_busy.then_some(7),
     });
