@@ -107,7 +107,6 @@ impl ProfileKeys {
         let class = class_of(access).map(SourceClass::as_str);
         let roam = class.map(|class| format!("{prefix}n{class}"));
         let secrets = format!("{prefix}s");
-        let secret = access.secret.name.as_ref().map(|_| access.secret.key());
         Self {
             class: class.map(|class| key(&prefix, &format!("k{class}"))),
             country: class.and_then(|_| country_key(access, &prefix)),
@@ -129,9 +128,7 @@ impl ProfileKeys {
                 .zip(network)
                 .map(|(roam, network)| format!("{roam}{}", slot(network, ROAM_SLOTS)).into()),
             roam,
-            slots_of_secret: secret
-                .map(|key| slots_of_secret(&secrets, &key.to_text()))
-                .unwrap_or_default(),
+            slots_of_secret: slots_of_secret(&secrets, &access.secret),
             secrets: Some(secrets),
         }
     }
@@ -149,9 +146,12 @@ impl ProfileKeys {
     }
 }
 
-/// The slots of a secret in the layers that take it.
-fn slots_of_secret(prefix: &str, secret: &str) -> Vec<SharedStr> {
-    let hash = XxHash3_64::oneshot(secret.as_bytes());
+/// The slots of a secret in the layers that take it; none of one without a name.
+fn slots_of_secret(prefix: &str, secret: &SecretRef) -> Vec<SharedStr> {
+    if secret.name.is_none() {
+        return Vec::new();
+    }
+    let hash = XxHash3_64::oneshot(secret.key().to_text().as_bytes());
     // Whether a layer takes a secret must not depend on the slots that it has in it.
     let (upper, lower) = (hash >> 32, hash % SECRET_SLOTS);
     let taken = (0..SECRET_LAYERS as u64).take_while(|layer| {
