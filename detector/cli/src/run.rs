@@ -7,7 +7,7 @@ use clap::{ArgMatches, FromArgMatches, error::ErrorKind as ParseFault};
 use crate::{
     args::{CommandArgs, CommandLine, defaults, guide},
     commands, exit,
-    host::{ConfigSource, ProcessHost, RunFailure, say},
+    host::{ConfigSource, ProcessHost, RunFailure, print, say},
     input::overwrite,
 };
 
@@ -22,11 +22,16 @@ pub fn run(args: impl IntoIterator<Item = OsString>, host: &mut ProcessHost) -> 
         .and_then(|()| commands::execute(command, host));
     match result {
         Ok(code) => code,
+        Err(failure) => failed(&failure, host),
+    }
+}
+
+/// Reports why a run ended early, and returns its exit code.
+fn failed(failure: &RunFailure, host: &mut ProcessHost) -> u8 {
+    match failure {
         // The reader closed the pipe, as in `secretrail accesses … | head`: not an error.
-        Err(RunFailure::Output { error, .. }) if error.kind() == ErrorKind::BrokenPipe => {
-            exit::DONE
-        }
-        Err(failure) => {
+        RunFailure::Output { error, .. } if error.kind() == ErrorKind::BrokenPipe => exit::DONE,
+        failure => {
             say(host, &format!("secretrail: {failure}\n"));
             failure.exit_code()
         }
@@ -59,13 +64,9 @@ fn parse(args: Vec<OsString>, host: &mut ProcessHost) -> Result<(ArgMatches, Com
                 return exit::USAGE;
             }
             // Help and version are not errors.
-            let written = host.stdout.write_all(text.as_bytes());
-            match written.and_then(|()| host.stdout.flush()) {
-                Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-                    say(host, &format!("secretrail: standard output: {error}\n"));
-                    exit::OUTPUT
-                }
-                _ => exit::DONE,
+            match print(host, &text) {
+                Ok(()) => exit::DONE,
+                Err(failure) => failed(&failure, host),
             }
         })
 }

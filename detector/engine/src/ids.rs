@@ -24,6 +24,13 @@ pub fn is_account(text: &str) -> bool {
     text.len() == ACCOUNT_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+/// Whether `userIdentity.accessKeyId` is that of a user's own key, which does not expire; the keys
+/// of sessions begin with `ASIA`.
+#[must_use]
+pub fn is_long_term_key(id: &str) -> bool {
+    id.starts_with("AKIA")
+}
+
 /// An account id that was written as a number, with the zeros at its beginning that it has lost;
 /// `None` for anything else.
 pub(crate) fn account_of_digits(text: &str) -> Option<String> {

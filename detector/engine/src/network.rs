@@ -234,7 +234,7 @@ impl NetworkList {
         let mut list = Self::default();
         if text.starts_with('{') || text.starts_with('[') {
             let json: Value = serde_json::from_str(text).map_err(|_| NetworkListFault::Json)?;
-            list.add_json(&json)?;
+            list.add_json(&json, false)?;
             if list.ranges.is_empty() {
                 return Err(NetworkListFault::Json);
             }
@@ -266,38 +266,35 @@ impl NetworkList {
     }
 
     /// Every text in a document that is a network. Of GitHub's, only the addresses of its runners:
-    /// others receive calls and make none.
-    fn add_json(&mut self, json: &Value) -> Result<(), NetworkListFault> {
+    /// others receive calls and make none. What the document calls a network must be one.
+    fn add_json(&mut self, json: &Value, is_named: bool) -> Result<(), NetworkListFault> {
         match json {
-            Value::String(text) => self.add_text(text),
-            Value::Array(items) => items.iter().try_for_each(|item| self.add_json(item)),
+            Value::String(text) => self.add_text(text, is_named),
+            Value::Array(items) => items
+                .iter()
+                .try_for_each(|item| self.add_json(item, is_named)),
             Value::Object(fields) => {
                 let has_runners = fields.keys().any(|name| is_of_runners(name));
-                let read = fields
+                let mut read = fields
                     .iter()
                     .filter(|(name, _)| !has_runners || is_of_runners(name));
-                for (name, value) in read {
-                    // What a document calls a network must be one.
-                    let is_named = has_runners || name.ends_with("prefix");
-                    let wrong = strings(value).find(|text| is_named && net(text).is_none());
-                    if let Some(text) = wrong {
-                        return Err(NetworkListFault::Entry(text.to_owned()));
-                    }
-                    self.add_json(value)?;
-                }
-                Ok(())
+                read.try_for_each(|(name, value)| {
+                    self.add_json(value, has_runners || name.ends_with("prefix"))
+                })
             }
             _ => Ok(()),
         }
     }
 
     /// Other texts than networks stand in documents, too: regions, services, times.
-    fn add_text(&mut self, text: &str) -> Result<(), NetworkListFault> {
+    fn add_text(&mut self, text: &str, is_named: bool) -> Result<(), NetworkListFault> {
         let is_of_network = |c: char| c.is_ascii_hexdigit() || ".:/".contains(c);
         let looks_like_one = text.contains('/') && text.chars().all(is_of_network);
         match net(text) {
             Some(net) => self.ranges.push(range(net)),
-            None if looks_like_one => return Err(NetworkListFault::Entry(text.to_owned())),
+            None if is_named || looks_like_one => {
+                return Err(NetworkListFault::Entry(text.to_owned()));
+            }
             None => {}
         }
         Ok(())
@@ -348,14 +345,6 @@ fn subnets(first: u128, last: u128) -> IpSubnets {
 /// Whether a field of GitHub's document holds the addresses of its runners.
 fn is_of_runners(field: &str) -> bool {
     field.starts_with("actions") && !field.contains("domain")
-}
-
-/// A text, or the texts of an array.
-fn strings(json: &Value) -> impl Iterator<Item = &str> {
-    let items = json
-        .as_array()
-        .map_or(std::slice::from_ref(json), Vec::as_slice);
-    items.iter().filter_map(Value::as_str)
 }
 
 fn is_of_label(c: char) -> bool {

@@ -236,8 +236,7 @@ impl RuleSet {
 
     /// Notes a field that a rule about such events asks for.
     pub(crate) fn ask_for_field(&mut self, target: RuleTarget, field: &str) {
-        // It looks at the changes of a rotation, whatever the rules are about.
-        self.keeps_changes |= field == "secret.rotated";
+        self.keeps_changes |= fields::needs_changes(field);
         self.asks_for_seen |= fields::is_seen(field);
         self.wanted.take(target, field);
         for source in fields::sources(field) {

@@ -13,7 +13,7 @@ use crate::{
     baseline::pairs::{SecretTarget, Uses, usable},
     client::ClientProgram,
     document::JsonNode,
-    ids::{ArnParts, SharedStr},
+    ids::{ArnParts, SharedStr, is_long_term_key},
     network::{NetworkLists, SourceClass, network_of},
     observation::CallSource,
     principal::PrincipalKind,
@@ -117,7 +117,7 @@ fn of_caller(access: &Access) -> Vec<ReaderTrait> {
     let head = &access.head;
     let mut found = Vec::new();
     let long_term = head.access_key_id.as_ref();
-    let long_term = long_term.filter(|key| key.starts_with("AKIA"));
+    let long_term = long_term.filter(|key| is_long_term_key(key));
     found.extend(long_term.cloned().map(ReaderTrait::AccessKey));
     // People change programs and name their sessions as they like.
     if head.principal.kind != PrincipalKind::Workload {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::{Incident, LEAST, story::StoryAction};
 use crate::{
     actor::ActorKind,
-    ids::{ArnParts, SharedStr, last_segment},
+    ids::{ArnParts, SharedStr, is_long_term_key, last_segment},
     principal::role_of_session,
     time::EventTime,
 };
@@ -143,7 +143,7 @@ pub(crate) fn role_name<'r>(conduct: Conduct<'_>, role: &'r str) -> &'r str {
 fn stop_user(conduct: Conduct<'_>, arn: ArnParts<'_>, user: &str, actions: &mut Vec<StoryAction>) {
     // Keys of sessions (ASIA…) end by themselves, and cannot be set inactive.
     let keys = conduct.access_keys.iter();
-    let keys = keys.filter(|key| key.starts_with("AKIA") && is_plain(key));
+    let keys = keys.filter(|key| is_long_term_key(key) && is_plain(key));
     if !is_plain(user) {
         return;
     }

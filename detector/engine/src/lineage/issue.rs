@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     document::{JsonNode, LazyDocument},
-    ids::{ArnParts, SharedStr, last_segment},
+    ids::{ArnParts, SharedStr, is_long_term_key, last_segment},
     object::RecordOrigin,
     observation::Interner,
     principal::{Principal, PrincipalKind, is_mail_address},
@@ -298,7 +298,7 @@ fn mfa(access_key: Option<&str>, fields: &IssueFields<'_, '_>) -> Option<bool> {
     // proves nothing else.
     match fields.request("serialNumber") {
         Some(_) => Some(true),
-        None if access_key.is_some_and(|key| key.starts_with("AKIA")) => Some(false),
+        None if access_key.is_some_and(is_long_term_key) => Some(false),
         None => fields.session_mfa(),
     }
 }

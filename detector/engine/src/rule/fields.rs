@@ -414,6 +414,12 @@ pub fn is_seen(name: &str) -> bool {
         || matches!(name, "secret.fresh" | "secret.rotated")
 }
 
+/// Whether a field of an access needs changes that are read only for rules about changes.
+#[must_use]
+pub fn needs_changes(name: &str) -> bool {
+    name == "secret.rotated"
+}
+
 /// The fields of the record from which a field is derived, beside those that are always known.
 #[must_use]
 pub fn sources(name: &str) -> &'static [&'static str] {

@@ -11,7 +11,7 @@ use super::{Sighting, since_key};
 use crate::{
     access::{Access, AccessMethod},
     client::ClientProgram,
-    ids::{SecretRef, SharedStr},
+    ids::{SecretRef, SharedStr, is_long_term_key},
     network::{SourceClass, network_of},
     observation::{CallOutcome, SecretChange},
     principal::PrincipalKind,
@@ -102,7 +102,7 @@ pub(super) struct ProfileKeys {
 }
 
 impl ProfileKeys {
-    fn of(access: &Access, principal: &str, network: Option<&str>) -> Self {
+    fn of(access: &Access, principal: &str, network: Option<&str>, secret: Option<&str>) -> Self {
         let prefix = profile_key(principal, "");
         let class = class_of(access).map(SourceClass::as_str);
         let roam = class.map(|class| format!("{prefix}n{class}"));
@@ -128,7 +128,9 @@ impl ProfileKeys {
                 .zip(network)
                 .map(|(roam, network)| format!("{roam}{}", slot(network, ROAM_SLOTS)).into()),
             roam,
-            slots_of_secret: slots_of_secret(&secrets, &access.secret),
+            slots_of_secret: secret
+                .map(|secret| slots_of_secret(&secrets, secret))
+                .unwrap_or_default(),
             secrets: Some(secrets),
         }
     }
@@ -141,25 +143,20 @@ impl ProfileKeys {
     /// The slots of secrets, with their layers.
     pub(super) fn secret_slots(&self) -> impl Iterator<Item = (usize, SharedStr)> + '_ {
         let all = slots(self.secrets.as_deref(), SECRET_SLOTS * SECRET_LAYERS as u64);
-        let layers = (0..SECRET_LAYERS).flat_map(|layer| (0..SECRET_SLOTS).map(move |_| layer));
-        layers.zip(all)
+        all.enumerate()
+            .map(|(index, slot)| (index / SECRET_SLOTS as usize, slot))
     }
 }
 
-/// The slots of a secret in the layers that take it; none of one without a name.
-fn slots_of_secret(prefix: &str, secret: &SecretRef) -> Vec<SharedStr> {
-    if secret.name.is_none() {
-        return Vec::new();
-    }
-    let hash = XxHash3_64::oneshot(secret.key().to_text().as_bytes());
+/// The slots of a secret in the layers that take it.
+fn slots_of_secret(prefix: &str, secret: &str) -> Vec<SharedStr> {
+    let hash = XxHash3_64::oneshot(secret.as_bytes());
     // Whether a layer takes a secret must not depend on the slots that it has in it.
     let (upper, lower) = (hash >> 32, hash % SECRET_SLOTS);
-    let taken = (0..SECRET_LAYERS as u64).take_while(|layer| {
-        let one_of = SECRETS_OF_LAYER.pow(u32::try_from(*layer).unwrap_or(u32::MAX));
-        upper.is_multiple_of(one_of)
-    });
-    taken
-        .map(|layer| format!("{prefix}{}", layer * SECRET_SLOTS + lower).into())
+    let layers = (0..SECRET_LAYERS as u32)
+        .take_while(|layer| upper.is_multiple_of(SECRETS_OF_LAYER.pow(*layer)));
+    layers
+        .map(|layer| format!("{prefix}{}", u64::from(layer) * SECRET_SLOTS + lower).into())
         .collect()
 }
 
@@ -198,11 +195,10 @@ fn client_key(access: &Access, prefix: &str) -> Option<SharedStr> {
     Some(key(prefix, &client_token(&program.family)))
 }
 
-/// The key of a long-term access key, whose id begins with `AKIA`; `None` for those of sessions,
-/// which are always new.
+/// The key of a long-term access key; `None` for those of sessions, which are always new.
 fn long_term_key(access: &Access, prefix: &str) -> Option<SharedStr> {
     let id = access.head.access_key_id.as_deref()?;
-    let slot = id.starts_with("AKIA").then(|| slot(id, KEY_SLOTS))?;
+    let slot = is_long_term_key(id).then(|| slot(id, KEY_SLOTS))?;
     Some(key(prefix, &format!("i{slot}")))
 }
 
@@ -261,37 +257,42 @@ fn hours_of(access: &Access) -> impl Iterator<Item = i64> {
         .filter(move |_| is_person)
 }
 
-/// The key of something that happens to a secret; `None` for one without a name.
-fn of_secret(secret: &SecretRef, token: &str) -> Option<SharedStr> {
-    secret.name.as_ref()?;
-    Some(format!("{OF_SECRET}{}\t{token}", secret.key().to_text()).into())
+/// The identity of a secret in keys; `None` without a name, for which one key would stand for every
+/// unnamed secret of the store.
+fn named(secret: &SecretRef) -> Option<String> {
+    secret.name.is_some().then(|| secret.key().to_text())
 }
 
-fn created_key(secret: &SecretRef) -> Option<SharedStr> {
+/// The key of something that happens to a secret.
+fn of_secret(secret: &str, token: &str) -> SharedStr {
+    format!("{OF_SECRET}{secret}\t{token}").into()
+}
+
+fn created_key(secret: &str) -> SharedStr {
     of_secret(secret, "created")
 }
 
-fn rotation_key(secret: &SecretRef) -> Option<SharedStr> {
+fn rotation_key(secret: &str) -> SharedStr {
     of_secret(secret, "rotation")
 }
 
-fn writer_key(secret: &SecretRef, principal: Option<&str>) -> Option<SharedStr> {
-    of_secret(secret, &format!("writer{}", slot(principal?, WRITER_SLOTS)))
+fn writer_key(secret: &str, principal: &str) -> SharedStr {
+    of_secret(secret, &format!("writer{}", slot(principal, WRITER_SLOTS)))
 }
 
 impl AccessKeys {
     /// The keys of an access: made once, to record it, to look up what is known, and to judge it.
     pub(crate) fn of(access: &Access) -> Self {
         let principal = access.head.principal.id.as_deref();
-        // Without a name, one key would stand for every unnamed secret of the store.
-        let named = access.secret.name.is_some();
+        let secret = named(&access.secret);
+        let secret = secret.as_deref();
         let (account, region) = (&access.secret.account, &access.secret.region);
         let network = class_of(access).and_then(|_| network_of(&access.head.source));
         let network = network.as_deref();
         Self {
             principal_secret: principal
-                .filter(|_| named)
-                .map(|p| format!("pair\n{p}\n{}", access.secret.key().to_text()).into()),
+                .zip(secret)
+                .map(|(p, secret)| format!("pair\n{p}\n{secret}").into()),
             principal: principal.map(|p| format!("principal\n{p}").into()),
             region: Some(format!("region\n{account}\n{region}").into()),
             source: principal
@@ -299,11 +300,13 @@ impl AccessKeys {
                 .map(|(p, network)| format!("source\n{p}\n{network}").into()),
             account_source: network.map(|network| format!("network\n{account}\n{network}").into()),
             profile: principal
-                .map(|p| ProfileKeys::of(access, p, network))
+                .map(|p| ProfileKeys::of(access, p, network, secret))
                 .unwrap_or_default(),
-            created: created_key(&access.secret),
-            rotation: rotation_key(&access.secret),
-            writer: writer_key(&access.secret, principal),
+            created: secret.map(created_key),
+            rotation: secret.map(rotation_key),
+            writer: secret
+                .zip(principal)
+                .map(|(secret, p)| writer_key(secret, p)),
         }
     }
 
@@ -399,13 +402,13 @@ pub fn remembered_early(access: &Access) -> impl Iterator<Item = Sighting> + use
 pub fn remembered_change(change: &SecretChange) -> Option<Sighting> {
     let head = &change.head;
     let secret = change.secret.as_ref();
-    let secret = secret.filter(|_| head.outcome == CallOutcome::Success)?;
+    let secret = named(secret.filter(|_| head.outcome == CallOutcome::Success)?)?;
     let key = match &*head.api {
-        "CreateSecret" => created_key(secret),
-        "RotationStarted" => rotation_key(secret),
-        "PutSecretValue" => writer_key(secret, head.principal.id.as_deref()),
-        _ => None,
-    }?;
+        "CreateSecret" => created_key(&secret),
+        "RotationStarted" => rotation_key(&secret),
+        "PutSecretValue" => writer_key(&secret, head.principal.id.as_deref()?),
+        _ => return None,
+    };
     Some(Sighting {
         key,
         time: head.time,
