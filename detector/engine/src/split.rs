@@ -427,8 +427,44 @@ mod tests {
         for text in [
             "{\"a\":\"cut in a str\n{\"b\":2}\n",
             "{\"a\":{\"x\":1\n{\"b\":2}\n",
+            "{\"a\":\"cut in a str\n \t{\"b\":2}\n",
+            "{\"a\":{\"x\":1\n  {\"b\":2}\n",
+            "{\"a\":{\"x\":1,\n  {\"b\":2}\n",
         ] {
-            assert_eq!(split(text, 1 << 20, 1 << 20), expected, "{text}");
+            check(text, &expected);
+        }
+    }
+
+    #[test]
+    fn a_truncated_line_does_not_cost_the_next_one_behind_a_prefix() {
+        for prefix in [
+            "Mar  2 11:00:00 host app[17]: ",
+            "<134>1 2026-03-02T11:00:00,123Z host app - - - ",
+            "2026-03-02 11:00:00 ",
+            "[2026-03-02T11:00:00Z] ",
+            "2026-03-02T11:00:00Z,",
+            "trail:",
+        ] {
+            for cut in [
+                "{\"a\":\"cut in a str",
+                "{\"a\":{\"x\":1",
+                "{\"a\":{\"x\":1,",
+            ] {
+                let text = format!("{prefix}{cut}\n{prefix}{{\"b\":2}}\n{prefix}{{\"b\":3}}\n");
+                for piece in [1, 7, 64, 1 << 20] {
+                    let mut found = split(&text, piece, 1 << 20);
+                    found.retain(|what| what != "NotAnObject");
+                    assert_eq!(found, ["Truncated", "{\"b\":2}", "{\"b\":3}"], "{text}");
+                }
+            }
+        }
+        // Values of a list, and of an object, that a line begins with.
+        for one in [
+            "{\"a\":[\n1, {\"b\":2}\n, {\"b\":2}\n, true, {}]}",
+            "{\"a\":\n[1, [2], {\"b\":2}], \"c\":\n  {\"d\":1}}",
+            "{\"a\":\"one\ntwo {b: 2}\"}",
+        ] {
+            check(one, &[one]);
         }
     }
 

@@ -25,12 +25,31 @@ pub fn is_one_object(unit: &[u8]) -> bool {
     false
 }
 
-/// Whether a string ends with its line: where the next one begins as a line of JSON does.
+/// Whether a string ends with its line: where the next one begins as a line of JSON does, or with
+/// a document behind other text.
 fn ends_with_line(unit: &[u8], at: usize) -> bool {
     let line = unit.get(at + 1..).unwrap_or_default();
     let known = line.get(..11).unwrap_or(line);
     let first = known.iter().find(|byte| !byte.is_ascii_whitespace());
-    first.is_none_or(|byte| b"\"{}[],".contains(byte))
+    first.is_none_or(|byte| b"\"{}[],".contains(byte)) || has_document_behind_text(line)
+}
+
+/// Whether an object begins in a line behind text that is not JSON.
+fn has_document_behind_text(line: &[u8]) -> bool {
+    let line = line.get(..160).unwrap_or(line);
+    let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let at = line.windows(2).position(|two| two == b"{\"");
+    let text = at.and_then(|at| line.get(..at)).unwrap_or_default();
+    let text = text.trim_ascii();
+    let scalar = b"0123456789.+-eE,[] \ttrufalsn";
+    let may_be_a_list = matches!(text.last(), Some(b',' | b'['))
+        && text.iter().all(|byte| scalar.contains(byte));
+    let is_json = match text.first() {
+        None | Some(b'{' | b'}' | b']' | b',') => true,
+        Some(b'[') => !text.contains(&b']'),
+        Some(_) => false,
+    };
+    !is_json && !may_be_a_list && !text.contains(&b'"')
 }
 
 /// Offset of the first byte after the first object or array in a unit; 0 when there is none.

@@ -92,13 +92,18 @@ fn skip_message(reason: SkippedRecord, count: u64, report: &ReadReport) -> Optio
         SkippedRecord::NoTime => "no valid eventTime".to_owned(),
     };
     let records = plural(count, "record");
+    // How many were found is counted: where a document ends is not known once it is broken.
+    let others = match report.records {
+        0 => String::new(),
+        1 => "; 1 other was read".to_owned(),
+        read => format!("; {read} others were read"),
+    };
     // A document that breaks off loses what follows in it, too.
-    let rest = match (reason, report.records) {
-        (_, 0) => "",
-        (SkippedRecord::Truncated, _) => {
-            "; what follows it in the same document was not read, the others were"
+    let rest = match reason {
+        SkippedRecord::Truncated if report.records > 0 => {
+            format!("; what follows it in the same document was not read{others}")
         }
-        _ => "; the others were read",
+        _ => others,
     };
     Some(format!("{records} skipped ({why}){rest}"))
 }
@@ -123,7 +128,7 @@ mod tests {
             [InputProblem::new(
                 "a.json",
                 "3 records skipped (truncated); what follows it in the same document was not \
-                 read, the others were"
+                 read; 1 other was read"
             )]
         );
         report.records = 0;

@@ -230,7 +230,7 @@ mod tests {
     fn interest(prefilter: &Prefilter, record: &str) -> ServiceInterest {
         let mut found = None;
         let mut splitter = RecordSplitter::default();
-        splitter.feed(record.as_bytes(), &mut |piece| {
+        let mut sink = |piece: SplitPiece<'_>| {
             if let SplitPiece::Unit {
                 bytes, after_first, ..
             } = piece
@@ -241,7 +241,9 @@ mod tests {
                     None => prefilter.interest(bytes, &TopLevel::of(bytes)),
                 });
             }
-        });
+        };
+        splitter.feed(record.as_bytes(), &mut sink);
+        splitter.finish(&mut sink);
         found.unwrap()
     }
 

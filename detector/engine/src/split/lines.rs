@@ -1,18 +1,38 @@
 //! Handles line breaks: where a document is damaged, the next line that begins a document starts
 //! the splitter again.
 //!
-//! CloudTrail writes no line breaks at all, and a pretty-printer indents what is nested. A line
-//! that begins with a brace therefore begins a document, unless a value may stand there: then it is
-//! a document only if nothing else explains what follows it.
+//! CloudTrail writes no line breaks at all, and a pretty-printer puts an object with more than one
+//! line behind its brace. A line that begins with an object, behind white space or behind what a
+//! collector of logs writes before it, therefore begins a document, unless a value may stand there:
+//! then it is a document only if nothing else explains what follows it.
+
+use memchr::memmem;
 
 use super::{EnvelopePlace, MalformedUnit, RecordSplitter, SplitPiece, SplitWalk};
 
 /// How documents of CloudTrail begin. Nothing else begins a line so.
-pub(crate) const RECORDS: &[u8] = b"{\"Records\":";
+const RECORDS: &[u8] = b"{\"Records\":";
+
+/// How far a line is looked at: room for indentation, or for the time, host and name before a
+/// message.
+const LINE_START: usize = 160;
+
+/// How a line begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LineBegin {
+    /// With an object or array that is not indented.
+    Document,
+    /// With an object behind white space.
+    Indented,
+    /// With an object behind text that is not JSON.
+    Prefixed,
+    /// With anything else.
+    Other,
+}
 
 /// The first line break whose line is not known far enough; the end of the bytes if there is none.
 pub(crate) fn known_up_to(bytes: &[u8]) -> usize {
-    let end = bytes.len().saturating_sub(RECORDS.len());
+    let end = bytes.len().saturating_sub(LINE_START);
     let last = bytes.get(end..).unwrap_or_default();
     memchr::memchr(b'\n', last).map_or(bytes.len(), |at| end + at)
 }
@@ -20,40 +40,44 @@ pub(crate) fn known_up_to(bytes: &[u8]) -> usize {
 impl RecordSplitter {
     /// Handles a line break: starts again if a document begins after it although another is open.
     pub(super) fn line_break(&mut self, at: usize, walk: &mut SplitWalk<'_>) {
-        let line = walk.bytes.get(at + 1..).unwrap_or_default();
-        let begins = match line {
-            [b'{', next, ..] => b"\"\n\r".contains(next),
-            [b'[', next, ..] => b"{\"\n\r".contains(next),
-            _ => false,
-        };
         let is_open = match self.place {
             EnvelopePlace::Between => false,
             EnvelopePlace::Envelope => true,
             EnvelopePlace::Unit => self.depth > self.base,
         };
-        if !begins || !is_open {
+        if !is_open {
             return;
         }
-        // Neither is an element of the list that is open.
-        let is_log = line.starts_with(RECORDS) || line.starts_with(b"[");
+        let line = walk.bytes.get(at + 1..).unwrap_or_default();
+        let begin = LineBegin::of(line);
+        if begin == LineBegin::Other {
+            return;
+        }
+        let is_list = line.trim_ascii_start().starts_with(RECORDS);
+        // None of them is an element of the list that is open.
+        let is_log = is_list || line.starts_with(b"[") || begin == LineBegin::Prefixed;
         // What follows the list of an envelope is not kept, so that nothing could be split later.
-        let is_certain = line.starts_with(RECORDS)
+        let is_certain = is_list
             || self.string_is_cut
-            || self.place == EnvelopePlace::Envelope;
+            || begin == LineBegin::Prefixed
+            || (self.place == EnvelopePlace::Envelope && begin == LineBegin::Document);
         if is_certain || !self.may_precede_a_value(at, walk) {
             self.start_again(at, is_log, walk);
-        } else {
+        } else if self.place == EnvelopePlace::Unit {
             self.candidate = Some(self.carry.len() + at + 1 - walk.unit_start);
         }
     }
 
     /// Whether a string of a unit goes on behind a raw line break in it. Where the next line begins
-    /// as a line of JSON does, the string was cut at the end of its own.
+    /// as a line of JSON does, or with a document of its own, the string was cut at the end of its
+    /// own.
     pub(super) fn string_goes_on(&self, at: usize, walk: &SplitWalk<'_>) -> bool {
         let line = walk.bytes.get(at + 1..).unwrap_or_default();
         let known = line.get(..RECORDS.len()).unwrap_or(line);
         let first = known.iter().find(|byte| !byte.is_ascii_whitespace());
-        self.place == EnvelopePlace::Unit && first.is_some_and(|byte| !b"\"{}[],".contains(byte))
+        self.place == EnvelopePlace::Unit
+            && first.is_some_and(|byte| !b"\"{}[],".contains(byte))
+            && LineBegin::of(line) != LineBegin::Prefixed
     }
 
     /// Whether the last byte before a line break lets a value follow. White space before it may be
@@ -119,4 +143,43 @@ impl RecordSplitter {
             splitter.finish(sink);
         }
     }
+}
+
+impl LineBegin {
+    fn of(line: &[u8]) -> Self {
+        match line {
+            [b'{', next, ..] if b"\"\n\r".contains(next) => return Self::Document,
+            [b'[', next, ..] if b"{\"\n\r".contains(next) => return Self::Document,
+            _ => {}
+        }
+        let line = known_part(line);
+        let Some((before, _)) = memmem::find(line, b"{\"").and_then(|at| line.split_at_checked(at))
+        else {
+            return Self::Other;
+        };
+        let before = before.trim_ascii();
+        let is_text = match before {
+            [] => return Self::Indented,
+            // What a list begins with, if it does not end before the object.
+            [b'[', rest @ ..] => rest.contains(&b']'),
+            [b'{' | b'}' | b']' | b',', ..] => false,
+            _ => true,
+        };
+        // Numbers and the like may stand before an object in a list.
+        let is_scalars = before.last().is_some_and(|last| b",[".contains(last))
+            && before
+                .iter()
+                .all(|byte| b"0123456789.+-eE,[] \ttrufalsn".contains(byte));
+        if is_text && !is_scalars && !before.contains(&b'"') {
+            Self::Prefixed
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// The part of a line that is looked at.
+fn known_part(line: &[u8]) -> &[u8] {
+    let known = line.get(..LINE_START).unwrap_or(line);
+    memchr::memchr(b'\n', known).map_or(known, |end| known.get(..end).unwrap_or(known))
 }
