@@ -14,6 +14,15 @@ const fn query(version: &'static str) -> Protocol {
 /// AWS CloudFormation.
 pub const CLOUDFORMATION: AwsService =
     AwsService::new("CloudFormation", "cloudformation", query("2010-05-15"));
+/// AWS CloudTrail.
+pub const CLOUDTRAIL: AwsService = AwsService::new(
+    "CloudTrail",
+    "cloudtrail",
+    json(
+        "1.1",
+        "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101",
+    ),
+);
 /// Amazon SNS.
 pub const SNS: AwsService = AwsService::new("SNS", "sns", query("2010-03-31"));
 /// AWS STS, regional.

@@ -73,7 +73,7 @@ pub fn run(args: &args::VerifyArgs, host: &mut ProcessHost) -> Result<u8, RunFai
     }
     // With `--public-keys`, CloudTrail is not called: there may be no access to it.
     let keys = named.unwrap_or_else(|| {
-        let (keys, unlisted) = fetched_keys(&evidence, connection.as_deref(), host.now);
+        let (keys, unlisted) = fetched_keys(&evidence, connection.as_ref(), host.now);
         problems.extend(unlisted);
         keys
     });

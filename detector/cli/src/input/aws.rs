@@ -1,5 +1,5 @@
-//! The connection to AWS: configuration and runtime, shared by the clients of S3, Step Functions
-//! and CloudTrail. Without the feature `s3`, [`Connection`] is an empty enum: no connection can
+//! The connection to AWS: configuration and runtime, shared by the clients of S3 and of the other
+//! services. Without the feature `s3`, [`Connection`] is an empty enum: no connection can
 //! exist.
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ mod failure;
 mod profiles;
 
 #[cfg(feature = "s3")]
-pub(crate) use self::failure::{explained, failed_call};
+pub(crate) use self::failure::explained;
 #[cfg(feature = "s3")]
 pub(crate) use self::with_sdk::CREDENTIALS_TIMEOUT;
 #[cfg(feature = "s3")]

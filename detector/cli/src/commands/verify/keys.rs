@@ -1,6 +1,6 @@
 //! Fetches the public keys of CloudTrail for the signatures of digests.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use secretrail_engine::time::EventTime;
 
@@ -13,9 +13,9 @@ use crate::{
 };
 
 #[cfg(feature = "s3")]
-pub use self::with_sdk::list_public_keys;
+pub use self::with_aws::list_public_keys;
 #[cfg(not(feature = "s3"))]
-pub use self::without_sdk::list_public_keys;
+pub use self::without_aws::list_public_keys;
 
 /// A public key listed by CloudTrail.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ enum FetchKeysError {
 /// that failed. Without a connection there are no keys.
 pub(super) fn fetched_keys(
     evidence: &ChainFiles,
-    connection: Option<&Connection>,
+    connection: Option<&Arc<Connection>>,
     now: EventTime,
 ) -> (PublicKeys, Vec<InputProblem>) {
     let (mut keys, mut problems) = (PublicKeys::default(), Vec::new());
@@ -92,7 +92,7 @@ fn spans(evidence: &ChainFiles, now: EventTime) -> BTreeMap<String, DigestSpan> 
 }
 
 fn add_listed(
-    connection: &Connection,
+    connection: &Arc<Connection>,
     region: &str,
     span: DigestSpan,
     keys: &mut PublicKeys,
@@ -104,57 +104,56 @@ fn add_listed(
 }
 
 #[cfg(feature = "s3")]
-mod with_sdk {
-    use aws_config::Region;
-    use aws_sdk_cloudtrail::{
-        Client, config::Builder, primitives::DateTime, types::PublicKey as Listed,
-    };
+mod with_aws {
+    use std::sync::Arc;
+
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use serde_json::{Value, json};
 
     use super::{Connection, EventTime, StoreError, TrailPublicKey};
-    use crate::input::aws::failed_call;
+    use crate::aws_api::{AwsApi, CLOUDTRAIL};
 
-    /// Lists the keys with which CloudTrail signed digests in a region between two times.
+    /// Lists the keys with which CloudTrail signed digests in a region between two times. Keys
+    /// differ by region: it is that of the digests, not that of the configuration.
     ///
     /// # Errors
     ///
     /// [`StoreError::Call`]: why they could not be listed.
     pub fn list_public_keys(
-        connection: &Connection,
+        connection: &Arc<Connection>,
         region: &str,
         from: EventTime,
         to: EventTime,
     ) -> Result<Vec<TrailPublicKey>, StoreError> {
-        let pages = client(connection, region)
-            .list_public_keys()
-            .start_time(DateTime::from_secs(from.0))
-            .end_time(DateTime::from_secs(to.0))
-            .into_paginator();
-        let listed = connection.wait(async {
-            let keys: Result<Vec<_>, _> = pages.items().send().try_collect().await;
-            keys
-        });
-        let listed = listed
-            .map_err(|error| StoreError::Call(failed_call("cloudtrail:ListPublicKeys", &error)))?;
-        Ok(listed.into_iter().filter_map(public_key).collect())
-    }
-
-    fn client(connection: &Connection, region: &str) -> Client {
-        // Keys differ by region: use that of the digests, not that of the configuration.
-        let config = Builder::from(connection.config()).region(Region::new(region.to_owned()));
-        Client::from_conf(config.build())
+        let api = AwsApi::of_region(connection.clone(), region);
+        let mut keys = Vec::new();
+        let mut input = json!({"StartTime": from.0, "EndTime": to.0});
+        loop {
+            let page = api
+                .json(&CLOUDTRAIL, "ListPublicKeys", &input)
+                .map_err(|error| StoreError::Call(error.to_string()))?;
+            let listed = page["PublicKeyList"].as_array();
+            keys.extend(listed.into_iter().flatten().filter_map(public_key));
+            match &page["NextToken"] {
+                Value::String(next) if !next.is_empty() => input["NextToken"] = json!(next),
+                _ => return Ok(keys),
+            }
+        }
     }
 
     /// A listed key; `None` if it has no fingerprint or no value.
-    fn public_key(listed: Listed) -> Option<TrailPublicKey> {
+    fn public_key(listed: &Value) -> Option<TrailPublicKey> {
         Some(TrailPublicKey {
-            fingerprint: listed.fingerprint?,
-            der: listed.value?.into_inner(),
+            fingerprint: listed["Fingerprint"].as_str()?.to_owned(),
+            der: STANDARD.decode(listed["Value"].as_str()?).ok()?,
         })
     }
 }
 
 #[cfg(not(feature = "s3"))]
-mod without_sdk {
+mod without_aws {
+    use std::sync::Arc;
+
     use super::{Connection, EventTime, StoreError, TrailPublicKey};
 
     /// Never called: without the feature `s3` there is no connection.
@@ -163,12 +162,12 @@ mod without_sdk {
     ///
     /// Never returns.
     pub fn list_public_keys(
-        connection: &Connection,
+        connection: &Arc<Connection>,
         _: &str,
         _: EventTime,
         _: EventTime,
     ) -> Result<Vec<TrailPublicKey>, StoreError> {
-        match *connection {}
+        match **connection {}
     }
 }
 

@@ -1,15 +1,6 @@
 //! Failed calls to AWS for people: the cause, what AWS said, and the remedy, on one line.
 
-use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use secretrail_aws::{cause::FailureCause, retry::FailedCall};
-
-/// The error of a call, with its action as in `s3:ListBucket`.
-pub(crate) fn failed_call<E>(action: &str, error: &SdkError<E>) -> String
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
-    explained(&FailedCall::of(error).during(action))
-}
 
 /// A failed call with its remedy.
 pub(crate) fn explained(failed: &FailedCall) -> String {
