@@ -24,72 +24,103 @@ pub struct CommonTraits {
     pub region: Common,
 }
 
+/// Most different values that are kept: as many forms of one principal occur.
+const FORMS: usize = 4;
+
 /// A value that some events may have in common.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Common {
     /// There are no such events.
     #[default]
     NoEvents,
-    /// All have this one.
-    One {
-        /// What is compared.
-        key: SharedStr,
-        /// How it is shown.
-        name: SharedStr,
-    },
+    /// What they have, sorted: one value, or few. Several with one ARN are forms of one principal:
+    /// a record may lack the unique id, and a role that is made again has another one.
+    Forms(Vec<CommonForm>),
     /// They differ, or some have none.
     Differs,
+}
+
+/// A value of events.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CommonForm {
+    /// What is compared.
+    pub key: SharedStr,
+    /// How it is shown.
+    pub name: SharedStr,
 }
 
 impl Common {
     /// What two parts of the events have in common. An ARN says more than another name.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
-        match (self, other) {
-            (Self::NoEvents, known) | (known, Self::NoEvents) => known.clone(),
-            (
-                Self::One { key, name },
-                Self::One {
-                    key: same,
-                    name: or,
-                },
-            ) if key == same => {
-                let names = [name, or].into_iter();
-                let best = names.min_by_key(|name| (!name.starts_with("arn:"), (*name).clone()));
-                let name = best.unwrap_or(name);
-                Self::one(key.clone(), name.clone())
-            }
-            _ => Self::Differs,
-        }
-    }
-
-    fn one(key: impl Into<SharedStr>, name: impl Into<SharedStr>) -> Self {
-        Self::One {
-            key: key.into(),
-            name: name.into(),
-        }
+        let (mut all, more) = match (self, other) {
+            (Self::NoEvents, known) | (known, Self::NoEvents) => return known.clone(),
+            (Self::Forms(all), Self::Forms(more)) => (all.clone(), more),
+            (Self::Differs, _) | (_, Self::Differs) => return Self::Differs,
+        };
+        more.iter().for_each(|form| keep_form(&mut all, form));
+        Self::limited(all)
     }
 
     /// Adds an event, with its value.
     fn add(&mut self, value: impl FnOnce() -> Option<(SharedStr, SharedStr)>) {
-        if *self != Self::Differs {
-            let value = value().map_or(Self::Differs, |(key, name)| Self::one(key, name));
-            *self = self.and(&value);
+        if *self == Self::Differs {
+            return;
         }
+        let Some((key, name)) = value() else {
+            *self = Self::Differs;
+            return;
+        };
+        let mut all = match std::mem::take(self) {
+            Self::Forms(all) => all,
+            Self::NoEvents | Self::Differs => Vec::new(),
+        };
+        keep_form(&mut all, &CommonForm { key, name });
+        *self = Self::limited(all);
+    }
+
+    /// How many they are does not depend on the order in which they came.
+    fn limited(all: Vec<CommonForm>) -> Self {
+        if all.len() > FORMS {
+            Self::Differs
+        } else {
+            Self::Forms(all)
+        }
+    }
+
+    /// The one value that all have; the first key of its forms.
+    fn one(&self) -> Option<&CommonForm> {
+        let Self::Forms(all) = self else {
+            return None;
+        };
+        let (first, others) = all.split_first()?;
+        let is_one =
+            first.name.starts_with("arn:") && others.iter().all(|other| other.name == first.name);
+        (others.is_empty() || is_one).then_some(first)
     }
 
     fn as_actor(&self, kind: ActorKind) -> Option<Actor> {
-        match self {
-            Self::One { key, name } => Some(Actor::new(kind, key.clone(), name.clone())),
-            Self::NoEvents | Self::Differs => None,
-        }
+        let CommonForm { key, name } = self.one()?;
+        Some(Actor::new(kind, key.clone(), name.clone()))
     }
 
     fn key(&self) -> Option<&str> {
-        match self {
-            Self::One { key, .. } => Some(key),
-            Self::NoEvents | Self::Differs => None,
+        self.one().map(|form| &*form.key)
+    }
+}
+
+/// Adds a form to sorted ones. Of two names of one key, an ARN is kept, and otherwise the first.
+fn keep_form(all: &mut Vec<CommonForm>, form: &CommonForm) {
+    match all.binary_search_by(|known| known.key.cmp(&form.key)) {
+        Ok(at) => {
+            if let Some(known) = all.get_mut(at) {
+                let rank = |name: &SharedStr| (!name.starts_with("arn:"), name.clone());
+                if known.name != form.name && rank(&form.name) < rank(&known.name) {
+                    known.name = form.name.clone();
+                }
+            }
         }
+        Err(at) => all.insert(at, form.clone()),
     }
 }
 
@@ -163,4 +194,58 @@ fn named(value: &SharedStr) -> Option<(SharedStr, SharedStr)> {
 fn as_text(value: String) -> (SharedStr, SharedStr) {
     let value = SharedStr::from(value);
     (value.clone(), value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARN: &str = "arn:aws:iam::111122223333:role/app";
+
+    fn common(forms: &[(&str, &str)]) -> Common {
+        let mut common = Common::default();
+        for (key, name) in forms {
+            common.add(|| Some(((*key).into(), (*name).into())));
+        }
+        common
+    }
+
+    #[test]
+    fn forms_of_one_arn_are_one_principal_in_any_order_and_in_parts() {
+        let forms = [
+            (ARN, ARN),
+            ("111122223333:AROAOLD", ARN),
+            ("111122223333:AROANEW", "app"),
+            ("111122223333:AROANEW", ARN),
+        ];
+        let name = |common: &Common| {
+            let one = common.one();
+            one.map(|form| (form.key.to_string(), form.name.to_string()))
+        };
+        let expected = Some(("111122223333:AROANEW".to_owned(), ARN.to_owned()));
+        for turn in 0..forms.len() {
+            let mut turned = forms;
+            turned.rotate_left(turn);
+            assert_eq!(name(&common(&turned)), expected);
+            for at in 0..=turned.len() {
+                let (one, other) = turned.split_at(at);
+                assert_eq!(name(&common(one).and(&common(other))), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn equal_names_without_an_arn_are_of_different_values() {
+        let two = common(&[
+            ("111122223333 eu-west-1 db", "db"),
+            ("111122223333 us-east-1 db", "db"),
+        ]);
+        assert_eq!(two.one(), None);
+        let many: Vec<String> = (0..=FORMS).map(|index| format!("key{index}")).collect();
+        let many: Vec<(&str, &str)> = many.iter().map(|key| (key.as_str(), ARN)).collect();
+        assert_eq!(common(&many), Common::Differs);
+        let mut none = common(&[("k", ARN)]);
+        none.add(|| None);
+        assert_eq!(none.one(), None);
+    }
 }

@@ -74,7 +74,7 @@ fn contain(exposures: &[Exposure]) -> Vec<StoryAction> {
 
 fn stop(principal: &str, rows: &[&Exposure], actions: &mut Vec<StoryAction>) {
     let sessions = distinct(rows.iter().flat_map(|row| &row.sessions));
-    let access_keys = distinct(rows.iter().flat_map(|row| &row.access_keys));
+    let access_keys = distinct(rows.iter().flat_map(|row| keys_of(row, principal)));
     let secrets = distinct(rows.iter().filter_map(|row| row.secret.arn.as_ref()));
     let conduct = Conduct {
         sessions: &sessions,
@@ -100,6 +100,19 @@ fn stop(principal: &str, rows: &[&Exposure], actions: &mut Vec<StoryAction>) {
         own.push(deny(kind, name));
     }
     actions.append(&mut own);
+}
+
+/// The keys with which a principal got a version; all of them where no use is known.
+fn keys_of<'r>(row: &'r Exposure, principal: &str) -> Vec<&'r SharedStr> {
+    if row.key_uses.is_empty() {
+        return row.access_keys.iter().collect();
+    }
+    let uses = row.key_uses.iter();
+    let own = uses.filter(|used| {
+        let user = used.principal.as_ref().and_then(|user| user.id.as_deref());
+        user.is_none_or(|user| user == principal)
+    });
+    own.map(|used| &used.key).collect()
 }
 
 /// Whether a principal is of the account of any of the secrets.

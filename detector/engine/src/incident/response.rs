@@ -5,15 +5,18 @@
 
 use std::collections::BTreeSet;
 
-use super::{Incident, LEAST, story::StoryAction};
+use super::{
+    Incident, LEAST,
+    story::{StoryAction, counted},
+};
 use crate::{
     actor::ActorKind,
-    ids::{ArnParts, SharedStr, is_long_term_key, last_segment},
+    ids::{ArnParts, SharedStr, is_account, is_long_term_key, last_segment},
     principal::role_of_session,
     time::EventTime,
 };
 
-/// Most secrets and keys that get a command of their own.
+/// Most secrets, keys, users and roles that get a command of their own.
 const EACH: usize = 5;
 
 /// Seconds before the first alert at which the search for other calls of a key begins.
@@ -48,11 +51,7 @@ pub(super) fn actions(incident: &Incident) -> Vec<StoryAction> {
     if incident.level >= LEAST {
         match incident.actor.kind {
             ActorKind::Principal => stop(conduct, &incident.actor.name, &mut actions),
-            ActorKind::Address => {
-                for role in roles(incident).iter().take(EACH) {
-                    stop(conduct, role, &mut actions);
-                }
-            }
+            ActorKind::Address => stop_all(incident, &mut actions),
             ActorKind::Secret | ActorKind::Log => {}
         }
     }
@@ -64,8 +63,67 @@ pub(super) fn actions(incident: &Incident) -> Vec<StoryAction> {
     actions
 }
 
+/// What stops everybody behind an address: users before roles, since their keys do not end by
+/// themselves.
+fn stop_all(incident: &Incident, actions: &mut Vec<StoryAction>) {
+    let conduct = Conduct::from(incident);
+    let everybody = principals(incident);
+    let (users, others): (Vec<&String>, Vec<&String>) =
+        everybody.iter().partition(|arn| arn.contains(":user/"));
+    let is_alone = users.len() == 1;
+    if !is_alone {
+        deactivate(conduct, actions);
+    }
+    let own = Conduct {
+        // Whose key each is, the incident does not say.
+        access_keys: if is_alone { conduct.access_keys } else { &[] },
+        ..conduct
+    };
+    let listed = users.iter().take(EACH).chain(others.iter().take(EACH));
+    let listed: Vec<&&String> = listed.collect();
+    listed.iter().for_each(|arn| stop(own, arn, actions));
+    // Sessions may be more than are listed.
+    let sessions = &incident.sessions;
+    let hidden = sessions.total.saturating_sub(sessions.first.len());
+    let more = everybody.len() - listed.len();
+    if more + hidden > 0 {
+        let who = if hidden > 0 {
+            "everybody else behind this address".to_owned()
+        } else {
+            format!("the other {}", counted(more, "principal"))
+        };
+        actions.push(StoryAction::text(format!("Stop {who} in the same way.")));
+    }
+}
+
+/// Deactivates keys of users of which only the ids are known.
+fn deactivate(conduct: Conduct<'_>, actions: &mut Vec<StoryAction>) {
+    for key in long_term_keys(conduct).take(EACH) {
+        actions.push(StoryAction::command(
+            format!("Deactivate access key {key}, whosever it is."),
+            format!(
+                "aws iam update-access-key --access-key-id {key} --status Inactive --user-name \
+                 \"$(aws iam get-access-key-last-used --access-key-id {key} --query UserName \
+                 --output text)\""
+            ),
+        ));
+    }
+    let more = long_term_keys(conduct).count().saturating_sub(EACH);
+    if more > 0 {
+        let more = counted(more, "key");
+        let text = format!("Deactivate the other {more} of users in the same way.");
+        actions.push(StoryAction::text(text));
+    }
+}
+
+/// Keys of users. Keys of sessions (ASIA…) end by themselves, and cannot be set inactive.
+fn long_term_keys<'c>(conduct: Conduct<'c>) -> impl Iterator<Item = &'c SharedStr> {
+    let keys = conduct.access_keys.iter();
+    keys.filter(|key| is_long_term_key(key) && is_plain(key))
+}
+
 /// ARNs of the roles and users behind the sessions of an incident.
-fn roles(incident: &Incident) -> BTreeSet<String> {
+fn principals(incident: &Incident) -> BTreeSet<String> {
     let sessions = incident.sessions.first.iter();
     sessions
         .map(|session| role_of_session(session).unwrap_or_else(|| session.to_string()))
@@ -75,14 +133,17 @@ fn roles(incident: &Incident) -> BTreeSet<String> {
 /// What stops a principal.
 pub(crate) fn stop(conduct: Conduct<'_>, principal: &str, actions: &mut Vec<StoryAction>) {
     let Some(arn) = ArnParts::parse(principal) else {
+        // The copy of the owner names a caller of another account by account and id only.
+        let account = principal.get(..12).filter(|account| is_account(account));
+        actions.extend(
+            account
+                .filter(|account| is_foreign(conduct, account))
+                .map(shut_out),
+        );
         return;
     };
     if is_foreign(conduct, arn.account) {
-        actions.push(StoryAction::text(format!(
-            "Take account {} out of the resource policies of these secrets and of their keys; only \
-             its owner can stop the caller.",
-            arn.account
-        )));
+        actions.push(shut_out(arn.account));
     } else if let Some(role) = arn.resource.strip_prefix("role/") {
         stop_role(conduct, arn, role, actions);
     } else if let Some(user) = arn.resource.strip_prefix("user/") {
@@ -93,6 +154,13 @@ pub(crate) fn stop(conduct: Conduct<'_>, principal: &str, actions: &mut Vec<Stor
              its mail.",
         ));
     }
+}
+
+fn shut_out(account: &str) -> StoryAction {
+    StoryAction::text(format!(
+        "Take account {account} out of the resource policies of these secrets and of their keys; \
+         only its owner can stop the caller."
+    ))
 }
 
 fn stop_role(conduct: Conduct<'_>, arn: ArnParts<'_>, role: &str, actions: &mut Vec<StoryAction>) {
@@ -141,13 +209,10 @@ pub(crate) fn role_name<'r>(conduct: Conduct<'_>, role: &'r str) -> &'r str {
 }
 
 fn stop_user(conduct: Conduct<'_>, arn: ArnParts<'_>, user: &str, actions: &mut Vec<StoryAction>) {
-    // Keys of sessions (ASIA…) end by themselves, and cannot be set inactive.
-    let keys = conduct.access_keys.iter();
-    let keys = keys.filter(|key| is_long_term_key(key) && is_plain(key));
     if !is_plain(user) {
         return;
     }
-    for key in keys.take(EACH) {
+    for key in long_term_keys(conduct).take(EACH) {
         actions.push(StoryAction::command(
             format!("Deactivate access key {key} of user {user}."),
             format!(
@@ -477,5 +542,54 @@ mod tests {
             2,
             "{text}"
         );
+    }
+
+    #[test]
+    fn keys_of_several_users_behind_an_address_are_not_given_to_any_of_them() {
+        let keys = ["AKIA1111111111111111", "AKIA2222222222222222"];
+        let of = |users: &[&str]| {
+            let mut address = incident("arn:aws:iam::111122223333:role/x", |incident| {
+                let users = users.iter();
+                let arns =
+                    users.map(|user| format!("arn:aws:iam::111122223333:user/{user}").into());
+                let roles = (0..9).map(|role| session(&format!("a{role}"), "s"));
+                incident.sessions.first = roles.chain(arns).collect();
+                incident.access_keys.first = keys.map(SharedStr::from).to_vec();
+            });
+            address.actor.kind = ActorKind::Address;
+            text(&address)
+        };
+        let two = of(&["kim", "lee"]);
+        for key in keys {
+            let owner = format!("get-access-key-last-used --access-key-id {key}");
+            assert!(two.contains(&owner), "{two}");
+        }
+        assert!(
+            !two.contains("--user-name kim") && !two.contains("--user-name lee"),
+            "{two}"
+        );
+        assert!(two.contains("End the sessions of user kim"), "{two}");
+        assert!(
+            two.contains("Stop the other 4 principals in the same way."),
+            "{two}"
+        );
+        // All keys are of the only user.
+        let one = of(&["kim"]);
+        assert!(
+            one.contains(&format!("--user-name kim --access-key-id {}", keys[1])),
+            "{one}"
+        );
+    }
+
+    #[test]
+    fn a_caller_of_another_account_that_is_known_by_its_id_alone_is_shut_out() {
+        let text = text(&incident("999988887777:AROAEXAMPLE:x", |incident| {
+            incident.secrets.first = vec![secret_arn()];
+        }));
+        assert!(text.contains("Take account 999988887777 out"), "{text}");
+    }
+
+    fn secret_arn() -> SharedStr {
+        "arn:aws:secretsmanager:eu-west-1:111122223333:secret:prod/db-AbCdEf".into()
     }
 }

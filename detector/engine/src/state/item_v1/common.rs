@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{ItemError, StoredActorV1, read::actor, write::actor_v1};
 use crate::{
-    actor::common::{Common, CommonTraits},
+    actor::common::{Common, CommonForm, CommonTraits},
     alert::FormerPlace,
     ids::SharedStr,
     time::EventTime,
 };
 
-/// What evidence has in common: for each, nothing without such events, `[key, name]`, or `[]` where
-/// they differ.
+/// What evidence has in common: for each, nothing without such events, `[key, name, …]` of its
+/// forms, or `[]` where they differ.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StoredCommonV1 {
     principal: StoredSharedV1,
@@ -47,7 +47,10 @@ pub(super) fn common_v1(common: &CommonTraits) -> StoredCommonV1 {
 fn shared_v1(common: &Common) -> StoredSharedV1 {
     match common {
         Common::NoEvents => None,
-        Common::One { key, name } => Some(vec![key.clone(), name.clone()]),
+        Common::Forms(forms) => {
+            let texts = forms.iter().flat_map(|form| [&form.key, &form.name]);
+            Some(texts.cloned().collect())
+        }
         Common::Differs => Some(Vec::new()),
     }
 }
@@ -75,9 +78,18 @@ fn shared(common: StoredSharedV1) -> Common {
     let Some(common) = common else {
         return Common::NoEvents;
     };
-    match <[SharedStr; 2]>::try_from(common) {
-        Ok([key, name]) => Common::One { key, name },
-        Err(_) => Common::Differs,
+    let (forms, _) = common.as_chunks::<2>();
+    let forms: Vec<CommonForm> = forms
+        .iter()
+        .map(|[key, name]| CommonForm {
+            key: key.clone(),
+            name: name.clone(),
+        })
+        .collect();
+    if forms.is_empty() {
+        Common::Differs
+    } else {
+        Common::Forms(forms)
     }
 }
 
