@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use self::neighbourhood::{ActorSpans, Neighbourhood, widen};
 use crate::{
-    actor::{ActorKey, ActorKind},
+    actor::{Actor, ActorKey, ActorKind},
     alert::{Alert, AlertId, IncidentId},
     exposure::changes::SecretName,
     incident::{
@@ -289,6 +289,7 @@ struct Picture {
     computed: BTreeMap<IncidentId, Incident>,
     /// Incidents of alerts, whoever they are about.
     members: HashMap<AlertId, IncidentId>,
+    /// Incidents that were announced and of which all alerts are known, if any of them is left.
     announced: BTreeMap<IncidentId, AnnouncedIncident>,
     /// Addresses whose incidents may lack alerts.
     crowded: BTreeSet<ActorKey>,
@@ -355,17 +356,19 @@ impl Picture {
         periods: IncidentPeriods,
     ) -> Self {
         let crowded = neighbourhood.take_crowded();
+        // One that only begins or ends within such a range is not gone because it is not computed.
+        let announced = announced.into_iter();
+        let announced = announced
+            .filter(|(_, known)| is_within(complete, &known.actor, (known.first, known.last)));
         let grouped = IncidentGrouping::all(periods, neighbourhood.into_alerts());
         let members = grouped.alerts.into_iter();
         let members = members.filter_map(|alert| Some((alert.id, alert.incident?)));
-        let own = grouped.incidents.into_iter().filter(|incident| {
-            let range = complete.get(&incident.actor.identity());
-            range.is_some_and(|range| range.from <= incident.first && incident.last <= range.to)
-        });
+        let own = grouped.incidents.into_iter();
+        let own = own.filter(|own| is_within(complete, &own.actor, (own.first, own.last)));
         Self {
             computed: own.map(|own| (own.id.clone(), own)).collect(),
             members: members.collect(),
-            announced,
+            announced: announced.collect(),
             crowded,
         }
     }
@@ -448,6 +451,16 @@ impl Picture {
             }
         }
     }
+}
+
+/// Whether the alerts of an actor are known in all of a time span.
+fn is_within(
+    complete: &BTreeMap<ActorKey, ActorRange>,
+    actor: &Actor,
+    (first, last): (EventTime, EventTime),
+) -> bool {
+    let range = complete.get(&actor.identity());
+    range.is_some_and(|range| range.from <= first && last <= range.to)
 }
 
 #[cfg(test)]
