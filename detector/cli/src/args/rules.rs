@@ -1,6 +1,6 @@
 //! Arguments of `rules`, and of all commands that use rules or a policy.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
@@ -103,6 +103,46 @@ pub struct PolicyArgs {
     /// Treat reads of secrets that no grant covers as unexpected.
     #[arg(long, requires = "policy", help_heading = "Rules")]
     pub strict: bool,
+}
+
+impl RuleFilesArgs {
+    /// The options again, as they would be typed: for a command that shall see the same.
+    pub(crate) fn typed(&self) -> Vec<String> {
+        let rules = self.rules.iter().map(|path| ("--rules", shown(path)));
+        let vars = self.vars.iter().map(|path| ("--vars", shown(path)));
+        let networks = self.lists.networks.iter();
+        let networks = networks.map(|list| {
+            let value = format!("{}={}", list.label, shown(&list.path));
+            ("--networks", value)
+        });
+        let geoip = self.geo.geoip.iter().map(|path| ("--geoip", shown(path)));
+        let options = rules.chain(vars).chain(networks).chain(geoip);
+        let mut typed: Vec<String> = options
+            .flat_map(|(option, value)| [option.to_owned(), value])
+            .collect();
+        if self.skip_invalid {
+            typed.push("--skip-invalid".to_owned());
+        }
+        typed
+    }
+}
+
+impl PolicyArgs {
+    /// The options again, as they would be typed.
+    pub(crate) fn typed(&self) -> Vec<String> {
+        let policy = self.policy.iter();
+        let mut typed: Vec<String> = policy
+            .flat_map(|path| ["--policy".to_owned(), shown(path)])
+            .collect();
+        if self.strict {
+            typed.push("--strict".to_owned());
+        }
+        typed
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }
 
 /// Arguments of `rules coverage`.

@@ -17,6 +17,7 @@ use crate::{
         path::{is_stdin, is_stdout},
     },
     host::{ProcessHost, RunFailure},
+    text::shell_quoted,
 };
 
 /// Bytes of events held in memory by default before temporary files are written.
@@ -31,6 +32,8 @@ pub struct RunSettings {
     pub aws: AwsArgs,
     /// Which events of the logs to use.
     pub selection: Selection,
+    /// Options for rules, policy and lists as typed, for commands that the output suggests.
+    pub judged_by: Vec<String>,
     /// Number of files read in parallel.
     pub threads: usize,
     /// Output format.
@@ -127,6 +130,7 @@ impl RunSettings {
             paths: input.paths.clone(),
             aws: input.aws.clone(),
             selection: selection(input, from),
+            judged_by: Vec::new(),
             threads: input.threads.map_or(processors, usize::from),
             format: OutputFormat::Table,
             output: destination.output.clone().filter(|path| !is_stdout(path)),
@@ -142,6 +146,21 @@ impl RunSettings {
                 && !destination.no_progress
                 && host.stderr_is_terminal,
         })
+    }
+
+    /// The end of a command that reads the same logs with the same rules and policy, ready for a
+    /// shell: with a space before it; empty where standard input was read.
+    pub(crate) fn same_logs(&self) -> String {
+        if self.reads_stdin() {
+            return String::new();
+        }
+        let paths = self.paths.iter().map(|path| path.to_string_lossy());
+        let options = self.judged_by.iter().map(|option| option.as_str().into());
+        let words: Vec<String> = paths
+            .chain(options)
+            .map(|word| format!(" {}", shell_quoted(&word)))
+            .collect();
+        words.concat()
     }
 
     /// The files to write, each with its option.

@@ -17,7 +17,7 @@ use self::{
 };
 use crate::{
     args::{self, settings::RunSettings},
-    host::{ProcessHost, RunFailure},
+    host::{ProcessHost, RunFailure, say},
     input::{
         issues::grouped,
         records::{RawRecord, records},
@@ -30,6 +30,7 @@ use crate::{
         out::OpenOutput,
         run_summary::{RulesInUse, close, input_code, not_found},
     },
+    text::plural,
 };
 
 /// Runs the command and returns its exit code.
@@ -116,6 +117,7 @@ fn from_file(
     let WrittenAlerts {
         mut alerts,
         mut exposures,
+        totals,
     } = written;
     for alert in &mut alerts {
         alert.rule = Arc::new(with_file(&alert.rule, rules));
@@ -125,6 +127,13 @@ fn from_file(
         incident.exposure = exposures.remove(&incident.id);
     }
     let subject = FoundSubject::find(&alerts, &incidents, &args.id)?;
+    if let Some(incident) = subject.incident {
+        let known = incident.alerts_total as u64;
+        let all = totals.get(&incident.id).copied().unwrap_or(known);
+        if all > known {
+            say(host, &missing(all - known, all));
+        }
+    }
     // Before the walk: in an `AWSLogs` tree, folders of other days are not opened.
     narrow(&mut settings.selection, &subject);
     let mut out = OpenOutput::open(&settings)?;
@@ -143,6 +152,15 @@ fn from_file(
     out.raw(&explained(&subject, None, &settings, &records, args.raw))?;
     out.finish(host)?;
     Ok(input_code(&problems, host))
+}
+
+/// That a file lacks alerts of an incident.
+fn missing(lacking: u64, all: u64) -> String {
+    let all = plural(all, "alert");
+    format!(
+        "warning: the file lacks {lacking} of the {all} of this incident, which may be more \
+         serious than is shown; name the logs, or write it again without --min-level\n"
+    )
 }
 
 /// The rule of an alert from a file, with the path of the rule: the published formats do not have

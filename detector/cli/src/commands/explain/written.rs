@@ -35,6 +35,8 @@ pub(super) struct WrittenAlerts {
     pub(super) alerts: Vec<Alert>,
     /// What became of the versions that incidents revealed.
     pub(super) exposures: BTreeMap<IncidentId, IncidentExposure>,
+    /// How many alerts each incident has, in the file or not.
+    pub(super) totals: BTreeMap<IncidentId, u64>,
 }
 
 /// The paths of `explain`, separated.
@@ -55,7 +57,7 @@ impl ExplainPaths {
     pub(super) fn sort(paths: &[PathBuf], stdin: &mut dyn Read) -> Result<Self, RunFailure> {
         // By id: a file and an excerpt of it may both be given.
         let mut alerts: Option<BTreeMap<AlertId, Alert>> = None;
-        let mut exposures = BTreeMap::new();
+        let mut incidents = Vec::new();
         let mut logs = Vec::new();
         for path in paths {
             let bytes = if is_stdin(path) {
@@ -67,11 +69,13 @@ impl ExplainPaths {
                 continue;
             };
             let alerts = alerts.get_or_insert_default();
-            read(path, &bytes, alerts, &mut exposures)?;
+            incidents.extend(read(path, &bytes, alerts)?);
         }
+        // What they revealed also depends on records that the file does not have.
         let written = alerts.map(|alerts| WrittenAlerts {
             alerts: alerts.into_values().collect(),
-            exposures,
+            exposures: incidents.iter().filter_map(exposure_of).collect(),
+            totals: incidents.iter().filter_map(total_of).collect(),
         });
         Ok(Self { written, logs })
     }
@@ -129,21 +133,18 @@ fn begins_with_alert(head: &[u8]) -> bool {
 }
 
 /// Reads alerts; of several copies, keeps the one with the most accesses: notifications truncate
-/// them.
+/// them. Returns the incidents beside them.
 fn read(
     path: &Path,
     bytes: &[u8],
     alerts: &mut BTreeMap<AlertId, Alert>,
-    exposures: &mut BTreeMap<IncidentId, IncidentExposure>,
-) -> Result<(), RunFailure> {
+) -> Result<Vec<Value>, RunFailure> {
     let values = values(bytes).map_err(|error| unreadable(path, error))?;
-    // Incidents are made again from their alerts, which name them; what they revealed also depends
-    // on records that the file does not have.
+    // Incidents are made again from their alerts, which name them.
     let (incidents, values): (Vec<_>, Vec<_>) = values.into_iter().partition(is_incident);
     if values.is_empty() && !incidents.is_empty() {
         return Err(unreadable(path, WITHOUT_ALERTS));
     }
-    exposures.extend(incidents.iter().filter_map(exposure_of));
     for value in values {
         let alert = json_v1::read(value).map_err(|error| unreadable(path, error))?;
         let shown = alerts.get(&alert.id).map(|known| known.accesses.len());
@@ -151,7 +152,16 @@ fn read(
             alerts.insert(alert.id.clone(), alert);
         }
     }
-    Ok(())
+    Ok(incidents)
+}
+
+/// The id of an incident, and how many alerts it has.
+fn total_of(incident: &Value) -> Option<(IncidentId, u64)> {
+    let id = incident.get("id")?.as_str()?;
+    Some((
+        IncidentId(id.into()),
+        incident.get("alerts_total")?.as_u64()?,
+    ))
 }
 
 fn is_incident(value: &Value) -> bool {
