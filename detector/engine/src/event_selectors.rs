@@ -22,6 +22,15 @@ pub enum ManagementEvents {
     None,
 }
 
+/// What the selectors are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SelectorOwner {
+    /// A trail.
+    Trail,
+    /// An event data store of CloudTrail Lake, which may be for other events altogether.
+    DataStore,
+}
+
 impl ManagementEvents {
     /// The value in rules.
     #[must_use]
@@ -36,15 +45,23 @@ impl ManagementEvents {
         }
     }
 
-    /// By `eventSelectors` and `advancedEventSelectors` of a call; `None` when it has neither. A
-    /// list of advanced selectors replaces the others.
+    /// By `eventSelectors` and `advancedEventSelectors` of a call; `None` when it has neither, and
+    /// for event data stores of other events. A list of advanced selectors replaces the others.
     #[must_use]
-    pub fn selected(basic: Option<&JsonNode<'_>>, advanced: Option<&JsonNode<'_>>) -> Option<Self> {
+    pub fn selected(
+        basic: Option<&JsonNode<'_>>,
+        advanced: Option<&JsonNode<'_>>,
+        of: SelectorOwner,
+    ) -> Option<Self> {
         let selected = match (members(advanced), members(basic)) {
             ([], []) => return None,
             ([], basic) => Selected::all(basic.iter().map(basic_selector)),
             // Stores of other kinds of events never had management events.
-            (advanced, _) if advanced.iter().all(is_of_another_kind) => return None,
+            (advanced, _)
+                if of == SelectorOwner::DataStore && advanced.iter().all(is_of_another_kind) =>
+            {
+                return None;
+            }
             (advanced, _) => Selected::all(advanced.iter().map(advanced_selector)),
         };
         Some(selected.summary())
@@ -230,11 +247,15 @@ mod tests {
     use super::*;
 
     fn selected(basic: &str, advanced: &str) -> Option<&'static str> {
+        selected_of(basic, advanced, SelectorOwner::DataStore)
+    }
+
+    fn selected_of(basic: &str, advanced: &str, of: SelectorOwner) -> Option<&'static str> {
         let (basic, advanced) = (
             JsonNode::parse(basic).unwrap(),
             JsonNode::parse(advanced).unwrap(),
         );
-        ManagementEvents::selected(Some(&basic), Some(&advanced)).map(ManagementEvents::as_str)
+        ManagementEvents::selected(Some(&basic), Some(&advanced), of).map(ManagementEvents::as_str)
     }
 
     #[test]
@@ -303,5 +324,11 @@ mod tests {
         }
         let items = one(&[r#"{"field":"eventCategory","equals":["ConfigurationItem"]}"#]);
         assert_eq!(selected("[]", &format!("[{items}]")), None);
+        let network = one(&[r#"{"field":"eventCategory","equals":["NetworkActivity"]}"#]);
+        let network = format!("[{network}]");
+        assert_eq!(selected("[]", &network), None);
+        // A trail had them before.
+        let of_trail = selected_of("[]", &network, SelectorOwner::Trail);
+        assert_eq!(of_trail, Some("none"));
     }
 }

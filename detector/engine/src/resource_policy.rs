@@ -156,11 +156,7 @@ impl PolicyReach {
     /// What a policy document allows: an object, or its text, which may be escaped once more.
     #[must_use]
     pub fn of_document(document: &JsonNode<'_>, ours: &OwnAccounts<'_>) -> Self {
-        let unknown = Self {
-            opens: PolicyOpens::Unknown,
-            reads: Some(true),
-            ..Self::default()
-        };
+        let unknown = Self::undecided();
         let Some(document) = parsed(document) else {
             return unknown;
         };
@@ -186,6 +182,16 @@ impl PolicyReach {
             }
         }
         reach
+    }
+
+    /// What may allow reading, to whom is not known.
+    #[must_use]
+    pub fn undecided() -> Self {
+        Self {
+            opens: PolicyOpens::Unknown,
+            reads: Some(true),
+            ..Self::default()
+        }
     }
 
     /// What a grant or a share allows these principals.
@@ -314,24 +320,29 @@ fn by_arn(arn: &str, ours: &OwnAccounts<'_>) -> Callers {
 
 /// Whether a statement allows an action that reveals a value.
 fn allows_reading(statement: &JsonNode<'_>) -> bool {
-    let matched = |patterns: &[GlobPattern], action: &str| {
-        let mut patterns = patterns.iter();
-        patterns.any(|pattern| pattern.matches(action))
-    };
     if let Some(excluded) = patterns(statement, "NotAction") {
-        return !READS.iter().all(|action| matched(&excluded, action));
+        return !READS.iter().all(|action| matches_any(&excluded, action));
     }
     // Without actions AWS refuses a policy: what is left out here may be anything.
     patterns(statement, "Action")
-        .is_none_or(|patterns| READS.iter().any(|action| matched(&patterns, action)))
+        .is_none_or(|patterns| READS.iter().any(|action| matches_any(&patterns, action)))
 }
 
 /// Whether a statement that denies covers every action and resource of one that allows.
 fn actions_within(allowed: &JsonNode<'_>, denial: &JsonNode<'_>) -> bool {
-    let Some(denied) = patterns(denial, "Action") else {
-        return false;
+    let (denied, spared) = (patterns(denial, "Action"), patterns(denial, "NotAction"));
+    let spared_actions = element(denial, "NotAction").map(texts).unwrap_or_default();
+    let covers = |action: &str| match (&denied, &spared) {
+        (Some(denied), _) => matches_any(denied, action),
+        // Of what a pattern allows, nothing may be spared.
+        (None, Some(spared)) => {
+            let allowed = GlobPattern::new(action);
+            let mut actions = spared_actions.iter();
+            !matches_any(spared, action)
+                && !actions.any(|spared| allowed.matches(&spared.to_ascii_lowercase()))
+        }
+        (None, None) => false,
     };
-    let covers = |action: &str| denied.iter().any(|pattern| pattern.matches(action));
     let actions = element(allowed, "Action").map(texts).unwrap_or_default();
     let within = |resources: &JsonNode<'_>| {
         let resources = texts(resources);
@@ -343,6 +354,11 @@ fn actions_within(allowed: &JsonNode<'_>, denial: &JsonNode<'_>) -> bool {
             .iter()
             .all(|action| covers(&action.to_ascii_lowercase()))
         && element(denial, "Resource").is_some_and(within)
+}
+
+fn matches_any(patterns: &[GlobPattern], action: &str) -> bool {
+    let mut patterns = patterns.iter();
+    patterns.any(|pattern| pattern.matches(action))
 }
 
 /// The patterns of an element, in lower case: actions have no case.

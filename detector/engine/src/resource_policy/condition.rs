@@ -43,19 +43,33 @@ pub(super) fn confines_by_denial(
     }
     let everyone = principals(element(denial, "Principal")?, ours);
     let (services, rest): (Vec<_>, Vec<_>) = conditions.into_iter().partition(is_no_service);
-    // More than one condition denies only where all of them hold.
-    let [(operator, key, values)] = rest.as_slice() else {
+    if everyone.opens != PolicyOpens::Public {
         return None;
-    };
-    let mut left = (everyone.opens == PolicyOpens::Public && is_negated(operator))
-        .then(|| confinement(key, values, ours))??;
-    if !services.is_empty() {
-        // AWS services are not denied.
-        left.callers = left
-            .callers
-            .map(|callers| callers.join(Callers::only(PolicyOpens::Service)));
     }
-    Some(left)
+    // Several conditions deny only where all of them hold: each leaves its own callers.
+    let left: Option<Vec<Confinement>> = rest
+        .iter()
+        .map(|(operator, key, values)| {
+            let negated = is_negated(operator).then(|| confinement(key, values, ours));
+            negated.flatten().filter(|left| left.callers.is_some())
+        })
+        .collect();
+    let left = left?;
+    let keys: Vec<&str> = left.iter().map(|left| left.key.as_str()).collect();
+    let key = match keys.as_slice() {
+        [] => "Deny".to_owned(),
+        keys => keys.join(" or "),
+    };
+    let callers = Callers::all(left.iter().filter_map(|left| left.callers.clone()));
+    let callers = match services.as_slice() {
+        [] => callers,
+        // AWS services are not denied.
+        _ => callers.join(Callers::only(PolicyOpens::Service)),
+    };
+    Some(Confinement {
+        key,
+        callers: Some(callers),
+    })
 }
 
 /// Whether a condition only spares AWS services, as in the data perimeters of AWS.
@@ -105,9 +119,11 @@ fn confines(operator: &str) -> bool {
         .any(|(confining, _)| *confining == operator)
 }
 
-/// Whether an operator holds for all values but some, also where the key is absent.
+/// Whether an operator holds for all values but some, also where the key is absent, as it is not
+/// with `ForAnyValue:`.
 fn is_negated(operator: &str) -> bool {
     let operator = operator.to_ascii_lowercase();
+    let operator = operator.strip_prefix("forallvalues:").unwrap_or(&operator);
     let operator = operator.strip_suffix("ifexists").unwrap_or(&operator);
     OPERATORS.iter().any(|(_, negated)| *negated == operator)
 }

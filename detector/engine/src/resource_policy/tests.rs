@@ -85,11 +85,32 @@ fn a_denial_opens_nothing_and_may_confine_what_is_allowed() {
     let not_it = denial(but_one).replace(r#""Resource""#, r#""NotResource""#);
     assert_eq!(with(&not_it), "public");
     let two_keys = r#""aws:PrincipalOrgID":"o-a1","aws:SourceVpce":"vpce-1""#;
+    let two_accounts = r#""aws:PrincipalOrgID":"o-a1","aws:PrincipalAccount":"111122223333""#;
+    let path = r#""aws:PrincipalOrgPaths":["o-a1/r-a/*"]"#;
+    let not_equals =
+        |keys: &str| format!(r#"{everyone},"Condition":{{"StringNotEquals":{{{keys}}}}}"#);
+    for (strong, expected) in [
+        // Whoever fulfils one of the conditions is not denied.
+        (not_equals(two_keys), "unknown"),
+        (not_equals(two_accounts), "organization"),
+        (
+            format!(r#"{everyone},"Condition":{{"ForAllValues:StringNotLike":{{{path}}}}}"#),
+            "organization",
+        ),
+        (
+            format!(r#""Principal":"*","NotAction":"secretsmanager:DescribeSecret",{other_org}"#),
+            "organization",
+        ),
+        (everyone.to_owned(), "nobody"),
+    ] {
+        assert_eq!(with(&denial(&strong)), expected, "{strong}");
+    }
     for weak in [
         format!(r#""Principal":"*","Action":"secretsmanager:PutSecretValue",{other_org}"#),
         format!(r#""Principal":{{"AWS":"111122223333"}},"Action":"*",{other_org}"#),
         format!(r#"{everyone},"Condition":{{"StringEquals":{{"aws:PrincipalOrgID":"o-a1"}}}}"#),
-        format!(r#"{everyone},"Condition":{{"StringNotEquals":{{{two_keys}}}}}"#),
+        format!(r#"{everyone},"Condition":{{"ForAnyValue:StringNotLike":{{{path}}}}}"#),
+        format!(r#""Principal":"*","NotAction":"secretsmanager:Get*",{other_org}"#),
     ] {
         assert_eq!(with(&denial(&weak)), "public", "{weak}");
     }

@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 
 use crate::{
     document::JsonNode,
-    event_selectors::ManagementEvents,
+    event_selectors::{ManagementEvents, SelectorOwner},
     ids::{ArnParts, SecretRef},
     observation::EventHeader,
     policy::{AccessPolicy, ReplicaPlace},
@@ -91,8 +91,14 @@ fn reach(subject: &ChangeSubject<'_>) -> Option<PolicyReach> {
             if !resources.any_string(&|arn| arn.contains(":parameter/")) {
                 return None;
             }
-            let principals = kept(head, "requestParameters.principals")?;
-            Some(PolicyReach::of_principals(principals, true, &ours))
+            // With whom, another call says: principals may be added before and after.
+            let principals = kept(head, "requestParameters.principals");
+            let principals =
+                principals.filter(|list| !matches!(list, JsonNode::List(list) if list.is_empty()));
+            Some(match principals {
+                Some(principals) => PolicyReach::of_principals(principals, true, &ours),
+                None => PolicyReach::undecided(),
+            })
         }
         _ => None,
     }
@@ -180,7 +186,11 @@ pub(super) fn names(head: &EventHeader) -> Option<i64> {
 /// Which management events a change of event selectors leaves.
 pub(super) fn management_events(head: &EventHeader) -> Option<ManagementEvents> {
     let [basic, advanced] = SELECTOR_FIELDS.map(|name| kept(head, name));
-    ManagementEvents::selected(basic, advanced)
+    let of = match &*head.api {
+        "PutEventSelectors" => SelectorOwner::Trail,
+        _ => SelectorOwner::DataStore,
+    };
+    ManagementEvents::selected(basic, advanced, of)
 }
 
 fn kept<'h>(head: &'h EventHeader, name: &str) -> Option<&'h JsonNode<'static>> {
@@ -246,6 +256,10 @@ mod tests {
             r#"["arn:aws:ec2:eu-west-1:111122223333:subnet/x"]"#,
         );
         assert_eq!(opens("CreateResourceShare", &[shared, subnet]), None);
+        let nobody_yet = ("principals", "[]");
+        for fields in [&[parameter][..], &[parameter, nobody_yet]] {
+            assert_eq!(opens("CreateResourceShare", fields), Some("unknown"));
+        }
     }
 
     #[test]
