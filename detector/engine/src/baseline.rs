@@ -43,6 +43,7 @@ use self::{
     held::HeldBack,
     news::{Hold, News},
     pairs::{ReadPair, ReadPairs, SecretTarget, usable},
+    reader::ReaderTrait,
     roaming::roaming,
 };
 use crate::{
@@ -81,15 +82,22 @@ pub fn propose_beside(
     let review = History::of(alerts, accesses, options);
     // Searched in all accesses: the earlier policy may expect some reads of a bulk read.
     let bulk = bulk_reads(accesses);
+    let refused = earlier.map(|policy| review.refused(policy, accesses, options));
+    let refused = refused.unwrap_or_default();
     let mut omissions = Omissions::default();
     let (mut expected, mut new) = (0, Vec::new());
     for (access, hold) in accesses.iter().map(|access| &**access).zip(&review.holds) {
         if earlier.is_some_and(|policy| is_expected(policy, access)) {
             expected += 1;
-        } else if let Some(hold) = hold {
-            omissions.add_held(access, hold);
-        } else {
-            new.push(access);
+            continue;
+        }
+        let named = || {
+            let mut own = review.deviations(earlier?, access, options).into_iter();
+            own.find_map(|one| refused.get(&one).cloned())
+        };
+        match hold.clone().or_else(named) {
+            Some(hold) => omissions.add_held(access, &hold),
+            None => new.push(access),
         }
     }
     let pairs = learn(&new, &bulk, options, &mut omissions);
@@ -137,6 +145,49 @@ impl<'a> History<'a> {
             holds,
             roaming,
         }
+    }
+
+    /// What an alert names of what the earlier policy refuses to readers that it expects: other
+    /// reads of the same are not proposed either, though no alert may list them.
+    fn refused(
+        &self,
+        earlier: &AccessPolicy,
+        accesses: &[Arc<Access>],
+        options: BaselineOptions<'_>,
+    ) -> BTreeMap<(SharedStr, ReaderTrait), Hold<'a>> {
+        let mut refused = BTreeMap::new();
+        for (access, hold) in accesses.iter().zip(&self.holds) {
+            if let Some(hold @ Hold::Alerted(_)) = hold {
+                let own = self.deviations(earlier, access, options).into_iter();
+                refused.extend(own.map(|one| (one, hold.clone())));
+            }
+        }
+        refused
+    }
+
+    /// The network, region and key of an access that a policy does not expect of its reader.
+    fn deviations(
+        &self,
+        policy: &AccessPolicy,
+        access: &Access,
+        options: BaselineOptions<'_>,
+    ) -> Vec<(SharedStr, ReaderTrait)> {
+        let expected = policy.judge(access);
+        let Ok((reader, target)) = usable(access) else {
+            return Vec::new();
+        };
+        let roams = self.roaming.contains(&reader);
+        let traits = ReaderTrait::of(access, &target, roams, options.networks).into_iter();
+        let deviating = traits.filter(|one| {
+            let verdict = match one {
+                ReaderTrait::Network(_) => expected.source,
+                ReaderTrait::Region(_) => expected.region,
+                ReaderTrait::Key(..) => expected.key,
+                _ => return false,
+            };
+            verdict == PolicyVerdict::No
+        });
+        deviating.map(|one| (reader.clone(), one)).collect()
     }
 
     /// The grants, those that need a look first, and then the quiet mass.

@@ -168,6 +168,7 @@ fn by_reason(left_out: &[Omission]) -> BTreeMap<OmissionReason, LeftOutCount> {
 #[cfg(test)]
 mod tests {
     use secretrail_engine::time::EventTime;
+    use serde_json::json;
 
     use super::*;
     use crate::{
@@ -232,5 +233,51 @@ mod tests {
         assert_eq!(without_name.code, exit::USAGE, "{}", without_name.err);
         let gone = ran(&["baseline", LOGS, "--merge", "/nowhere"]);
         assert_eq!((gone.code, gone.out.as_str()), (exit::RULES, ""));
+    }
+
+    #[test]
+    fn a_merge_proposes_nothing_that_an_alert_names_today() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = |day: usize, minute: usize, ip: &str| {
+            json!({
+                "eventSource": "secretsmanager.amazonaws.com", "eventName": "GetSecretValue",
+                "eventTime": format!("2026-03-0{day}T10:{minute:02}:00Z"),
+                "eventID": format!("e{day}-{minute}"),
+                "awsRegion": "eu-west-1", "recipientAccountId": "111122223333",
+                "sourceIPAddress": ip, "userAgent": "Boto3/1.35.90",
+                "userIdentity": {
+                    "type": "AssumedRole", "accountId": "111122223333",
+                    "arn": "arn:aws:sts::111122223333:assumed-role/payments-app/i-0a1b2c3d4e5f60718",
+                },
+                "requestParameters": {"secretId": "prod/payments/db"},
+            })
+        };
+        // The rule raises one alert a day at most, so that none names some of these reads.
+        let own = (1..8).map(|day| record(day, 0, "10.20.0.31"));
+        let strange =
+            (2..7).flat_map(|day| [10, 20].map(|minute| record(day, minute, "10.99.7.5")));
+        let records: Vec<_> = own.chain(strange).collect();
+        let (log, old) = (folder.path().join("l.json"), folder.path().join("old.yaml"));
+        std::fs::write(&log, json!({"Records": records}).to_string()).unwrap();
+        let grant = json!({
+            "secrets": ["arn:aws:secretsmanager:*:111122223333:secret:prod/payments/*"],
+            "principals": ["arn:aws:iam::111122223333:role/payments-*"],
+            "sources": ["10.20.0.0/24"],
+        });
+        let policy = json!({"version": 1, "grants": [grant]});
+        std::fs::write(&old, policy.to_string()).unwrap();
+        let paths = [&log, &old].map(|path| path.to_str().unwrap());
+        let merged = ran(&["baseline", paths[0], "--merge", paths[1], "-q"]);
+        assert_eq!(merged.code, exit::DONE, "{}", merged.err);
+        assert!(
+            !merged.out.contains("role/payments-app\"]"),
+            "{}",
+            merged.out
+        );
+        assert!(
+            merged.out.contains("10 accesses to 1 secrets"),
+            "{}",
+            merged.out
+        );
     }
 }

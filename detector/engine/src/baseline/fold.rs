@@ -184,16 +184,18 @@ impl<'p> GroupShare<'_, 'p> {
         let folded = names.iter().any(|name| name.pattern.ends_with('*'));
         let reads = self.all().map(|pair| pair.uses.reads).sum();
         let enough = reads >= ENOUGH_READS;
+        // With few reads, a list would make the next address or key an alert.
+        let (sources, other_sources) = if enough && !self.roams(inventory) {
+            self.sources()
+        } else {
+            (Vec::new(), Vec::new())
+        };
         ProposedGrant {
             principals: self.grantees.patterns.clone(),
             secrets: names.iter().map(|name| self.owner.resource(name)).collect(),
             regions: self.regions(inventory),
-            // With few reads, a list would make the next address or key an alert.
-            sources: if enough && !self.roams(inventory) {
-                self.sources()
-            } else {
-                Vec::new()
-            },
+            sources,
+            other_sources,
             keys: if enough {
                 self.keys(folded)
             } else {
@@ -313,14 +315,22 @@ impl<'p> GroupShare<'_, 'p> {
         regions.iter().map(ToString::to_string).collect()
     }
 
-    fn sources(&self) -> Vec<String> {
-        let networks = networks(self.all().flat_map(|pair| pair.origins.keys()));
+    /// The sources to list, and those that were seen beside them.
+    fn sources(&self) -> (Vec<String>, Vec<String>) {
+        let mut seen = networks(self.all().flat_map(|pair| pair.origins.keys()));
         // Siblings that were not seen yet may use other networks, unless all that were seen share
-        // one.
-        if self.grantees.folded && networks.len() != 1 {
-            return Vec::new();
+        // one. What was seen on one day only does not show that they differ.
+        if !self.grantees.folded || seen.len() == 1 {
+            return (seen, Vec::new());
         }
-        networks
+        let origins = self.all().flat_map(|pair| &pair.origins);
+        let repeated = origins.filter(|(_, uses)| uses.days.len() > 1);
+        let shared = networks(repeated.map(|(origin, _)| origin));
+        if shared.len() != 1 {
+            return (Vec::new(), seen);
+        }
+        seen.retain(|network| !shared.contains(network));
+        (shared, seen)
     }
 
     /// Up to [`LISTED_KEYS`] keys as they are; with more, or if names of secrets became a pattern,

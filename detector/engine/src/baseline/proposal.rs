@@ -118,6 +118,9 @@ pub struct ProposedGrant {
     /// Networks (CIDR), VPC endpoint ids and service names; empty, for any source, when the history
     /// is too thin or too mixed.
     pub sources: Vec<String>,
+    /// Sources that were seen and are not listed: each on one day only, or, where any is allowed,
+    /// different ones.
+    pub other_sources: Vec<String>,
     /// ARNs of KMS keys, or patterns; empty, for any key, when the history is too thin or no KMS
     /// Decrypt was seen.
     pub keys: Vec<String>,

@@ -8,12 +8,16 @@ use crate::{
         pairs::date,
         proposal::{ItemEvidence, OmissionReason, PolicyProposal, ProposedGrant},
     },
+    incident::story::first_and_rest,
     policy::{AccessPolicy, PolicyError},
     sanitize,
 };
 
 /// Most omissions listed for each reason.
 const LISTED: usize = 10;
+
+/// Most sources that are named beside those of a grant.
+const NAMED: usize = 5;
 
 /// Why a proposal cannot be added to an earlier policy.
 #[derive(Debug, thiserror::Error)]
@@ -185,9 +189,23 @@ fn grant(grant: &ProposedGrant) -> String {
         list(&format!("  {mark} {name}:"), items, grant, out);
         mark = " ";
     }
+    if let Some(others) = other_sources(grant) {
+        line(out, &sanitize::line(&format!("    # {others}")));
+    }
     let usual = grant.baseline_per_hour;
     line(out, &format!("    baseline_per_hour: {usual}"));
     text
+}
+
+/// The sources that were seen and are not listed; `None` without any.
+fn other_sources(grant: &ProposedGrant) -> Option<String> {
+    let others: Vec<&str> = grant.other_sources.iter().map(String::as_str).collect();
+    let named = first_and_rest(&others, NAMED, 0)?;
+    Some(if grant.sources.is_empty() {
+        format!("Any source is allowed, since they differ: {named}.")
+    } else {
+        format!("Not granted, since seen on one day only: {named}.")
+    })
 }
 
 /// The comment above a grant: reads, days, principals and secrets that were seen.
@@ -305,6 +323,7 @@ mod tests {
                 .into(),
             regions: vec!["eu-west-1".to_owned()],
             sources: Vec::new(),
+            other_sources: Vec::new(),
             keys: Vec::new(),
             baseline_per_hour: 7,
             reads: 1,
