@@ -72,6 +72,10 @@ pub(crate) struct SessionResult {
     /// One line for each pattern of the filter that matched nothing.
     pub(crate) unmatched: Vec<String>,
     /// What is remembered at the end, by key; only from [`EvaluationTask::remembering`].
+    #[cfg_attr(
+        not(feature = "s3"),
+        expect(dead_code, reason = "only `prime` asks for it, which needs AWS")
+    )]
     pub(crate) memory: Vec<(SharedStr, SeenTimes)>,
 }
 
