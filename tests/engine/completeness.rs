@@ -219,6 +219,11 @@ fn without_digests_nothing_waits_and_none_waits_for_ever() {
     // No digest came for a day: the trail has none.
     let mut world = World::new(rules);
     world.store = MemoryStore::default();
+    // Nothing is proven at the very beginning of the logs.
+    world.bring(
+        &[read("r0", "app", -2 * HOUR, "prod/db")],
+        ARRIVED - 2 * HOUR,
+    );
     world.bring(&lone(), ARRIVED);
     world.sweep(at(ARRIVED + LATENESS));
     assert_eq!(world.absences().len(), 1);

@@ -34,10 +34,11 @@ pub(crate) static RULES_WITHOUT_SEEN: LazyLock<RuleSet> =
     LazyLock::new(|| rules_with(|text| !NOVELTY.iter().any(|word| text.contains(word))));
 
 /// Words of rules that need what was seen before, or a base rule that does.
-const NOVELTY: [&str; 8] = [
+const NOVELTY: [&str; 9] = [
     " seen.",
     " profile.",
     "secret.fresh",
+    "access.at_log_start",
     "secret.rotated",
     "secret_denied_that_is_new",
     "secret_new_to_reader",
@@ -59,9 +60,15 @@ fn rules_with(takes: impl Fn(&str) -> bool) -> RuleSet {
             .replace("gte: 3", "gte: 2"),
         false => text,
     };
+    // Where the logs begin is a novelty too, and no reason to leave out the rest of a rule.
+    let at_start = "  at_start:\n    access.at_log_start: 'true'\n";
+    let anywhere = |text: String| match takes(&text) {
+        true => text,
+        false => text.replace(at_start, "").replace(" and not at_start", ""),
+    };
     let mut files: Vec<(String, String)> = secretrail_pack::rules()
         .into_iter()
-        .map(|(name, text)| (name, narrow(small(&text))))
+        .map(|(name, text)| (name, anywhere(narrow(small(&text)))))
         .collect();
     files.extend(
         OWN.split("---\n")

@@ -42,9 +42,9 @@ struct World {
 
 fn novelties() -> impl Strategy<Value = Option<SeenVerdicts>> {
     let novelty = select(vec![Novelty::First, Novelty::Known, Novelty::Unknown]);
-    let all = (vec(novelty, 15), any::<[bool; 4]>());
+    let all = (vec(novelty, 16), any::<[bool; 5]>());
     option::of(all.prop_map(
-        |(n, [is_fresh, is_rotated, rotates, is_busy])| SeenVerdicts {
+        |(n, [is_fresh, is_rotated, rotates, is_busy, is_at_start])| SeenVerdicts {
             principal_secret: n[0],
             principal: n[1],
             region: n[2],
@@ -58,8 +58,10 @@ fn novelties() -> impl Strategy<Value = Option<SeenVerdicts>> {
             client: n[10],
             access_key: n[14],
             method: n[11],
+            folder: n[15],
             person: n[12],
             hour: n[13],
+            is_at_start,
             is_fresh,
             is_rotated,
             rotates,

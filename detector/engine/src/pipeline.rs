@@ -448,7 +448,7 @@ pub(crate) fn since(
     let events = observations.iter().map(|end| end.observation.head());
     let events = events.map(|head| (&head.account, head.time));
     // KMS events count as well: an account without reads for weeks was logged all the same.
-    for (account, time) in events.chain(coverage.iter().map(first_second)) {
+    for (account, time) in events.chain(coverage.iter().map(last_second)) {
         let known = earliest.entry(account).or_insert(time);
         *known = (*known).min(time);
     }
@@ -459,9 +459,11 @@ pub(crate) fn since(
     earliest.collect()
 }
 
-fn first_second(mark: &CoverageMark) -> (&SharedStr, EventTime) {
-    let secs = mark.bucket.saturating_mul(COVERAGE_BUCKET_SECS);
-    (&mark.account, EventTime(secs))
+/// A mark stands for an hour in which there was an event, perhaps at its very end.
+fn last_second(mark: &CoverageMark) -> (&SharedStr, EventTime) {
+    let next = mark.bucket.saturating_add(1);
+    let secs = next.saturating_mul(COVERAGE_BUCKET_SECS);
+    (&mark.account, EventTime(secs.saturating_sub(1)))
 }
 
 /// Whether the observation can be part of a pair, or explain a KMS Decrypt.
@@ -513,7 +515,7 @@ mod tests {
         times.sort();
         let expected = [
             (&**account, 300),
-            ("999988887777", 2 * COVERAGE_BUCKET_SECS),
+            ("999988887777", 3 * COVERAGE_BUCKET_SECS - 1),
         ];
         assert_eq!(
             times,

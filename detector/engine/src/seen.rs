@@ -84,10 +84,16 @@ pub struct SeenVerdicts {
     pub access_key: Novelty,
     /// The principal with this method.
     pub method: Novelty,
+    /// The principal with any secret in the folder of this one, a day before; `unknown` for a
+    /// secret in no folder of an application.
+    pub folder: Novelty,
     /// The person behind the session, with whatever role; `unknown` for others.
     pub person: Novelty,
     /// The person with this hour of the day, give or take one; `unknown` for others.
     pub hour: Novelty,
+    /// Whether the logs of the account begin at most the allowed lateness before, so that the other
+    /// half of the read may lie before their beginning.
+    pub is_at_start: bool,
     /// Whether the log has the creation of the secret within the day before.
     pub is_fresh: bool,
     /// Whether the access is a step of a rotation of the secret, by who writes the new value.

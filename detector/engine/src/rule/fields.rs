@@ -300,6 +300,12 @@ fields! {
         "the same for the principal and `access.method`; known when seen on two days, the first \
          three days ago, or ten days ago; final evaluation only"
         |s| novelty(s.seen, |s| s.method);
+    "seen.folder" true
+        "the same for the principal and any secret or parameter in the same folder, which is the \
+         first two parts of a path with three or more (`prod/payments/db` and \
+         `/prod/payments/keys/1` are in one): known when seen the day before; `unknown` for \
+         shorter paths; final evaluation only"
+        |s| novelty(s.seen, |s| s.folder);
     "seen.person" true
         "the same for the person behind the session, with whatever role; `unknown` for others; \
          final evaluation only"
@@ -308,6 +314,10 @@ fields! {
         "the same for the person and this hour of the day in UTC, give or take one; `unknown` for \
          others, and until the person has read for five days; final evaluation only"
         |s| novelty(s.seen, |s| s.hour);
+    "access.at_log_start" true
+        "`true` when the logs of the account begin within the 15 minutes before the access, so \
+         that its other half may lie before them; final evaluation only"
+        |s| yes(s.seen?.is_at_start);
     "secret.fresh" true
         "`true` when the log has the secret's creation within the day before; final evaluation \
          only"
@@ -411,7 +421,10 @@ pub fn is_geo(name: &str) -> bool {
 pub fn is_seen(name: &str) -> bool {
     name.starts_with("seen.")
         || name.starts_with("profile.")
-        || matches!(name, "secret.fresh" | "secret.rotated")
+        || matches!(
+            name,
+            "access.at_log_start" | "secret.fresh" | "secret.rotated"
+        )
 }
 
 /// Whether a field of an access needs changes that are read only for rules about changes.

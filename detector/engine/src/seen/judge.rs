@@ -12,7 +12,9 @@ use super::{
 use crate::{
     access::Access,
     ids::SharedStr,
-    limits::{DAY_SECS, HABIT_SECS, OLD_HABIT_SECS, PROFILE_DAYS, PROFILE_QUANTILE},
+    limits::{
+        ALLOWED_LATENESS_SECS, DAY_SECS, HABIT_SECS, OLD_HABIT_SECS, PROFILE_DAYS, PROFILE_QUANTILE,
+    },
     time::EventTime,
 };
 
@@ -126,8 +128,10 @@ impl AccessJudgement<'_> {
             client: self.own_habit(profile.client.as_ref()),
             access_key: self.own_habit(profile.access_key.as_ref()),
             method: self.own_habit(profile.method.as_ref()),
+            folder: self.folder(),
             person: self.habit(profile.person.as_ref()),
             hour: self.hour(),
+            is_at_start: self.is_at_start(),
             is_fresh: self.is_fresh(),
             is_rotated: self.is_rotated(),
             rotates: profile
@@ -181,10 +185,21 @@ impl AccessJudgement<'_> {
         }
     }
 
-    /// Whether the networks of the principal never repeat.
+    /// Whether the networks of the principal never repeat. Each of them is seen once: for a habit
+    /// of each, the logs would have to reach back for weeks.
     fn roams(&self) -> bool {
         let slots = self.keys.profile.roam_slots();
-        slots.filter(|slot| self.is_habit(slot)).count() >= ROAMING
+        let known = slots.filter(|slot| self.was_seen_for(slot, HABIT_SECS));
+        known.count() >= ROAMING
+    }
+
+    /// One read the day before is enough: it was judged by itself then.
+    fn folder(&self) -> Novelty {
+        match &self.keys.profile.folder {
+            Some(key) if self.was_seen_for(key, DAY_SECS) => Novelty::Known,
+            Some(_) => self.unseen(),
+            None => Novelty::Unknown,
+        }
     }
 
     fn hour(&self) -> Novelty {
@@ -196,6 +211,11 @@ impl AccessJudgement<'_> {
         } else {
             Novelty::Unknown
         }
+    }
+
+    fn is_at_start(&self) -> bool {
+        let reached = self.before(ALLOWED_LATENESS_SECS);
+        self.since.is_none_or(|since| since >= reached)
     }
 
     fn is_fresh(&self) -> bool {
@@ -367,6 +387,42 @@ mod tests {
         // A job that runs every fourth day has no habits at its second run.
         let rare = [at(day(10), from("203.0.113.7"))];
         assert_eq!(source(&rare, 14), Novelty::Unknown);
+    }
+
+    #[test]
+    fn a_folder_is_known_from_the_day_after_its_first_secret_in_either_store() {
+        let named = |name: &str| {
+            let name = SharedStr::from(name);
+            move |access: &mut Access| access.secret.name = Some(name)
+        };
+        let history = [at(day(20), named("prod/payments/db"))];
+        let folder = |secs, name| judged(&history, &at(secs, named(name))).folder;
+        let first = "/prod/payments/keys/1";
+        assert_eq!(folder(day(21) + 1, first), Novelty::Known);
+        assert_eq!(folder(day(21), first), Novelty::First);
+        assert_eq!(folder(day(21), "prod/search/db"), Novelty::First);
+        // Everybody's secrets are in such a folder.
+        assert_eq!(folder(day(21), "prod/db"), Novelty::Unknown);
+    }
+
+    #[test]
+    fn the_other_half_may_lie_before_the_logs_for_the_allowed_lateness() {
+        let history = [at(day(20), |_| {})];
+        let start = |secs| judged(&history, &at(secs, |_| {})).is_at_start;
+        let account_since = EventTime(0);
+        let at_start = |secs| {
+            let judge = NoveltyJudge::of(
+                LookbackPeriods::default(),
+                [Sighting {
+                    key: since_key(&sample().head.account),
+                    time: account_since,
+                }],
+                [],
+            );
+            judge.judge(&at(secs, |_| {})).is_at_start
+        };
+        assert!(at_start(0) && at_start(ALLOWED_LATENESS_SECS));
+        assert!(!at_start(ALLOWED_LATENESS_SECS + 1) && !start(day(20)));
     }
 
     #[test]

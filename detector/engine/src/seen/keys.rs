@@ -42,6 +42,10 @@ const ASN_SLOTS: u64 = 64;
 /// Long-term access keys are remembered by this many slots: a user has two at a time.
 const KEY_SLOTS: u64 = 64;
 
+/// Folders of secrets are remembered by this many slots: a principal reads from few, and one that
+/// reads from many may be taken for a reader of one more.
+const FOLDER_SLOTS: u64 = 256;
+
 /// Different secrets of a day are counted by this many slots in each layer.
 pub(super) const SECRET_SLOTS: u64 = 64;
 
@@ -83,6 +87,8 @@ pub(super) struct ProfileKeys {
     /// The region of the calls. Rules do not ask for it: it is shown as usual.
     region: Option<SharedStr>,
     pub(super) method: Option<SharedStr>,
+    /// The folder of the secret.
+    pub(super) folder: Option<SharedStr>,
     /// The person behind a session, with whatever role.
     pub(super) person: Option<SharedStr>,
     /// Any class: whether the principal has habits at all.
@@ -118,6 +124,7 @@ impl ProfileKeys {
             access_key: class.and_then(|_| long_term_key(access, &prefix)),
             region: region_token(&access.head.region).map(|region| key(&prefix, &region)),
             method: Some(key(&prefix, &format!("m{}", access.method.as_str()))),
+            folder: folder_key(access, &prefix),
             person: person_key(access),
             rotates: Some(key(&prefix, "r")),
             hours: hours_of(access)
@@ -187,6 +194,12 @@ fn key(prefix: &str, token: &str) -> SharedStr {
 /// The key of a token in the profile of a principal.
 pub(super) fn profile_key(principal: &str, token: &str) -> String {
     format!("{PROFILE}{principal}\t{token}")
+}
+
+/// The key of the folder; `None` without one.
+fn folder_key(access: &Access, prefix: &str) -> Option<SharedStr> {
+    let slot = slot(&folder_of(&access.secret)?, FOLDER_SLOTS);
+    Some(key(prefix, &format!("f{slot}")))
 }
 
 /// The key of the program; `None` where the record names none.
@@ -263,6 +276,18 @@ fn named(secret: &SecretRef) -> Option<String> {
     secret.name.is_some().then(|| secret.key().to_text())
 }
 
+/// The folder of a secret in both stores: account and the first two parts of its path, which mostly
+/// name an environment and an application. `None` for a path of fewer than three parts, whose
+/// folder may hold the secrets of everybody.
+fn folder_of(secret: &SecretRef) -> Option<String> {
+    let name = secret.name.as_deref()?;
+    let mut parts = name.trim_start_matches('/').split('/');
+    let (environment, application) = (parts.next()?, parts.next()?);
+    parts.next()?;
+    let account = &secret.account;
+    Some(format!("{account}\n{environment}/{application}"))
+}
+
 /// The key of something that happens to a secret.
 fn of_secret(secret: &str, token: &str) -> SharedStr {
     format!("{OF_SECRET}{secret}\t{token}").into()
@@ -326,6 +351,7 @@ impl AccessKeys {
             &profile.access_key,
             &profile.region,
             &profile.method,
+            &profile.folder,
             &profile.person,
             &profile.roam_slot,
         ]
@@ -354,6 +380,7 @@ impl AccessKeys {
             &profile.client,
             &profile.access_key,
             &profile.method,
+            &profile.folder,
             &profile.person,
             &profile.rotates,
         ]
