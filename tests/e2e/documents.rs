@@ -188,7 +188,7 @@ fn unknown(words: &[String]) -> Option<String> {
 fn ours(words: &[String]) -> Option<Vec<String>> {
     let given = match words[0].as_str() {
         "secretrail" => &words[1..],
-        "cargo" if words.iter().any(|word| word == "secretrail-cli") => {
+        "cargo" if words.windows(2).any(|two| two == ["--bin", "secretrail"]) => {
             &words[1 + words.iter().position(|word| word == "--")?..]
         }
         _ => return None,
