@@ -65,7 +65,8 @@ impl Pipeline<'_> {
         if !self.selection.takes_other(&change.head, secret) {
             return Matches::default();
         }
-        let event = DerivedEvent::change(&change.head, secret, self.policy, self.rules.networks());
+        let (others, networks) = (&change.others, self.rules.networks());
+        let event = DerivedEvent::change(&change.head, secret, others, self.policy, networks);
         let evidence = Evidence {
             head: change.head.clone(),
             secret: change.secret.clone(),

@@ -43,6 +43,7 @@ impl<'a> DerivedEvent<'a> {
             subject: FieldSubject {
                 head: &access.head,
                 secret,
+                others: &[],
                 access: Some(access),
                 expected,
                 seen,
@@ -53,11 +54,12 @@ impl<'a> DerivedEvent<'a> {
         }
     }
 
-    /// A change, with the access policy, if there is one.
+    /// A change of a secret and of others, with the access policy, if there is one.
     #[must_use]
     pub fn change(
         head: &'a EventHeader,
         secret: Option<&'a SecretRef>,
+        others: &'a [SecretRef],
         policy: Option<&'a AccessPolicy>,
         networks: &'a NetworkLists,
     ) -> Self {
@@ -65,6 +67,7 @@ impl<'a> DerivedEvent<'a> {
             subject: FieldSubject {
                 head,
                 secret,
+                others,
                 access: None,
                 expected: None,
                 seen: None,
@@ -197,6 +200,7 @@ mod tests {
         let change = DerivedEvent::change(
             &access.head,
             Some(&access.secret),
+            &[],
             None,
             NetworkLists::none(),
         );

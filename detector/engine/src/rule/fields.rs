@@ -36,6 +36,8 @@ pub struct FieldSubject<'a> {
     pub head: &'a EventHeader,
     /// The secret; `None` for a change that names none.
     pub secret: Option<&'a SecretRef>,
+    /// The other secrets of a change; empty for an access.
+    pub others: &'a [SecretRef],
     /// The access; `None` for a secret change.
     pub access: Option<&'a Access>,
     /// Verdicts of the access policy; `None` without a policy.
@@ -87,9 +89,11 @@ macro_rules! fields {
 }
 
 fn decoy(subject: &FieldSubject<'_>) -> Option<EventValue<'static>> {
-    let of_change = subject.policy.zip(subject.secret);
+    let mut of_change = subject.secret.into_iter().chain(subject.others);
     let is_decoy = subject.expected.is_some_and(|expected| expected.decoy)
-        || of_change.is_some_and(|(policy, secret)| policy.is_decoy(secret));
+        || subject
+            .policy
+            .is_some_and(|policy| of_change.any(|secret| policy.is_decoy(secret)));
     is_decoy.then(|| yes(true)).flatten()
 }
 

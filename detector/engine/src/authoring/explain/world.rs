@@ -136,8 +136,13 @@ impl FeedingRule<'_> {
     }
 
     fn at_change(&self, change: &SecretChange, policy: Option<&AccessPolicy>) -> RuleTrace {
-        let event =
-            DerivedEvent::change(&change.head, change.secret.as_ref(), policy, self.networks);
+        let SecretChange {
+            head,
+            secret,
+            others,
+            ..
+        } = change;
+        let event = DerivedEvent::change(head, secret.as_ref(), others, policy, self.networks);
         let evidence = Evidence::event(change.head.clone(), change.secret.clone());
         self.at(&event, Some(&evidence))
     }
