@@ -334,20 +334,19 @@ impl<'p> GroupShare<'_, 'p> {
     }
 
     /// Up to [`LISTED_KEYS`] keys as they are; with more, or if names of secrets became a pattern,
-    /// all keys of their accounts.
+    /// all keys of the account. Keys of another account are always listed.
     fn keys(&self, folded: bool) -> Vec<String> {
         let seen: BTreeSet<&SharedStr> = self.all().flat_map(|pair| pair.keys.keys()).collect();
         if seen.len() <= LISTED_KEYS && !folded {
             return seen.iter().map(ToString::to_string).collect();
         }
-        // By account, because a secret may be encrypted with a key of another account.
-        let accounts = seen.iter().filter_map(|key| {
-            let ArnParts {
-                partition, account, ..
-            } = ArnParts::parse(key)?;
-            Some(format!("arn:{partition}:kms:*:{account}:key/*"))
+        let listed = seen.into_iter().map(|key| match ArnParts::parse(key) {
+            Some(arn) if arn.account == &**self.owner.account => {
+                format!("arn:{}:kms:*:{}:key/*", arn.partition, arn.account)
+            }
+            _ => key.to_string(),
         });
-        accounts.collect::<BTreeSet<String>>().into_iter().collect()
+        listed.collect::<BTreeSet<String>>().into_iter().collect()
     }
 }
 
@@ -516,7 +515,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_keys_those_of_their_accounts_are_granted() {
+    fn of_many_keys_those_of_the_account_are_granted_and_others_are_listed() {
         let keys = [1, 1, 2, 2].iter().enumerate();
         let keys: Vec<String> = keys
             .map(|(n, a)| format!("arn:aws:kms:a:{a}:key/{n}"))
@@ -535,7 +534,11 @@ mod tests {
         assert_eq!(of(&keys[..3]), keys[..3]);
         assert_eq!(
             of(&keys),
-            ["arn:aws:kms:*:1:key/*", "arn:aws:kms:*:2:key/*"]
+            [
+                "arn:aws:kms:*:1:key/*",
+                "arn:aws:kms:a:2:key/2",
+                "arn:aws:kms:a:2:key/3"
+            ]
         );
     }
 
