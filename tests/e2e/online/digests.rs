@@ -84,7 +84,14 @@ fn with_a_decrypt(shop: &Shop, at: i64, decrypt: &str) -> Function {
     let function = shop.start(&[("SECRETRAIL_DIGESTS", "true")]);
     let (key, bytes) = digest(at - 2 * HOUR, at - HOUR, &[]);
     let record = decrypt_secret("k1", "app", 0, "prod/db");
-    let messages = vec![shop.put(&key, &bytes), shop.put(decrypt, &file(record, at))];
+    // Nothing is proven at the very beginning of the logs.
+    let early = at - 3 * HOUR;
+    let earlier = file(read("r0", "app", 0, "prod/db"), early);
+    let messages = vec![
+        shop.put(&key, &bytes),
+        shop.put(&log_key(early, "earlier"), &earlier),
+        shop.put(decrypt, &file(record, at)),
+    ];
     send(&function, messages);
     sweep(&function);
     assert!(
