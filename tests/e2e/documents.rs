@@ -184,11 +184,16 @@ fn unknown(words: &[String]) -> Option<String> {
     None
 }
 
+/// Whether a word is the package or the name of the command.
+fn names_ours(word: &str) -> bool {
+    ["secretrail-cli", "secretrail"].contains(&word)
+}
+
 /// The words that a command gives to ours, which cargo may build first, from `secretrail` on.
 fn ours(words: &[String]) -> Option<Vec<String>> {
     let given = match words[0].as_str() {
         "secretrail" => &words[1..],
-        "cargo" if words.windows(2).any(|two| two == ["--bin", "secretrail"]) => {
+        "cargo" if words.iter().any(|word| names_ours(word)) => {
             &words[1 + words.iter().position(|word| word == "--")?..]
         }
         _ => return None,
