@@ -124,7 +124,7 @@ fn confines(operator: &str) -> bool {
 fn is_negated(operator: &str) -> bool {
     let operator = operator.to_ascii_lowercase();
     let operator = operator.strip_prefix("forallvalues:").unwrap_or(&operator);
-    let operator = operator.strip_suffix("ifexists").unwrap_or(&operator);
+    let operator = operator.strip_suffix("ifexists").unwrap_or(operator);
     OPERATORS.iter().any(|(_, negated)| *negated == operator)
 }
 

@@ -127,16 +127,20 @@ mod with_aws {
     ) -> Result<Vec<TrailPublicKey>, StoreError> {
         let api = AwsApi::of_region(connection.clone(), region);
         let mut keys = Vec::new();
-        let mut input = json!({"StartTime": from.0, "EndTime": to.0});
+        let mut next: Option<String> = None;
         loop {
+            let mut input = json!({"StartTime": from.0, "EndTime": to.0});
+            if let (Some(token), Some(input)) = (next, input.as_object_mut()) {
+                input.insert("NextToken".to_owned(), token.into());
+            }
             let page = api
                 .json(&CLOUDTRAIL, "ListPublicKeys", &input)
                 .map_err(|error| StoreError::Call(error.to_string()))?;
-            let listed = page["PublicKeyList"].as_array();
-            keys.extend(listed.into_iter().flatten().filter_map(public_key));
-            match &page["NextToken"] {
-                Value::String(next) if !next.is_empty() => input["NextToken"] = json!(next),
-                _ => return Ok(keys),
+            let list = page.get("PublicKeyList").and_then(Value::as_array);
+            keys.extend(list.into_iter().flatten().filter_map(public_key));
+            next = text(&page, "NextToken").map(str::to_owned);
+            if next.is_none() {
+                return Ok(keys);
             }
         }
     }
@@ -144,9 +148,13 @@ mod with_aws {
     /// A listed key; `None` if it has no fingerprint or no value.
     fn public_key(listed: &Value) -> Option<TrailPublicKey> {
         Some(TrailPublicKey {
-            fingerprint: listed["Fingerprint"].as_str()?.to_owned(),
-            der: STANDARD.decode(listed["Value"].as_str()?).ok()?,
+            fingerprint: text(listed, "Fingerprint")?.to_owned(),
+            der: STANDARD.decode(text(listed, "Value")?).ok()?,
         })
+    }
+
+    fn text<'v>(value: &'v Value, name: &str) -> Option<&'v str> {
+        value.get(name)?.as_str().filter(|text| !text.is_empty())
     }
 }
 
