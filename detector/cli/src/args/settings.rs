@@ -148,17 +148,25 @@ impl RunSettings {
         })
     }
 
+    /// The paths, ready for a shell; empty without any.
+    pub(crate) fn quoted_paths(&self) -> String {
+        let paths = self.paths.iter();
+        let paths: Vec<String> = paths
+            .map(|path| shell_quoted(&path.to_string_lossy()))
+            .collect();
+        paths.join(" ")
+    }
+
     /// The end of a command that reads the same logs with the same rules and policy, ready for a
     /// shell: with a space before it; empty where standard input was read.
     pub(crate) fn same_logs(&self) -> String {
         if self.reads_stdin() {
             return String::new();
         }
-        let paths = self.paths.iter().map(|path| path.to_string_lossy());
-        let options = self.judged_by.iter().map(|option| option.as_str().into());
-        let words: Vec<String> = paths
-            .chain(options)
-            .map(|word| format!(" {}", shell_quoted(&word)))
+        let options = self.judged_by.iter();
+        let words: Vec<String> = std::iter::once(self.quoted_paths())
+            .chain(options.map(|option| shell_quoted(option)))
+            .map(|word| format!(" {word}"))
             .collect();
         words.concat()
     }

@@ -1,6 +1,6 @@
 //! The text of `explain`: the alert or incident, its records, and where to look next.
 
-use std::{borrow::Cow, collections::BTreeSet, fmt::Write as _, sync::Arc};
+use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
 
 use secretrail_engine::{
     actor::ActorKind,
@@ -174,14 +174,9 @@ impl Explanation<'_, '_> {
 
     /// Commands for the next steps, ready to paste into a shell.
     fn push_next(&self, most: usize, text: &mut String) {
-        let paths = self.settings.paths.iter();
-        let paths: Vec<String> = paths
-            .map(|path| shell_quoted(&path.to_string_lossy()))
-            .collect();
-        let paths = if paths.is_empty() {
-            Cow::Borrowed("LOGS")
-        } else {
-            Cow::Owned(paths.join(" "))
+        let paths = match self.settings.quoted_paths() {
+            none if none.is_empty() => "LOGS".to_owned(),
+            paths => paths,
         };
         let (first, last) = self.subject.span();
         let (from, to) = (first.plus(-AROUND), last.plus(AROUND));
